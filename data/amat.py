@@ -1,0 +1,55 @@
+"""Reads .amat text: one image a line, its pixels 0 or 1 separated by blanks."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data.files import bad_file, open_to_read
+
+MAX_AMAT_BYTES = 1 << 30  # the published training set has 78 MB
+_BLANKS = b" \t\r\n"
+
+
+def read_amat(path: Path, width: int, remedy: str) -> np.ndarray:
+    """Reads an .amat file.
+
+    Args:
+      path: the file.
+      width: pixels of an image.
+      remedy: what the user can do; ends the message of an error.
+
+    Returns:
+      uint8 [N, width] of 0/1.
+
+    Raises:
+      UserError: the file cannot be read, or is anything but lines of `width` characters 0/1.
+    """
+    with open_to_read(path, MAX_AMAT_BYTES, remedy) as file:
+        text = np.frombuffer(file.read(), dtype=np.uint8)
+    is_pixel = (text == ord("0")) | (text == ord("1"))
+    strange = ~(is_pixel | np.isin(text, np.frombuffer(_BLANKS, np.uint8)))
+    if strange.any():
+        at = int(np.argmax(strange))
+        what = f"has the byte {bytes(text[at : at + 1])!r} at offset {at}, neither 0, 1 nor blank"
+        raise bad_file(path, what, remedy)
+    if (is_pixel[1:] & is_pixel[:-1]).any():
+        at = int(np.argmax(is_pixel[1:] & is_pixel[:-1]))
+        raise bad_file(path, f"has a number other than 0 and 1 at offset {at}", remedy)
+    _check_lines(path, text, is_pixel, width, remedy)
+    return (text[is_pixel] - ord("0")).reshape(-1, width)
+
+
+def _check_lines(
+    path: Path, text: np.ndarray, is_pixel: np.ndarray, width: int, remedy: str
+) -> None:
+    """Each line holds `width` pixels or none, at least one holds some."""
+    pixels_before = np.concatenate([[0], np.cumsum(is_pixel)])
+    ends = np.append(np.flatnonzero(text == ord("\n")), text.size)
+    per_line = np.diff(pixels_before[ends], prepend=0)
+    wrong = (per_line != 0) & (per_line != width)
+    if wrong.any():
+        line = int(np.argmax(wrong))
+        what = f"line {line + 1} has {per_line[line]} pixels, not {width}"
+        raise bad_file(path, what, remedy)
+    if not per_line.any():
+        raise bad_file(path, "holds no images", remedy)
