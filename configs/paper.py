@@ -1,0 +1,247 @@
+"""The published settings of DVAE, DVAE++ and DVAE#, and the frozen configuration of one run.
+
+Sources: DVAE# = Vahdat, Andriyash, Macready 2018 (arXiv 1805.07445), its supplement and the
+behaviour of its command line. Everything here is data: no mathematics beyond schedules' bounds.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """Shape of a model: latent groups sampled in turn, and the networks between them."""
+
+    num_groups: int
+    units_per_group: int
+    num_hidden_layers: int  # of each group's encoder network and of the decoder
+    hidden_units: int = 200
+
+    @property
+    def num_latents(self) -> int:
+        """Number of binary latents D over all groups; the RBM prior is D/2 x D/2."""
+        return self.num_groups * self.units_per_group
+
+
+STRUCTURES = {
+    "1-layer-lin": Structure(1, 200, 0),
+    "1-layer-nonlin": Structure(1, 200, 2),
+    "2-layer-nonlin": Structure(2, 200, 2),
+    "4-layer-nonlin": Structure(4, 100, 2),
+}
+
+BASELINES = (
+    "dvae_spike_exp",
+    "dvaepp_exp",
+    "dvaepp_power",
+    "dvaes_gi",
+    "dvaes_gauss",
+    "dvaes_exp",
+    "dvaes_unexp",
+    "dvaes_power",
+)
+
+# Sharpness β of the smoothing, columns in the order of BASELINES.
+_DEEP_MNIST = (4, 10, 30, 30, 25, 10, 16, 30)
+_DEEP_OMNIGLOT = (4, 10, 30, 25, 25, 8, 16, 20)
+SHARPNESS = {
+    ("binarized_mnist", "1-layer-lin"): (5, 12, 40, 40, 40, 12, 40, 40),
+    ("binarized_mnist", "1-layer-nonlin"): (5, 14, 30, 30, 30, 12, 30, 40),
+    ("binarized_mnist", "2-layer-nonlin"): _DEEP_MNIST,
+    ("binarized_mnist", "4-layer-nonlin"): _DEEP_MNIST,
+    ("omniglot", "1-layer-lin"): (4, 14, 40, 40, 40, 12, 40, 40),
+    ("omniglot", "1-layer-nonlin"): (4, 12, 40, 30, 25, 10, 16, 30),
+    ("omniglot", "2-layer-nonlin"): _DEEP_OMNIGLOT,
+    ("omniglot", "4-layer-nonlin"): _DEEP_OMNIGLOT,
+}
+
+DATASETS = ("binarized_mnist", "omniglot", "digits")
+EVAL_BATCH_SIZE = {"binarized_mnist": 1000, "omniglot": 269}
+
+# Learning rate as (until this fraction of the run, divisor of the base rate).
+LEARNING_RATE_STAGES = ((0.02, 10.0), (0.60, 1.0), (0.75, 3.0), (0.95, 10.0), (1.0, 33.0))
+KL_WARMUP_FRACTION = 0.3
+ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3}
+BATCH_NORM = {"momentum": 0.8, "epsilon": 1e-2}
+KERNEL_INIT_GAIN = 1.3 * 2.0  # stddev = sqrt(gain / fan_in), truncated at two of them
+WEIGHT_DECAY = 1e-4
+MEAN_CLIP = (0.001, 0.999)  # of the training mean, before its logit becomes the decoder's offset
+SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides the numbers of a run. Built and checked by `build_config`."""
+
+    dataset: str = "binarized_mnist"
+    struct: str = "2-layer-nonlin"
+    baseline: str = "dvaes_power"
+    k: int = 1
+    population_annealing: bool = True  # the flag --qupa; False = PCD
+    sharpness: float = 30.0
+    seed: int = 0
+    num_train_iter: int = 1_000_000
+    train_batchsize: int = 100
+    eval_batchsize: int = 1000
+    eval_iw_samples: int = 4000
+    eval_every: int = 20_000
+    summary_every: int = 1000
+    base_lr: float = 3e-3
+    input_size: int = 784
+    num_chains: int = 1000
+    num_sweeps: int = 40
+    resample_threshold: float = 1.0
+    log_z_population: str = "shared"
+    log_z_chains: int = 1000
+    ais_chains: int = 1024
+    ais_temperatures: int = 1000
+    ais_base: str = "fitted"
+    structure: Structure = STRUCTURES["2-layer-nonlin"]
+
+    @property
+    def sampler_name(self) -> str:
+        """Short name of the sampler of the log-partition gradient."""
+        return "pa" if self.population_annealing else "pcd"
+
+    @property
+    def importance_weighted(self) -> bool:
+        """Whether the training objective is the importance-weighted bound (DVAE#, k > 1)."""
+        return self.baseline.startswith("dvaes_") and self.k > 1
+
+    def run_directory(self, log_dir: str | Path) -> Path:
+        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
+        leaf = f"{self.sampler_name}_beta{self.sharpness:g}_seed{self.seed}"
+        name = Path(self.dataset).stem if self.dataset.endswith(".npz") else self.dataset
+        return Path(log_dir) / name / self.struct / self.baseline / str(self.k) / leaf
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which `from_json` makes an equal configuration."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "ExperimentConfig":
+        """The inverse of `to_json`. Raises UserError when fields are missing or unknown."""
+        try:
+            fields = dict(record)
+            structure = Structure(**fields.pop("structure"))
+            config = cls(**fields, structure=structure)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise UserError(
+                f"the recorded configuration does not fit this version: {error}"
+            ) from None
+        check_config(config)
+        return config
+
+    @classmethod
+    def read(cls, path: Path) -> "ExperimentConfig":
+        """Reads config.json of a run directory. Raises UserError when it cannot."""
+        try:
+            return cls.from_json(json.loads(path.read_bytes()))
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): is it a run directory?"
+            ) from None
+        except ValueError:
+            raise UserError(f"{path} is not valid JSON; restore it or train anew") from None
+
+
+def published_sharpness(dataset: str, struct: str, baseline: str) -> float:
+    """β of the published runs; data sets outside the papers take the values of MNIST."""
+    row = SHARPNESS.get((dataset, struct)) or SHARPNESS["binarized_mnist", struct]
+    return float(row[BASELINES.index(baseline)])
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+_POSITIVE = (
+    "num_train_iter train_batchsize eval_batchsize eval_iw_samples eval_every summary_every "
+    "input_size num_chains num_sweeps ais_chains ais_temperatures log_z_chains"
+).split()
+
+
+def check_config(config: ExperimentConfig) -> None:
+    """Raises UserError with one line on the first thing that is wrong."""
+
+    def one_of(name: str, allowed: Any) -> None:
+        value = getattr(config, name)
+        _require(
+            value in allowed, f"--{name}={value} is unknown; choose one of: {', '.join(allowed)}"
+        )
+
+    one_of("baseline", BASELINES)
+    one_of("struct", tuple(STRUCTURES))
+    if not config.dataset.endswith(".npz"):
+        _require(
+            config.dataset in DATASETS,
+            f"--dataset={config.dataset} is unknown; choose one of: {', '.join(DATASETS)}, "
+            "or the path of an .npz file",
+        )
+    one_of("ais_base", ("fitted", "uniform"))
+    one_of("log_z_population", ("shared", "separate", "none"))
+    _require(config.k >= 1, f"--k={config.k} must be at least 1 sample per image")
+    _require(
+        math.isfinite(config.sharpness) and config.sharpness > 0,
+        f"--beta={config.sharpness:g} must be positive; leave it out for the published value",
+    )
+    _require(
+        config.sharpness > 1 or not config.baseline.endswith("_power"),
+        f"--beta={config.sharpness:g} must exceed 1 for power smoothing (a density without a mode)",
+    )
+    _require(
+        math.isfinite(config.base_lr) and config.base_lr > 0,
+        f"--base_lr={config.base_lr:g} must be a positive number",
+    )
+    for name in _POSITIVE:
+        value = getattr(config, name)
+        _require(value >= 1, f"--{name}={value} must be at least 1")
+    _require(0 <= config.seed < 2**31, f"--seed={config.seed} must lie in [0, 2^31)")
+    _require(
+        0.0 < config.resample_threshold <= 1.0,
+        f"--resample_threshold={config.resample_threshold:g} must lie in (0, 1]",
+    )
+
+
+def build_config(
+    *,
+    beta: float | None = None,
+    eval_batchsize: int | None = None,
+    eval_every: int | None = None,
+    **fields: Any,
+) -> ExperimentConfig:
+    """Fills in what the papers fix and checks the result.
+
+    Args:
+      beta: sharpness of the smoothing, or None for the published one.
+      eval_batchsize: images per evaluation batch, or None for the published one.
+      eval_every: steps between evaluations, or None for the published interval.
+      **fields: other fields of `ExperimentConfig`.
+
+    Raises:
+      UserError: one line on the first setting that is wrong.
+    """
+    config = ExperimentConfig(**fields)
+    # The names must be known before they can index a table.
+    check_config(config)
+    if beta is None:
+        beta = published_sharpness(config.dataset, config.struct, config.baseline)
+    if eval_batchsize is None:
+        eval_batchsize = EVAL_BATCH_SIZE.get(config.dataset, 1000)
+    if eval_every is None:
+        eval_every = 10_000 if config.num_train_iter <= 100_000 else 20_000
+    config = dataclasses.replace(
+        config,
+        sharpness=float(beta),
+        eval_batchsize=eval_batchsize,
+        eval_every=eval_every,
+        structure=STRUCTURES[config.struct],
+    )
+    check_config(config)
+    return config
