@@ -1,6 +1,8 @@
 """Binarised MNIST: the fixed binarisation of Larochelle & Murray (AISTATS 2011)."""
 
 import contextlib
+import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from data.amat import read_amat
 from data.checks import check_binary
 from data.dataset import Dataset, build_dataset
 from data.download import DownloadPolicy, download
-from data.files import exists, record_checksum, sha256_of, write_atomically
+from data.files import exists, record_checksum, write_atomically
 from data.npz import read_npz
 
 BASE_URL = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
@@ -91,7 +93,9 @@ def _fetch(data_dir: Path, split: str, policy: DownloadPolicy | None) -> Path:
 
 
 def _cache(path: Path, images: np.ndarray) -> None:
+    """Writes the .npz; its checksum first, so that none of an earlier file can be left over."""
+    archive = io.BytesIO()
+    np.savez_compressed(archive, images)
+    record_checksum(path, hashlib.sha256(archive.getbuffer()).hexdigest())
     with write_atomically(path) as file:
-        np.savez_compressed(file, images)
-    with open(path, "rb") as file:
-        record_checksum(path, sha256_of(file))
+        file.write(archive.getbuffer())

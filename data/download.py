@@ -86,19 +86,20 @@ def download(
         and where to put it.
     """
     policy = policy or DownloadPolicy()
-    by_hand = f"fetch {url} by hand and put it there as {path.name}, or choose another --data_dir"
+    place = one_line(path)
+    by_hand = f"fetch {url} by hand and put it there, or choose another --data_dir"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _open_part(path, policy) as part:
+        with _directory(path.parent), _open_part(path, policy) as part:
             if part is not None:
                 _attempt_repeatedly(url, path, part, check, policy)
     except _Failed as error:
         raise UserError(
-            f"{path} is missing and cannot be downloaded ({error}); {by_hand}"
+            f"{place} is missing and cannot be downloaded ({error}); {by_hand}"
         ) from error
     except (OSError, ValueError) as error:
-        reason = one_line(error)
-        raise UserError(f"{path} is missing and cannot be written ({reason}); {by_hand}") from error
+        raise UserError(
+            f"{place} is missing and cannot be written ({one_line(error)}); {by_hand}"
+        ) from error
 
 
 def part_path(path: Path) -> Path:
@@ -109,14 +110,49 @@ def part_path(path: Path) -> Path:
 @contextlib.contextmanager
 def _open_part(path: Path, policy: DownloadPolicy) -> Iterator[BinaryIO | None]:
     """FILE.part, locked, open for reading and appending; None if `path` came to be meanwhile."""
-    with open(part_path(path), "a+b") as part:
-        _lock(part, path, policy)
-        if exists(path):  # another process was faster
-            if not part.tell():
+    with _open_locked(path, policy) as part:
+        try:
+            yield None if exists(path) else part  # another process may have been faster
+        finally:
+            part.flush()
+            if os.fstat(part.fileno()).st_size == 0 and _has_name(part, part_path(path)):
                 part_path(path).unlink(missing_ok=True)
-            yield None
-        else:
-            yield part
+
+
+def _open_locked(path: Path, policy: DownloadPolicy) -> BinaryIO:
+    while True:
+        part = open(part_path(path), "a+b")
+        try:
+            _lock(part, path, policy)
+        except BaseException:
+            part.close()
+            raise
+        # While we waited, its last owner may have renamed or removed it.
+        if exists(path) or _has_name(part, part_path(path)):
+            return part
+        part.close()
+
+
+def _has_name(file: BinaryIO, path: Path) -> bool:
+    """Whether the open file is the one that lies at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[None]:
+    """Makes a directory; if that or the body fails, takes away again what is still empty."""
+    made = [place for place in (path, *path.parents) if not exists(place)]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def _lock(part: BinaryIO, path: Path, policy: DownloadPolicy) -> None:
@@ -215,17 +251,8 @@ def _copy(
 ) -> None:
     have = part.seek(0, os.SEEK_END)
     since, arrived = time.monotonic(), 0
-    bar = tqdm(
-        total=total,
-        initial=have,
-        desc=name,
-        unit="B",
-        unit_scale=True,
-        file=sys.stderr,
-        leave=False,
-    )
-    with bar:
-        while block := response.read1(_BLOCK_BYTES):
+    with _progress_bar(name, have, total) as bar:
+        while block := _read_block(response):
             part.write(block)
             bar.update(len(block))
             have += len(block)
@@ -245,6 +272,27 @@ def _copy(
         raise _Failed(f"{have} bytes came instead of {total}")
 
 
+def _progress_bar(name: str, have: int, total: int | None) -> tqdm:
+    return tqdm(
+        desc=name,
+        initial=have,
+        total=total,
+        unit="B",
+        unit_scale=True,
+        mininterval=1.0,
+        file=sys.stderr,
+        leave=False,
+    )
+
+
+def _read_block(response: http.client.HTTPResponse) -> bytes:
+    """What the network has, at most a block; its failures are not those of our disk."""
+    try:
+        return response.read1(_BLOCK_BYTES)
+    except (http.client.HTTPException, OSError) as error:
+        raise _Failed(f"{type(error).__name__} {error}") from error
+
+
 def _accept(path: Path, part: BinaryIO, check: Callable[[Path], object]) -> None:
     """Checks the complete FILE.part, records its checksum and gives it its name."""
     expected = recorded_checksum(path)
@@ -258,8 +306,7 @@ def _accept(path: Path, part: BinaryIO, check: Callable[[Path], object]) -> None
         part.truncate(0)
         raise _Failed(f"what came is damaged: {error}") from error
     os.fsync(part.fileno())
-    with contextlib.suppress(PermissionError):
-        record_checksum(path, actual)
+    record_checksum(path, actual)
     os.replace(part_path(path), path)
 
 

@@ -22,8 +22,8 @@ def one_line(reason: object) -> str:
 
 
 def bad_file(path: Path, what: object, remedy: str) -> UserError:
-    """The error for a file that cannot be used: `PATH: what; remedy`."""
-    return UserError(f"{one_line(path)}: {one_line(what)}; {remedy}")
+    """The error for a file that cannot be used: `PATH: what; remedy` (or no remedy)."""
+    return UserError(f"{one_line(path)}: {one_line(what)}" + (f"; {remedy}" if remedy else ""))
 
 
 def exists(path: Path) -> bool:

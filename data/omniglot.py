@@ -36,9 +36,9 @@ def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
     places = (path, Path(data_dir) / FILE_NAME)
     found = next((place for place in places if exists(place)), None)
     if found is None:
-        download(URL, path, check=_read, policy=policy)
+        download(URL, path, check=lambda part: _read(part, ""), policy=policy)
         found = path
-    data, test = _read(found)
+    data, test = _read(found, f"delete it to download it anew, or put there {URL}")
     counts = (len(data), len(test))
     if counts == PUBLISHED_COUNTS:
         verdict = "the published counts (the published checksum is not known here)"
@@ -61,9 +61,8 @@ def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
     )
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
     """Grey values of the training (validation included) and test images, [N, 784], row-major."""
-    remedy = f"delete it to download it anew, or put there the {FILE_NAME} of {URL}"
     arrays = read_mat(path, _KEYS, remedy)
     images = []
     for name in _KEYS:
