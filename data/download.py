@@ -5,7 +5,6 @@ attempt (of this process or a later one) asks the server for the rest only. A co
 checked, its sha256 recorded in FILE.sha256, and renamed to FILE.
 """
 
-import contextlib
 import http.client
 import os
 import re
@@ -13,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +20,8 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from configs.errors import UserError
-from data.files import exists, one_line, record_checksum, recorded_checksum, sha256_of
-
-try:
-    import fcntl
-except ImportError:  # not on Windows; there, two processes may download the same file at once
-    fcntl = None
+from data.files import checksum_path, one_line, record_checksum, recorded_checksum, sha256_of
+from data.part_file import QueueError, made_directory, open_part, part_path, say
 
 _BLOCK_BYTES = 1 << 16
 _WORTH_RETRYING = frozenset({408, 425, 429})  # and all from 500 on
@@ -89,10 +84,10 @@ def download(
     place = one_line(path)
     by_hand = f"fetch {url} by hand and put it there, or choose another --data_dir"
     try:
-        with _directory(path.parent), _open_part(path, policy) as part:
+        with made_directory(path.parent), open_part(path, policy.max_queue) as part:
             if part is not None:
                 _attempt_repeatedly(url, path, part, check, policy)
-    except _Failed as error:
+    except (_Failed, QueueError) as error:
         raise UserError(
             f"{place} is missing and cannot be downloaded ({error}); {by_hand}"
         ) from error
@@ -102,80 +97,6 @@ def download(
         ) from error
 
 
-def part_path(path: Path) -> Path:
-    """Where an unfinished download of `path` is kept."""
-    return path.with_name(path.name + ".part")
-
-
-@contextlib.contextmanager
-def _open_part(path: Path, policy: DownloadPolicy) -> Iterator[BinaryIO | None]:
-    """FILE.part, locked, open for reading and appending; None if `path` came to be meanwhile."""
-    with _open_locked(path, policy) as part:
-        try:
-            yield None if exists(path) else part  # another process may have been faster
-        finally:
-            part.flush()
-            if os.fstat(part.fileno()).st_size == 0 and _has_name(part, part_path(path)):
-                part_path(path).unlink(missing_ok=True)
-
-
-def _open_locked(path: Path, policy: DownloadPolicy) -> BinaryIO:
-    while True:
-        part = open(part_path(path), "a+b")
-        try:
-            _lock(part, path, policy)
-        except BaseException:
-            part.close()
-            raise
-        # While we waited, its last owner may have renamed or removed it.
-        if exists(path) or _has_name(part, part_path(path)):
-            return part
-        part.close()
-
-
-def _has_name(file: BinaryIO, path: Path) -> bool:
-    """Whether the open file is the one that lies at `path`."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-@contextlib.contextmanager
-def _directory(path: Path) -> Iterator[None]:
-    """Makes a directory; if that or the body fails, takes away again what is still empty."""
-    made = [place for place in (path, *path.parents) if not exists(place)]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for place in made:
-            with contextlib.suppress(OSError):
-                place.rmdir()
-        raise
-
-
-def _lock(part: BinaryIO, path: Path, policy: DownloadPolicy) -> None:
-    """Waits while another process downloads the same file."""
-    if fcntl is None:
-        return
-    deadline = time.monotonic() + policy.max_queue
-    said = False
-    while True:
-        try:
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise _Failed("another process has been downloading it for too long") from None
-        except OSError:  # a file system without locks
-            return
-        if not said:
-            _say(f"{path.name}: waiting for another process that downloads it")
-            said = True
-        time.sleep(min(0.5, policy.max_queue))
-
-
 def _attempt_repeatedly(
     url: str,
     path: Path,
@@ -183,7 +104,7 @@ def _attempt_repeatedly(
     check: Callable[[Path], object],
     policy: DownloadPolicy,
 ) -> None:
-    _say(f"{path.name}: downloading {url}")
+    say(f"{path.name}: downloading {url}")
     for attempt in range(1, policy.attempts + 1):
         try:
             _receive(url, path.name, part, policy)
@@ -193,7 +114,7 @@ def _attempt_repeatedly(
             if error.final or attempt == policy.attempts:
                 raise
             wait = policy.first_wait * 2 ** (attempt - 1)
-            _say(f"{path.name}: {error}; attempt {attempt + 1} of {policy.attempts} in {wait:g} s")
+            say(f"{path.name}: {error}; attempt {attempt + 1} of {policy.attempts} in {wait:g} s")
             time.sleep(wait)
 
 
@@ -234,7 +155,8 @@ def _total_bytes(
         if not sent or int(sent.group(1)) != have:
             part.truncate(0)
             raise _Failed("the server sent another part than asked for")
-        total = None if sent.group(2) == "*" else int(sent.group(2))
+        known = sent.group(2)
+        total = int(known) if known != "*" else (total and have + total)
     elif have:
         part.truncate(0)  # the server ignored the range and sends all of it
     if total is not None and total > policy.max_bytes:
@@ -299,7 +221,8 @@ def _accept(path: Path, part: BinaryIO, check: Callable[[Path], object]) -> None
     actual = sha256_of(part)
     if expected is not None and actual != expected:
         part.truncate(0)
-        raise _Failed(f"its sha256 is {actual}, but {expected} was recorded in {path.name}.sha256")
+        record = checksum_path(path).name
+        raise _Failed(f"its sha256 is {actual}, but {expected} was recorded in {record}")
     try:
         check(part_path(path))
     except UserError as error:
@@ -308,7 +231,3 @@ def _accept(path: Path, part: BinaryIO, check: Callable[[Path], object]) -> None
     os.fsync(part.fileno())
     record_checksum(path, actual)
     os.replace(part_path(path), path)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
