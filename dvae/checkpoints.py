@@ -1,0 +1,134 @@
+"""Checkpoints that are complete or absent, checked when read, and fall back when damaged.
+
+`tf.train.Checkpoint` does the serialising. A checkpoint is a directory `<kind>-<step>` which holds
+the tensors, the run's progress as JSON, and the SHA-256 of each file; it is written aside, synced
+to disk and renamed into place, so that a kill at any moment leaves either all of it or nothing.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from configs.errors import UserError
+
+_MANIFEST = "manifest.json"
+_PREFIX = "tensors"
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class CheckpointStore:
+    """Checkpoints of one run in one directory; `trackables` is what tensors they hold."""
+
+    def __init__(self, directory: Path, **trackables: Any) -> None:
+        self._directory = directory
+        self._checkpoint = tf.train.Checkpoint(**trackables)
+
+    def _found(self, kind: str) -> list[Path]:
+        """Complete checkpoints of a kind, the newest first."""
+        if not self._directory.is_dir():
+            return []
+        pattern = re.compile(rf"{kind}-\d+")
+        found = [p for p in self._directory.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
+        return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
+
+    def save(self, kind: str, step: int, progress: dict[str, Any], keep: int) -> Path:
+        """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind.
+
+        Raises:
+          OSError or tf.errors.OpError when it cannot be written; older checkpoints are then intact.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        target = self._directory / f"{kind}-{step:010d}"
+        aside = self._directory / f".{target.name}.{os.getpid()}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        try:
+            self._checkpoint.write(str(aside / _PREFIX))
+            files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+            manifest = {"step": step, "progress": progress, "sha256": files}
+            (aside / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            for path in aside.iterdir():
+                _sync(path)
+            _sync(aside)
+            # The same step again (a stop right after a save): the newer progress replaces it.
+            if target.exists():
+                os.rename(target, self._directory / f".old.{target.name}.{os.getpid()}")
+            os.rename(aside, target)
+            _sync(self._directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        for old in self._found(kind)[keep:]:
+            shutil.rmtree(old, ignore_errors=True)
+        self._sweep_leftovers()
+        return target
+
+    def _sweep_leftovers(self) -> None:
+        """Removes what killed writers left aside."""
+        for path in self._directory.glob(".*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def restore(self, kind: str) -> dict[str, Any] | None:
+        """Reads the newest usable checkpoint of a kind into the trackables.
+
+        A damaged one is passed over with a warning.
+
+        Returns:
+          Its progress, or None when there never was one.
+
+        Raises:
+          UserError: when there are checkpoints and none can be used.
+        """
+        found = self._found(kind)
+        for path in found:
+            try:
+                return self._read(path)
+            except DamagedCheckpoint as error:
+                logging.warning("checkpoint %s is damaged (%s): trying an older one", path, error)
+        if found:
+            raise UserError(
+                f"no usable checkpoint {kind}-* in {self._directory}: restore one from a copy, "
+                "or start anew with --fresh"
+            )
+        return None
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            manifest = json.loads((path / _MANIFEST).read_bytes())
+            progress, files = manifest["progress"], dict(manifest["sha256"])
+            for name, expected in files.items():
+                if _digest(path / Path(name).name) != expected:
+                    raise DamagedCheckpoint(f"{name} does not match its checksum")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedCheckpoint(f"{type(error).__name__}: {error}") from None
+        if not isinstance(progress, dict):
+            raise DamagedCheckpoint("its progress is not a JSON object")
+        try:
+            status = self._checkpoint.read(str(path / _PREFIX))
+            status.assert_existing_objects_matched()
+        # TensorFlow reports a checkpoint of another model in any of these.
+        except (tf.errors.OpError, AssertionError, ValueError, KeyError) as error:
+            raise DamagedCheckpoint(str(error).split("\n", 1)[0]) from None
+        return progress

@@ -1,0 +1,176 @@
+"""Test likelihood with importance samples, and the log Z that it needs.
+
+All baselines are evaluated as what they are: a binary latent model. With z_k ~ q(z|x) binary,
+log w_k = log p(x|z_k) - E(z_k) - log Z - log q(z_k|x), NLL(x) = -log mean_k w_k (Burda et al.
+2016; DVAE#, experiments). log Z does not depend on x and is kept apart: everything here is first
+without it ("unnormalized"), so that a better log Z later mends an old number.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from dvae.model import DVAE
+from dvae.priors import halves
+from samplers import counter_random
+from samplers.rbm import RBM, energy
+
+# Rows (images x samples) that one pass of the networks takes: enough to fill the cores, few
+# enough to stay in cache.
+_ROWS_PER_PASS = 4000
+
+
+class PerImage(NamedTuple):
+    """Per-image averages over samples, [N] float64, in nats, log Z left out.
+
+    nll: -log mean_k exp(log w_k + log Z): high by the bound's bias, less so for more samples.
+    neg_elbo: -mean_k (log w_k + log Z).
+    variance: delta-method variance of `nll` due to the finite number of samples.
+    """
+
+    nll: np.ndarray
+    neg_elbo: np.ndarray
+    variance: np.ndarray
+
+
+class Likelihood(NamedTuple):
+    """Averages over images, in nats, log Z left out (add it to nll and neg_elbo).
+
+    sampling_stderr: error of `nll` from importance sampling; test_set_stderr: from the finite set
+    of images.
+    """
+
+    nll: float
+    neg_elbo: float
+    sampling_stderr: float
+    test_set_stderr: float
+    num_images: int
+
+
+def reduce_images(per_image: PerImage) -> Likelihood:
+    """Sums over images divided by their count: a short last batch weighs what it should."""
+    count = len(per_image.nll)
+    spread = float(np.std(per_image.nll, ddof=1)) if count > 1 else math.nan
+    return Likelihood(
+        nll=float(np.sum(per_image.nll) / count),
+        neg_elbo=float(np.sum(per_image.neg_elbo) / count),
+        sampling_stderr=float(np.sqrt(np.sum(per_image.variance)) / count),
+        test_set_stderr=spread / math.sqrt(count),
+        num_images=count,
+    )
+
+
+class _Sums(NamedTuple):
+    """Running sums over samples, [B]: exp(log w - high), its square, and log w."""
+
+    high: tf.Tensor
+    first: tf.Tensor
+    second: tf.Tensor
+    log_weights: tf.Tensor
+
+
+def _add(sums: _Sums, log_weights: tf.Tensor, valid: tf.Tensor) -> _Sums:
+    """Adds log weights [B, S], of which `valid` [S] count, to streaming sums."""
+    masked = tf.where(valid, log_weights, -math.inf)
+    high = tf.maximum(sums.high, tf.reduce_max(masked, axis=1))
+    scale = tf.exp(sums.high - high)
+    weights = tf.exp(masked - high[:, None])
+    return _Sums(
+        high,
+        sums.first * scale + tf.reduce_sum(weights, axis=1),
+        sums.second * scale**2 + tf.reduce_sum(weights**2, axis=1),
+        sums.log_weights + tf.reduce_sum(tf.where(valid, log_weights, 0.0), axis=1),
+    )
+
+
+class Evaluator:
+    """Evaluates a model; one compiled program for each batch shape."""
+
+    def __init__(self, model: DVAE) -> None:
+        self._model = model
+        self._compiled = tf.function(
+            self._batch, jit_compile=True, autograph=False, reduce_retracing=False
+        )
+
+    def log_weights(
+        self, images: tf.Tensor, products: list[tf.Tensor], rbm: RBM, num: int, key: tf.Tensor
+    ) -> tf.Tensor:
+        """log w + log Z of `num` samples per image, [B, num], in nats."""
+        model = self._model
+        binary, log_q = model.encoder.sample_binary(products, num, key)
+        logits = model.decoder.logits(binary, training=False)
+        log_p = model.decoder.log_likelihood(images, logits)
+        return tf.reshape(log_p - energy(rbm, halves(rbm, binary)) - log_q, [-1, num])
+
+    def _batch(
+        self, images: tf.Tensor, key: tf.Tensor, num_samples: tf.Tensor, per_pass: int
+    ) -> _Sums:
+        images = tf.cast(images, tf.float32)
+        rbm = self._model.prior.rbm()
+        products = self._model.encoder.image_products(images)
+        zero = tf.zeros([images.shape[0]])
+
+        def body(index: tf.Tensor, sums: _Sums) -> tuple:
+            pass_key = counter_random.fold_in(key, index)
+            log_weights = self.log_weights(images, products, rbm, per_pass, pass_key)
+            valid = index * per_pass + tf.range(per_pass) < num_samples
+            return index + 1, _add(sums, log_weights, valid)
+
+        start = (tf.constant(0), _Sums(zero - math.inf, zero, zero, zero))
+        return tf.while_loop(lambda i, _: i * per_pass < num_samples, body, start)[1]
+
+    def per_image(
+        self,
+        images: np.ndarray,
+        num_samples: int,
+        batch_size: int,
+        key: tf.Tensor,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> PerImage:
+        """Evaluates images [N, X] (uint8 0/1) with `num_samples` samples each.
+
+        Memory does not grow with `num_samples`.
+
+        Args:
+          images: binary images.
+          num_samples: K, importance samples per image.
+          batch_size: images per compiled call; a short last batch is padded and cut again.
+          key: int32 [2].
+          progress: called with the number of images done after each call.
+        """
+        batch_size = min(batch_size, len(images))
+        per_pass = max(1, min(num_samples, _ROWS_PER_PASS // batch_size))
+        results = []
+        for index, start in enumerate(range(0, len(images), batch_size)):
+            batch = images[start : start + batch_size]
+            padded = np.zeros([batch_size, images.shape[1]], images.dtype)
+            padded[: len(batch)] = batch
+            batch_key = counter_random.fold_in(key, index)
+            sums = self._compiled(
+                tf.constant(padded), batch_key, tf.constant(num_samples), per_pass
+            )
+            results.append([np.asarray(s, np.float64)[: len(batch)] for s in sums])
+            progress(start + len(batch))
+        high, first, second, total = (
+            np.concatenate(column) for column in zip(*results, strict=True)
+        )
+        ess = first**2 / second
+        return PerImage(
+            nll=-(high + np.log(first) - math.log(num_samples)),
+            neg_elbo=-total / num_samples,
+            variance=np.maximum(num_samples / ess - 1.0, 0.0) / max(num_samples - 1, 1),
+        )
+
+    def likelihood(
+        self,
+        images: np.ndarray,
+        num_samples: int,
+        batch_size: int,
+        key: tf.Tensor,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Likelihood:
+        """`per_image` reduced over images."""
+        return reduce_images(self.per_image(images, num_samples, batch_size, key, progress))

@@ -1,0 +1,85 @@
+"""KL terms between posterior and prior, one value per row, without the constant log Z.
+
+Each takes the RBM's parameters and an `Encoding` of N rows and returns [N] in nats, to which
+log Z belongs: KL = term + log Z. Gradients flow to encoder and prior.
+"""
+
+import tensorflow as tf
+
+from dvae.encoder import Encoding
+from dvae.posteriors import Posterior
+from dvae.priors import RelaxedPrior, halves
+from dvae.smoothing import Smoothing
+from samplers.rbm import RBM, energy
+
+_LOGIT_CLIP = 88.0
+_Q_CLIP = 0.999
+
+
+def negative_entropy(logits: tf.Tensor) -> tf.Tensor:
+    """Σ_i -H(q_i) of Bernoulli units, [N] from logits [N, D]: Σ q log q + (1-q) log(1-q)."""
+    q = tf.sigmoid(logits)
+    log_q, log_p = tf.math.log_sigmoid(logits), tf.math.log_sigmoid(-logits)
+    return tf.reduce_sum(q * log_q + (1.0 - q) * log_p, axis=1)
+
+
+def factorial_kl(rbm: RBM, encoding: Encoding) -> tf.Tensor:
+    """KL(q || p) - log Z for independent units (one group), in closed form; exact."""
+    q = halves(rbm, tf.sigmoid(encoding.params.logits))
+    return negative_entropy(encoding.params.logits) + energy(rbm, q)
+
+
+def smoothed_kl(rbm: RBM, encoding: Encoding, smoothing: Smoothing) -> tf.Tensor:
+    """DVAE++ : the KL of the binary latents, smoothed by conditioning on ζ_L.
+
+    In the coupling term the left half's q is replaced by ν = q(z_L = 1 | ζ_L, x), as the right
+    half's logits depend on ζ_L. An unbiased one-sample estimate for several groups.
+    """
+    logits = encoding.params.logits
+    q = halves(rbm, tf.sigmoid(logits))
+    left_logits = halves(rbm, logits).left
+    left_relaxed = halves(rbm, encoding.relaxed).left
+    nu = tf.sigmoid(left_logits + smoothing.log_ratio(left_relaxed))
+    linear = tf.linalg.matvec(q.left, rbm.left_bias) + tf.linalg.matvec(q.right, rbm.right_bias)
+    pairs = tf.reduce_sum(tf.matmul(nu, rbm.coupling) * q.right, axis=1)
+    return negative_entropy(logits) - linear - pairs
+
+
+def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.Tensor:
+    """DVAE with several groups (Rolfe 2017, eq. 11 and 12): only the gradient is that of the KL.
+
+    Encoder part: Σ_i stop[ℓ_i - h_i - (J s)_i c_i] q̂_i. Prior part: -(s_L' W s_R + h.q) with the
+    states stopped. s = 1[ζ > 0] in every group but the last, where s = q.
+    """
+    logits = tf.clip_by_value(encoding.params.logits, -_LOGIT_CLIP, _LOGIT_CLIP)
+    q = tf.sigmoid(logits)
+    spikes = tf.cast(encoding.relaxed > 0.0, q.dtype)
+    last = tf.range(q.shape[1]) >= q.shape[1] - units_per_group
+    states = tf.stop_gradient(tf.where(last[None, :], q, spikes))
+    stopped_q = tf.stop_gradient(q)
+    s, q_halves = halves(rbm, states), halves(rbm, stopped_q)
+
+    # h + c * J s, where c corrects for s standing in for the probability on the left half.
+    correction = (1.0 - s.left) / (1.0 - tf.minimum(_Q_CLIP, q_halves.left))
+    left_field = rbm.left_bias + correction * tf.matmul(s.right, rbm.coupling, transpose_b=True)
+    right_field = rbm.right_bias + tf.matmul(s.left, rbm.coupling)
+    field = tf.concat([left_field, right_field], axis=1)
+    encoder_part = tf.reduce_sum(tf.stop_gradient(logits - field) * tf.minimum(_Q_CLIP, q), axis=1)
+    # energy(s) has the biases at s; the estimator wants them at q.
+    coupling_only = rbm._replace(
+        left_bias=tf.zeros_like(rbm.left_bias), right_bias=tf.zeros_like(rbm.right_bias)
+    )
+    biases_only = rbm._replace(coupling=tf.zeros_like(rbm.coupling))
+    prior_part = energy(coupling_only, s) + energy(biases_only, q_halves)
+    return encoder_part + prior_part
+
+
+def relaxed_log_ratio(
+    rbm: RBM, encoding: Encoding, posterior: Posterior, prior: RelaxedPrior
+) -> tf.Tensor:
+    """log q(ζ | x) - log p(ζ) - log Z: a one-sample estimate of the KL of the relaxed latents.
+
+    Unbiased up to the bound of the prior itself (DVAE#).
+    """
+    log_q = tf.reduce_sum(posterior.log_density(encoding.relaxed, encoding.params), axis=1)
+    return log_q - prior.unnormalized_log_density(rbm, encoding.relaxed)

@@ -1,0 +1,80 @@
+"""Networks between images and latents: dense, batch norm, tanh; the last layer linear."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from configs.paper import BATCH_NORM, KERNEL_INIT_GAIN
+
+
+def layer_seed(seed: int, *path: int) -> int:
+    """A seed for one layer's initial weights, from the run's seed and the layer's place."""
+    return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
+
+
+class Network(keras.layers.Layer):
+    """Hidden layers (dense, batch norm over all rows, tanh), then a linear layer.
+
+    The first layer takes its input in parts (say the image and the latents of earlier groups) and
+    adds up the products, which equals a dense layer on their concatenation: a part that K rows
+    share is then multiplied once. Hidden dense layers carry no bias of their own, since the batch
+    norm that follows would remove it.
+    """
+
+    def __init__(
+        self, part_sizes: list[int], hidden_sizes: list[int], output_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        sizes = [*hidden_sizes, output_size]
+        self.first = [
+            self._dense(size, sizes[0], sum(part_sizes), layer_seed(seed, 0, i))
+            for i, size in enumerate(part_sizes)
+        ]
+        self.norms = [self._norm(size) for size in hidden_sizes]
+        self.rest = [
+            self._dense(size, sizes[i + 1], size, layer_seed(seed, 1, i))
+            for i, size in enumerate(hidden_sizes)
+        ]
+        self.bias = self.add_weight(shape=(output_size,), initializer="zeros", name="bias")
+
+    @staticmethod
+    def _dense(inputs: int, outputs: int, fan_in: int, seed: int) -> keras.layers.Dense:
+        # Keras truncates at two standard deviations of the untruncated normal, as published.
+        init = keras.initializers.TruncatedNormal(
+            stddev=math.sqrt(KERNEL_INIT_GAIN / fan_in), seed=seed
+        )
+        layer = keras.layers.Dense(outputs, use_bias=False, kernel_initializer=init)
+        layer.build((None, inputs))
+        return layer
+
+    @staticmethod
+    def _norm(size: int) -> keras.layers.BatchNormalization:
+        layer = keras.layers.BatchNormalization(**BATCH_NORM)
+        layer.build((None, size))
+        return layer
+
+    def product(self, part: int, values: tf.Tensor) -> tf.Tensor:
+        """The contribution [N, H] of one part [N, size] to the first layer."""
+        return self.first[part](values)
+
+    def finish(self, first_layer: tf.Tensor, training: bool) -> tf.Tensor:
+        """Output [N, output_size] from the sum of the parts' products [N, H].
+
+        In training, batch norm uses the statistics of all N rows and moves its averages.
+        """
+        hidden = first_layer
+        for norm, dense in zip(self.norms, self.rest, strict=True):
+            hidden = dense(tf.tanh(norm(hidden, training=training)))
+        return hidden + self.bias
+
+    def decayed_weights(self) -> list[tf.Tensor]:
+        """What weight decay applies to: every kernel and every batch-norm scale."""
+        kernels = [layer.kernel for layer in (*self.first, *self.rest)]
+        return [tf.convert_to_tensor(w) for w in (*kernels, *(norm.gamma for norm in self.norms))]
+
+
+def half_squared_norm(weights: list[tf.Tensor]) -> tf.Tensor:
+    """Sum over all weights of one half of their square, a scalar."""
+    return tf.add_n([tf.nn.l2_loss(weight) for weight in weights])

@@ -1,0 +1,187 @@
+"""The directory of one run: what lies in it, who may write to it, and how it is resumed."""
+
+import json
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+
+# What an evaluation writes; everything else belongs to the training summaries.
+EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Writes JSON atomically: written aside, synced, renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        json.dump(record, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object. Raises UserError when there is none."""
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UserError(f"{path} is not valid JSON: restore it or train anew") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} does not hold a JSON object: restore it or train anew")
+    return record
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class RunDirectory:
+    """Paths of a run and the guarantees about them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.result = path / "result.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self._lock = path / "lock.json"
+
+    def open(self, config: ExperimentConfig, fresh: bool) -> None:
+        """Creates or reopens the directory for a configuration, and locks it.
+
+        Raises:
+          UserError: it cannot be written, another process trains in it, or it holds a run of
+            another configuration (naming the fields that differ).
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            if fresh and self.config.exists():
+                self._move_aside()
+            if self.config.exists():
+                self._check_same(config)
+            else:
+                write_json(self.config, config.to_json())
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
+            ) from None
+
+    def _check_same(self, config: ExperimentConfig) -> None:
+        old, new = ExperimentConfig.read(self.config).to_json(), config.to_json()
+        changed = [f"{k}: {old[k]} there, {new[k]} now" for k in new if old[k] != new[k]]
+        if changed:
+            self.unlock()
+            raise UserError(
+                f"{self.path} holds a run of another configuration ({'; '.join(changed)}): "
+                "use its settings, another --log_dir, or --fresh to move it aside"
+            )
+
+    def _move_aside(self) -> None:
+        """Moves an old run beside this directory, under a name that tells when."""
+        target = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
+        serial = 1
+        while target.exists():
+            serial += 1
+            target = target.with_name(f"{target.name}-{serial}")
+        target.mkdir()
+        for entry in self.path.iterdir():
+            if entry != self._lock:
+                os.rename(entry, target / entry.name)
+        logging.warning("the old run was moved to %s", target)
+
+    def _take_lock(self) -> None:
+        owner = {"host": socket.gethostname(), "pid": os.getpid()}
+        text = json.dumps(owner)
+        for _ in range(2):
+            try:
+                descriptor = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                self._refuse_if_held(owner)
+                self._lock.unlink(missing_ok=True)
+                continue
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+            return
+        raise UserError(f"{self._lock} was taken by another process just now: is it the same run?")
+
+    def _refuse_if_held(self, me: dict[str, Any]) -> None:
+        try:
+            holder = json.loads(self._lock.read_text())
+            host, pid = str(holder["host"]), int(holder["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # a lock whose writer died before it was written
+        if host != me["host"]:
+            raise UserError(
+                f"process {pid} on {host} trains in {self.path}: wait for it, or remove "
+                f"{self._lock.name} there if it is dead"
+            )
+        if pid != me["pid"] and _alive(pid):
+            raise UserError(f"process {pid} trains in {self.path} already: wait for it or stop it")
+        logging.warning("took over the lock of process %d, which is gone", pid)
+
+    def unlock(self) -> None:
+        """Gives the directory back."""
+        self._lock.unlink(missing_ok=True)
+
+    def forget_after(self, step: int, evaluated_step: int) -> None:
+        """Drops logged points that a resumed run will write again.
+
+        Args:
+          step: of the checkpoint that training resumes from.
+          evaluated_step: of the last evaluation that the checkpoint knows.
+        """
+
+        def keep(tag: str, at: int) -> bool:
+            return at <= (evaluated_step if tag.startswith(EVALUATION_TAGS) else step)
+
+        if self.metrics.exists():
+            _rewrite_lines(self.metrics, keep)
+        for path in sorted(self.path.glob("events.out.tfevents.*")):
+            _rewrite_events(path, keep)
+
+
+def _rewrite_lines(path: Path, keep: Any) -> None:
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+            tag = "val/" if record["kind"] == "evaluation" else "train/"
+            if keep(tag, record["step"]):
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue  # the torn last line of a killed writer
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    os.replace(temporary, path)
+
+
+def _rewrite_events(path: Path, keep: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        try:
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                event = Event.FromString(record)
+                tags = [value.tag for value in event.summary.value] or [""]
+                if keep(tags[0], event.step):
+                    writer.write(record)
+        except tf.errors.DataLossError:
+            pass  # the torn last record of a killed writer
+    os.replace(temporary, path)

@@ -1,0 +1,69 @@
+"""Log-space averages of importance weights, their error, and effective sample sizes."""
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class LogMeanEstimate(NamedTuple):
+    """log of a mean of weights, with its error.
+
+    value: scalar, log mean exp(log weights), in nats. Biased low by about stderr^2 / 2 (Jensen).
+    stderr: scalar, delta-method standard error of `value`, in nats.
+    ess: scalar, effective sample size of the weights, between 1 and their number.
+    """
+
+    value: tf.Tensor
+    stderr: tf.Tensor
+    ess: tf.Tensor
+
+
+def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
+    """(sum w)^2 / sum w^2 of unnormalised log weights [C]; Kong 1992. Between 1 and C."""
+    return tf.exp(2.0 * tf.reduce_logsumexp(log_weights) - tf.reduce_logsumexp(2.0 * log_weights))
+
+
+def log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
+    """log of the mean of exp(log_weights) over all entries, a scalar in nats."""
+    count = tf.cast(tf.size(log_weights), log_weights.dtype)
+    return tf.reduce_logsumexp(log_weights) - tf.math.log(count)
+
+
+def log_mean_estimate(log_weights: tf.Tensor) -> LogMeanEstimate:
+    """log mean of independent weights exp(log_weights), [C], with its error.
+
+    The delta method gives var(log mean w) = var(w) / (C mean(w)^2) = (C / ESS - 1) / (C - 1) with
+    the unbiased sample variance. It is blind to modes that no chain visited.
+    """
+    log_weights = tf.cast(log_weights, tf.float64)
+    count = tf.cast(tf.size(log_weights), tf.float64)
+    ess = effective_sample_size(log_weights)
+    variance = (count / ess - 1.0) / tf.maximum(count - 1.0, 1.0)
+    return LogMeanEstimate(log_mean_exp(log_weights), tf.sqrt(tf.maximum(variance, 0.0)), ess)
+
+
+def markov_lower_bound(
+    log_weights: tf.Tensor, num_groups: int = 32, alpha: float = 0.05
+) -> tf.Tensor:
+    """A lower confidence bound of log E[w] that needs no belief about the weights' tails.
+
+    The weights are split into M = num_groups independent unbiased averages w_m. By Markov's
+    inequality P(w_m >= c E[w]) <= 1/c for each, so P(min_m w_m >= c E[w]) <= c^-M, hence
+    log E[w] >= min_m log w_m - log(1/alpha)/M with probability at least 1 - alpha.
+
+    Args:
+      log_weights: [C] logs of independent non-negative weights with the same mean; C >= M. The
+        trailing C mod M weights are not used.
+      num_groups: M.
+      alpha: chance that the bound is above log E[w].
+
+    Returns:
+      Scalar float64 in nats.
+    """
+    size = int(log_weights.shape[0]) // num_groups
+    if size < 1:
+        raise ValueError(f"{log_weights.shape[0]} weights cannot form {num_groups} groups")
+    groups = tf.reshape(tf.cast(log_weights[: size * num_groups], tf.float64), [num_groups, size])
+    means = tf.reduce_logsumexp(groups, axis=1) - math.log(size)
+    return tf.reduce_min(means) - math.log(1.0 / alpha) / num_groups

@@ -1,0 +1,223 @@
+"""Population annealing along the training of an RBM.
+
+The population follows the moving parameters by importance weights instead of by relaxation alone
+(Hukushima and Iba 2003; Machta 2010): reweight by exp(E_old - E_new), resample, sweep. The mean
+weight of each step is an estimate of Z_new / Z_old, so log Z is tracked along the whole training.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from samplers import counter_random, gibbs
+from samplers.diagnostics import effective_sample_size, log_mean_exp
+from samplers.rbm import RBM, Chains, energy, uniform_chains
+
+# Bisections for the size of a bridge: to 2^-14 of the remaining way.
+_BISECTIONS = 14
+_MAX_BRIDGES = 1000
+
+
+class PopulationState(NamedTuple):
+    """A weighted population and the parameters that it represents.
+
+    chains: left [C, L], right [C, R].
+    log_weights: [C] unnormalised, with mean weight 1; zero after a resampling.
+    rbm: the parameters at which chains and weights are a sample of p(z).
+    log_partition: float64 scalar, tracked log Z of `rbm` in nats. exp(log_partition) is unbiased
+      when the parameters do not depend on this population (Section 5); when it feeds the gradient,
+      each update raises the energy of just these samples and the value drifts low.
+    family: int32 [C], the ancestor of each member among those of the last `relabel`.
+    """
+
+    chains: Chains
+    log_weights: tf.Tensor
+    rbm: RBM
+    log_partition: tf.Tensor
+    family: tf.Tensor
+
+
+class PopulationInfo(NamedTuple):
+    """Diagnostics of one step.
+
+    ess: scalar in [1, C], effective sample size after reweighting (the least over bridges).
+    surviving_families: scalar, number of ancestors with descendants.
+    resampled: scalar, share of reweightings that were followed by resampling, in [0, 1].
+    bridges: scalar, number of reweightings that the step took; 1 if none was needed.
+    """
+
+    ess: tf.Tensor
+    surviving_families: tf.Tensor
+    resampled: tf.Tensor
+    bridges: tf.Tensor
+
+
+def init(
+    key: tf.Tensor, num_chains: int, num_left: int, num_right: int, dtype: tf.DType = tf.float32
+) -> PopulationState:
+    """An exact population at zero parameters: uniform bits, log Z = (L + R) log 2."""
+    zero = RBM(
+        tf.zeros([num_left], dtype),
+        tf.zeros([num_right], dtype),
+        tf.zeros([num_left, num_right], dtype),
+    )
+    return PopulationState(
+        chains=uniform_chains(key, num_chains, num_left, num_right, dtype),
+        log_weights=tf.zeros([num_chains], dtype),
+        rbm=zero,
+        log_partition=(num_left + num_right) * tf.math.log(tf.constant(2.0, tf.float64)),
+        family=tf.range(num_chains),
+    )
+
+
+def relabel(state: PopulationState, condition: tf.Tensor | bool = True) -> PopulationState:
+    """Makes each member the founder of a family, where the scalar `condition` holds."""
+    family = tf.where(condition, tf.range(state.family.shape[0]), state.family)
+    return state._replace(family=family)
+
+
+def normalized_weights(state: PopulationState) -> tf.Tensor:
+    """Weights of the members, [C], summing to one."""
+    return tf.nn.softmax(state.log_weights)
+
+
+def count_families(family: tf.Tensor) -> tf.Tensor:
+    """Number of distinct labels among int32 [C] labels in [0, C), as a float32 scalar."""
+    present = tf.math.unsorted_segment_max(
+        tf.ones_like(family, tf.float32), family, num_segments=family.shape[0]
+    )
+    return tf.reduce_sum(tf.cast(present > 0.5, tf.float32))
+
+
+def systematic_ancestors(log_weights: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """int32 [C] ancestors drawn by systematic resampling: each expects C w_c / sum w offspring."""
+    return tfp.experimental.mcmc.resample_systematic(
+        tf.nn.log_softmax(log_weights), event_size=log_weights.shape[0], sample_shape=(), seed=key
+    )
+
+
+def _largest_bridge(
+    log_weights: tf.Tensor, change: tf.Tensor, remaining: tf.Tensor, least_ess: tf.Tensor
+) -> tf.Tensor:
+    """The largest share of the remaining way that one reweighting may take, by bisection.
+
+    Judged by the conditional ESS (Zhou, Johansen, Aston 2016, equation 3.10), that of the new
+    weights under the old ones, as share of C: the plain ESS also sees what earlier steps left.
+    """
+    old = tf.nn.log_softmax(log_weights)
+
+    def enough(share: tf.Tensor) -> tf.Tensor:
+        first = tf.reduce_logsumexp(old + share * change)
+        second = tf.reduce_logsumexp(old + 2.0 * share * change)
+        return tf.exp(2.0 * first - second) >= least_ess
+
+    def search() -> tf.Tensor:
+        low, high = tf.zeros_like(remaining), remaining
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            good = enough(middle)
+            low, high = tf.where(good, middle, low), tf.where(good, high, middle)
+        # When not even the smallest share keeps the ESS, go on by it all the same.
+        return tf.maximum(low, remaining * 2.0**-_BISECTIONS)
+
+    return tf.cond(enough(remaining), lambda: remaining, search)
+
+
+def _reweight(
+    state: PopulationState, change: tf.Tensor, key: tf.Tensor, threshold: float
+) -> tuple[PopulationState, tf.Tensor, tf.Tensor]:
+    """Adds [C] changes of log weight, tracks log Z, and resamples when the ESS is low."""
+    size = change.shape[0]
+    log_weights = state.log_weights + change
+    log_ratio = log_mean_exp(log_weights)
+    log_weights -= log_ratio
+    ess = effective_sample_size(log_weights)
+    # At a threshold of one even a population of equal weights is resampled, as published.
+    resample = tf.constant(True) if threshold >= 1.0 else ess < threshold * size
+
+    def resampled() -> tuple:
+        ancestors = systematic_ancestors(log_weights, key)
+        chains = Chains(*(tf.gather(half, ancestors) for half in state.chains))
+        return chains, tf.zeros_like(log_weights), tf.gather(state.family, ancestors)
+
+    def kept() -> tuple:
+        return state.chains, log_weights, state.family
+
+    outcome = resampled() if threshold >= 1.0 else tf.cond(resample, resampled, kept)
+    chains, log_weights, family = outcome
+    log_partition = state.log_partition + tf.cast(log_ratio, tf.float64)
+    state = state._replace(
+        chains=chains, log_weights=log_weights, family=family, log_partition=log_partition
+    )
+    return state, ess, tf.cast(resample, tf.float32)
+
+
+def step(
+    rbm: RBM,
+    state: PopulationState,
+    key: tf.Tensor,
+    num_sweeps: int,
+    resample_threshold: float = 1.0,
+    bridge_ess: float = 0.0,
+) -> tuple[PopulationState, PopulationInfo]:
+    """Moves the population from the parameters it is at to `rbm`.
+
+    Args:
+      rbm: new parameters, [L], [R], [L, R].
+      state: population at the old parameters.
+      key: int32 [2].
+      num_sweeps: block-Gibbs sweeps after each reweighting.
+      resample_threshold: resample when ESS / C is below it; 1 = always (as published). When
+        resampling is skipped the weights carry over, in log Z and in `normalized_weights`.
+      bridge_ess: a reweighting that would leave the conditional ESS / C below this is taken in
+        several, through parameters in between, each followed by sweeps; 0 = one reweighting
+        whatever the ESS.
+
+    Returns:
+      The new state and its diagnostics. log_partition is consistent in C; exp(log_partition) is
+      unbiased for a path of parameters that does not depend on the population (without bridges,
+      whose sizes depend on it, the statement is exact).
+    """
+    dtype = state.log_weights.dtype
+    origin = state.rbm
+
+    def leg(done: tf.Tensor, state: PopulationState, index: tf.Tensor) -> tuple:
+        # Energies are linear in the parameters: differences of parameters give differences of
+        # energies without cancellation, and any share of the way costs nothing more.
+        direction = RBM(*(new - old for new, old in zip(rbm, origin, strict=True)))
+        change = -energy(direction, state.chains)
+        share = 1.0 - done
+        if bridge_ess > 0.0:
+            share = _largest_bridge(
+                state.log_weights, change, share, tf.constant(bridge_ess, dtype)
+            )
+        done = tf.minimum(done + share, 1.0)
+        here = (
+            RBM(*(old + done * (new - old) for new, old in zip(rbm, origin, strict=True)))
+            if bridge_ess > 0.0
+            else rbm
+        )
+        keys = counter_random.split(counter_random.fold_in(key, index), 2)
+        state, ess, resampled = _reweight(state, share * change, keys[0], resample_threshold)
+        chains = gibbs.sweeps(here, state.chains, keys[1], num_sweeps)
+        return done, state._replace(chains=chains), ess, resampled
+
+    start = tf.zeros([], dtype)
+    done, state, ess, resampled = leg(start, state, tf.constant(0))
+    bridges = tf.constant(1)
+    if bridge_ess > 0.0:
+
+        def unfinished(done: tf.Tensor, state: PopulationState, index: tf.Tensor, *_: tf.Tensor):  # noqa: ANN202
+            return (done < 1.0) & (index < _MAX_BRIDGES)
+
+        def onward(done, state, index, ess, resampled):  # noqa: ANN001, ANN202
+            done, state, new_ess, new_resampled = leg(done, state, index)
+            return done, state, index + 1, tf.minimum(ess, new_ess), resampled + new_resampled
+
+        done, state, bridges, ess, resampled = tf.while_loop(
+            unfinished, onward, (done, state, bridges, ess, resampled)
+        )
+    count = tf.cast(bridges, tf.float32)
+    info = PopulationInfo(ess, count_families(state.family), resampled / count, count)
+    return state._replace(rbm=rbm), info
