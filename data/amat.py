@@ -7,7 +7,11 @@ import numpy as np
 from data.files import bad_file, open_to_read
 
 MAX_AMAT_BYTES = 1 << 30  # the published training set has 78 MB
-_BLANKS = b" \t\r\n"
+# What each byte is: a blank, a pixel or neither.
+_BLANK, _PIXEL, _STRANGE = 0, 1, 2
+_KINDS = np.full(256, _STRANGE, np.uint8)
+_KINDS[list(b"01")] = _PIXEL
+_KINDS[list(b" \t\r\n")] = _BLANK
 
 
 def read_amat(path: Path, width: int, remedy: str) -> np.ndarray:
@@ -26,12 +30,12 @@ def read_amat(path: Path, width: int, remedy: str) -> np.ndarray:
     """
     with open_to_read(path, MAX_AMAT_BYTES, remedy) as file:
         text = np.frombuffer(file.read(), dtype=np.uint8)
-    is_pixel = (text == ord("0")) | (text == ord("1"))
-    strange = ~(is_pixel | np.isin(text, np.frombuffer(_BLANKS, np.uint8)))
-    if strange.any():
-        at = int(np.argmax(strange))
+    kinds = _KINDS[text]
+    if kinds.max() == _STRANGE:
+        at = int(np.argmax(kinds == _STRANGE))
         what = f"has the byte {bytes(text[at : at + 1])!r} at offset {at}, neither 0, 1 nor blank"
         raise bad_file(path, what, remedy)
+    is_pixel = kinds.view(bool)
     if (is_pixel[1:] & is_pixel[:-1]).any():
         at = int(np.argmax(is_pixel[1:] & is_pixel[:-1]))
         raise bad_file(path, f"has a number other than 0 and 1 at offset {at}", remedy)
@@ -43,9 +47,9 @@ def _check_lines(
     path: Path, text: np.ndarray, is_pixel: np.ndarray, width: int, remedy: str
 ) -> None:
     """Each line holds `width` pixels or none, at least one holds some."""
-    pixels_before = np.concatenate([[0], np.cumsum(is_pixel)])
-    ends = np.append(np.flatnonzero(text == ord("\n")), text.size)
-    per_line = np.diff(pixels_before[ends], prepend=0)
+    starts = np.append(0, np.flatnonzero(text == ord("\n")) + 1)
+    starts = starts[starts < text.size]
+    per_line = np.add.reduceat(is_pixel, starts, dtype=np.int64)
     wrong = (per_line != 0) & (per_line != width)
     if wrong.any():
         line = int(np.argmax(wrong))

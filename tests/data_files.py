@@ -27,9 +27,9 @@ def amat_bytes(images):
     return "".join(" ".join(str(v) for v in row) + "\n" for row in images).encode()
 
 
-def mat_bytes(compressed=True, **arrays):
+def mat_bytes(compressed=True, version="5", **arrays):
     file = io.BytesIO()
-    scipy.io.savemat(file, arrays, do_compression=compressed)
+    scipy.io.savemat(file, arrays, do_compression=compressed and version == "5", format=version)
     return file.getvalue()
 
 

@@ -256,10 +256,36 @@ def test_mat(tmp_path, monkeypatch, compressed):
     for odd in ("text", {"a": 1}, [1, "b"], np.array([{}, 1], dtype=object), 1j, _sparse()):
         damaged.append(made.mat_bytes(**{**columns, "testdata": odd}))
     damaged += [made.mat_bytes(data=columns["data"]), made.mat_bytes(testdata=columns["data"])]
-    damaged += [good[:124] + b"\x00\x02" + good[126:], b"\0" + good[1:]]  # MATLAB 7.3, MATLAB 4
+    damaged += [good[:124] + b"\x00\x02" + good[126:]]  # says to be of MATLAB 7.3
+    damaged += [made.mat_bytes(version="4", **columns)]
     made.put(path, good)
     total, refused = throw(path, damaged, load, exact=True)
     assert refused == total
+
+
+def test_mat_with_lies_about_its_structure(tmp_path, monkeypatch):
+    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
+    columns = {key: made.to_columns(made.omniglot_rows(key)) for key in made.OMNIGLOT_COUNTS}
+    others = {"target": np.eye(3), "struct": {"a": 1}, "cell": np.array([1, "b"], dtype=object)}
+    good = made.mat_bytes(False, **others, **columns)
+    path = made.put(tmp_path / "chardata.mat", good)
+    places, start = [], 128
+    while start < len(good):  # the first bytes of each variable: type, length, flags, shape, name
+        length = int.from_bytes(good[start + 4 : start + 8], "little")
+        places += range(start, min(start + 72, start + 8 + length))
+        start += 8 + length
+    generator = np.random.default_rng(6)
+
+    def contents():
+        for _ in range(600):
+            changed = bytearray(good)
+            for place in generator.choice(places, generator.integers(1, 4)):
+                changed[place] = generator.integers(256)
+            yield bytes(changed)
+
+    total, refused = throw(path, contents(), lambda: data.load("omniglot", tmp_path), exact=False)
+    assert total == 600
+    assert refused > 0.3 * total
 
 
 def _sparse():
