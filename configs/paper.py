@@ -5,7 +5,6 @@ behaviour of its command line. Everything here is data: no mathematics beyond sc
 """
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -116,38 +115,42 @@ class ExperimentConfig:
     def run_directory(self, log_dir: str | Path) -> Path:
         """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
         leaf = f"{self.sampler_name}_beta{self.sharpness:g}_seed{self.seed}"
-        name = Path(self.dataset).stem if self.dataset.endswith(".npz") else self.dataset
-        return Path(log_dir) / name / self.struct / self.baseline / str(self.k) / leaf
+        return (
+            Path(log_dir)
+            / Path(self.dataset).name
+            / self.struct
+            / self.baseline
+            / str(self.k)
+            / leaf
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal configuration."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "ExperimentConfig":
-        """The inverse of `to_json`. Raises UserError when fields are missing or unknown."""
+    def from_json(cls, record: Any) -> "ExperimentConfig":
+        """The inverse of `to_json`. Raises UserError when the record does not fit."""
         try:
-            fields = dict(record)
-            structure = Structure(**fields.pop("structure"))
-            config = cls(**fields, structure=structure)
+            structure = Structure(**_typed(Structure, dict(record["structure"])))
+            fields = {name: value for name, value in record.items() if name != "structure"}
+            config = cls(**_typed(cls, fields), structure=structure)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(
-                f"the recorded configuration does not fit this version: {error}"
+                f"the recorded configuration does not fit this version ({error}): train anew"
             ) from None
         check_config(config)
         return config
 
-    @classmethod
-    def read(cls, path: Path) -> "ExperimentConfig":
-        """Reads config.json of a run directory. Raises UserError when it cannot."""
-        try:
-            return cls.from_json(json.loads(path.read_bytes()))
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be read ({error.strerror}): is it a run directory?"
-            ) from None
-        except ValueError:
-            raise UserError(f"{path} is not valid JSON; restore it or train anew") from None
+
+def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, checked to be of the types that the dataclass `kind` names."""
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    for name, value in values.items():
+        allowed = (int, float) if types[name] is float else types[name]
+        if isinstance(value, bool) != (types[name] is bool) or not isinstance(value, allowed):
+            raise TypeError(f"{name} is {value!r}")
+    return values
 
 
 def published_sharpness(dataset: str, struct: str, baseline: str) -> float:

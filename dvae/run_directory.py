@@ -63,8 +63,8 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self._lock = path / "lock.json"
 
-    def open(self, config: ExperimentConfig, fresh: bool) -> None:
-        """Creates or reopens the directory for a configuration, and locks it.
+    def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
+        """Creates or reopens the directory for a configuration and its data, and locks it.
 
         Raises:
           UserError: it cannot be written, another process trains in it, or it holds a run of
@@ -75,17 +75,25 @@ class RunDirectory:
             self._take_lock()
             if fresh and self.config.exists():
                 self._move_aside()
+            record = {"data_sha256": data_sha256, **config.to_json()}
             if self.config.exists():
-                self._check_same(config)
+                self._check_same(record)
             else:
-                write_json(self.config, config.to_json())
+                write_json(self.config, record)
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
             ) from None
 
-    def _check_same(self, config: ExperimentConfig) -> None:
-        old, new = ExperimentConfig.read(self.config).to_json(), config.to_json()
+    def read_config(self) -> tuple[ExperimentConfig, str]:
+        """The recorded configuration and the checksum of its data. Raises UserError."""
+        record = read_json(self.config)
+        data_sha256 = str(record.pop("data_sha256", ""))
+        return ExperimentConfig.from_json(record), data_sha256
+
+    def _check_same(self, new: dict[str, Any]) -> None:
+        config, data_sha256 = self.read_config()
+        old = {"data_sha256": data_sha256, **config.to_json()}
         changed = [f"{k}: {old[k]} there, {new[k]} now" for k in new if old[k] != new[k]]
         if changed:
             self.unlock()

@@ -208,6 +208,13 @@ class TrainProgram:
             variable.assign(0.0)
         return means
 
+    def anchor_log_partition(self, value: tf.Tensor) -> None:
+        """Sets the log Z that the separate population tracks (nats, float64 scalar)."""
+        state = self.sampler_state()
+        state = state._replace(tracker=state.tracker._replace(log_partition=value))
+        for variable, leaf in zip(self.state.sampler, tf.nest.flatten(state), strict=True):
+            variable.assign(leaf)
+
     def rbm(self) -> RBM:
         """The prior's present parameters."""
         return self.model.prior.rbm()

@@ -1,53 +1,29 @@
-"""One run from start to result: training, evaluations, checkpoints, signals."""
+"""One run from start to result: the loop, its signals, and the final evaluation."""
 
-import dataclasses
-import logging
-import math
 import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from tqdm import tqdm
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from data.batches import batch_indices
 from data.dataset import Dataset
-from dvae import inspection
-from dvae.checkpoints import CheckpointStore
-from dvae.evaluation import Evaluator
-from dvae.run_directory import RunDirectory
+from dvae import final, report
+from dvae.console import device_name, progress_bar, say
+from dvae.milestones import Milestones
+from dvae.pictures import write_png
+from dvae.run_directory import RunDirectory, write_json
+from dvae.saving import Progress, RunOptions, Saver
 from dvae.signals import SignalWatch, Stopped
 from dvae.summaries import Summaries
-from dvae.train_step import TrainProgram
+from dvae.train_step import BAD_TERMS, TrainProgram
 from samplers import counter_random
 
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
-_EVAL_STREAM, _FINAL_STREAM, _INSPECT_STREAM = 3, 4, 5
-_AIS, _VALIDATION, _TEST = 0, 1, 2
-
-
-@dataclasses.dataclass
-class Progress:
-    """What the loop itself remembers; travels in each checkpoint as JSON."""
-
-    step: int = 0
-    best_step: int | None = None
-    best_val_nll: float = math.inf
-    summarized_step: int = -1
-    evaluated_step: int = -1
-    train_seconds: float = 0.0
-    timed_steps: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """What decides how a run is kept, and none of its numbers."""
-
-    checkpoint_minutes: float = 10.0
-    max_unsaved_minutes: float = 60.0
-    flags_text: str = ""
+_FINAL_STREAM = 4
 
 
 class Run:
@@ -58,64 +34,21 @@ class Run:
         config: ExperimentConfig,
         dataset: Dataset,
         directory: RunDirectory,
-        options: RunOptions = RunOptions(),
+        options: RunOptions,
     ) -> None:
         self.config, self.dataset, self.directory = config, dataset, directory
         self.options = options
         self.program = TrainProgram(config, dataset)
-        self.model = self.program.model
         self.progress = Progress()
-        self._store = CheckpointStore(
-            directory.checkpoints,
-            model=self.model,
-            optimizer=self.program.optimizer,
-            state=self.program.state,
-        )
-        self._best_store = CheckpointStore(
-            directory.checkpoints, model=self.model, state=self.program.state
-        )
-        self.evaluator = Evaluator(self.model)
-        self.inspector = inspection.Inspector(self.model, dataset.image_shape)
-        self.summaries = Summaries(directory)
-        self._run_key = counter_random.key(config.seed)
-        self._last_saved = time.monotonic()
+        self._summaries = Summaries(directory)
+        self.milestones = Milestones(config, dataset, self.program, self._summaries)
+        self._saver = Saver(directory, self.program, options)
         self._signals = SignalWatch()
 
-    def _key(self, stream: int, step: int) -> tf.Tensor:
-        return counter_random.fold_in(counter_random.fold_in(self._run_key, stream), step)
-
-    # Resuming and saving.
-
-    def restore(self) -> bool:
-        """Loads the newest usable checkpoint; returns whether there was one."""
-        record = self._store.restore("latest")
-        if record is None:
-            return False
-        try:
-            self.progress = Progress(**record)
-        except TypeError as error:
-            raise UserError(f"the checkpoint does not fit this version: {error}") from None
-        self.directory.forget_after(self.progress.step, self.progress.evaluated_step)
-        return True
-
     def save(self) -> None:
-        """Writes a checkpoint; a failure is warned of, and ends the run only after an hour."""
-        self.summaries.flush()
-        record = dataclasses.asdict(self.progress)
-        try:
-            self._store.save("latest", self.progress.step, record, keep=2)
-            self._last_saved = time.monotonic()
-        except (OSError, tf.errors.OpError) as error:
-            minutes = (time.monotonic() - self._last_saved) / 60.0
-            reason = str(error).split("\n", 1)[0]
-            if minutes > self.options.max_unsaved_minutes:
-                raise UserError(
-                    f"no checkpoint could be written for {minutes:.0f} minutes ({reason}): "
-                    "free some space and start the same command again"
-                ) from None
-            logging.warning("no checkpoint could be written (%s); it will be tried again", reason)
-
-    # The loop.
+        """Writes a checkpoint of where the run stands."""
+        self._summaries.flush()
+        self._saver.save(self.progress)
 
     def train(self) -> dict[str, Any]:
         """Trains to the end and returns the content of result.json.
@@ -124,28 +57,35 @@ class Run:
           Stopped: a signal asked for it; a checkpoint was written.
           UserError: the numbers stay bad, or no checkpoint can be written.
         """
-        if not self.restore():
-            self.summaries.start(self.config, self.options.flags_text)
+        restored = self._saver.restore()
+        if restored is None:
+            self._summaries.start(self.config, self.options.flags_text)
+        else:
+            self.progress = restored
+            self.directory.forget_after(restored.step, restored.evaluated_step)
+            say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
         with self._signals:
             try:
                 self._loop()
-                return self._finish()
             except Stopped:
                 self.save()
                 raise
+            return self._finish()
 
     def _loop(self) -> None:
-        total = self.config.num_train_iter
-        started_at = self.progress.step
-        with _progress_bar(total, started_at, "training", "step") as bar:
+        total, progress = self.config.num_train_iter, self.progress
+        with progress_bar(total, progress.step, "training", "step") as bar:
             self._boundary(bar)
-            while self.progress.step < total:
+            compiled = False
+            while progress.step < total:
+                before = progress.step
                 seconds = self._advance(self._steps_to_boundary())
-                bar.update(self.progress.step - bar.n)
-                # The first call compiles: no measure of a step.
-                if bar.n - started_at > STEPS_PER_CALL:
-                    self.progress.train_seconds += seconds
-                    self.progress.timed_steps += min(STEPS_PER_CALL, bar.n - started_at)
+                bar.update(progress.step - before)
+                if compiled:  # the first call's time is the compiler's
+                    progress.train_seconds += seconds
+                    progress.timed_steps += progress.step - before
+                compiled = True
+                self._check_numbers()
                 self._boundary(bar)
                 if self._signals.save_requested():
                     self.save()
@@ -156,17 +96,81 @@ class Run:
         step, config = self.progress.step, self.config
         ends = [config.num_train_iter]
         ends += [(step // every + 1) * every for every in (config.summary_every, config.eval_every)]
-        # The first call is a single step, so that the first sign of life comes at once.
+        # The very first call is a single step, so that the first sign of life comes at once.
         return min(min(ends) - step, STEPS_PER_CALL if step else 1)
 
     def _advance(self, num_steps: int) -> float:
+        """Trains `num_steps` steps in one compiled call; returns its seconds."""
         config, step = self.config, self.progress.step
-        indices = batch_indices(
+        padded = np.zeros([STEPS_PER_CALL, config.train_batchsize], np.int32)
+        padded[:num_steps] = batch_indices(
             len(self.dataset.train), config.train_batchsize, config.seed, step, num_steps
         )
-        padded = np.zeros([STEPS_PER_CALL, config.train_batchsize], np.int32)
-        padded[:num_steps] = indices
         start = time.perf_counter()
         self.program.run(padded, num_steps)
         self.progress.step = int(self.program.state.step)
         return time.perf_counter() - start
+
+    def _check_numbers(self) -> None:
+        state = self.program.state
+        if int(state.skipped_in_a_row) < MAX_SKIPPED_IN_A_ROW:
+            return
+        counts = state.skipped_terms.numpy()
+        first = BAD_TERMS[int(np.argmax(counts))]
+        raise UserError(
+            f"{int(state.skipped_in_a_row)} updates in a row were not finite, first of all in: "
+            f"{first}. The last good checkpoint is kept in {self.directory.checkpoints}; try a "
+            "smaller --base_lr or --beta"
+        )
+
+    def _boundary(self, bar: tqdm) -> None:
+        """Does what is due at this step and not done yet: summary, evaluation, checkpoint."""
+        step, config, progress = self.progress.step, self.config, self.progress
+        if step and step % config.summary_every == 0 and progress.summarized_step < step:
+            bar.set_postfix_str(self.milestones.summarize(progress))
+        at_end = step == config.num_train_iter
+        if step and (step % config.eval_every == 0 or at_end) and progress.evaluated_step < step:
+            if self.milestones.evaluate(progress, self._signals.raise_if_stopped):
+                self._saver.save_best(progress)
+            self.save()
+        elif self._saver.is_due(step):
+            self.save()
+
+    def _finish(self) -> dict[str, Any]:
+        """Final numbers and pictures from the best checkpoint; writes result.json."""
+        config, progress = self.config, self.progress
+        say(f"final evaluation of the best checkpoint (step {progress.best_step})")
+        self._saver.restore_best()
+        chains = self.program.sampler.chains(self.program.sampler_state())
+        record = final.evaluate_model(
+            config,
+            self.dataset,
+            self.milestones.evaluator,
+            self.program.rbm(),
+            chains,
+            counter_random.fold_in(counter_random.key(config.seed), _FINAL_STREAM),
+            self._signals.raise_if_stopped,
+        )
+        inspector = self.milestones.inspector
+        images, latents = self.milestones.inspected_batch(config.num_train_iter)
+        recon = inspector.reconstructions(images, latents["reconstruction"])
+        write_png(self.directory.path / "reconstructions.png", recon)
+        write_png(self.directory.path / "samples.png", inspector.generated(chains))
+        result = {
+            **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
+            "data_sha256": self.dataset.sha256,
+            "sampler": config.sampler_name,
+            "beta": config.sharpness,
+            "seed": config.seed,
+            "num_train_iter": config.num_train_iter,
+            "best_step": progress.best_step,
+            **record,
+            "skipped_updates": int(self.program.state.skipped),
+            "log_z_population": config.log_z_population,
+            "ms_per_step": 1e3 * progress.train_seconds / max(progress.timed_steps, 1),
+            "device": device_name(),
+            "versions": report.versions(),
+        }
+        write_json(self.directory.result, result)
+        self._summaries.flush()
+        return result

@@ -1,11 +1,12 @@
-"""Exact log-partition function and moments of small RBMs, by enumerating one half in float64."""
+"""Exact log Z, moments and samples of small RBMs, by enumerating one half in float64."""
 
 import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers.rbm import RBM, left_log_marginal
+from samplers import counter_random
+from samplers.rbm import RBM, Chains, left_log_marginal
 
 MAX_ENUMERATED_UNITS = 20
 _CHUNK_BITS = 14
@@ -32,11 +33,15 @@ def is_enumerable(rbm: RBM) -> bool:
     return min(rbm.coupling.shape) <= MAX_ENUMERATED_UNITS
 
 
-def _states(first: tf.Tensor, count: int, num_units: int) -> tf.Tensor:
-    """The binary expansions of first, ..., first + count - 1 as [count, num_units] float64."""
-    numbers = first + tf.range(count, dtype=tf.int32)
+def _bits(numbers: tf.Tensor, num_units: int) -> tf.Tensor:
+    """Binary expansions of int32 [N], the first unit fastest: [N, num_units] float64."""
     bits = tf.bitwise.right_shift(numbers[:, None], tf.range(num_units, dtype=tf.int32)[None, :])
     return tf.cast(bits & 1, tf.float64)
+
+
+def _states(first: tf.Tensor, count: int, num_units: int) -> tf.Tensor:
+    """The binary expansions of first, ..., first + count - 1: [count, num_units] float64."""
+    return _bits(first + tf.range(count, dtype=tf.int32), num_units)
 
 
 @tf.function(jit_compile=True)
@@ -65,13 +70,68 @@ def log_partition(rbm: RBM) -> tf.Tensor:
     return _log_partition_by_left(rbm if left <= right else _transposed(rbm))
 
 
+@tf.function(jit_compile=True)
+def _moments_by_left(rbm: RBM, log_z: tf.Tensor) -> Moments:
+    num_left, num_right = rbm.coupling.shape
+    chunk = 2 ** min(num_left, _CHUNK_BITS)
+    total = Moments(
+        tf.zeros([num_left], tf.float64),
+        tf.zeros([num_right], tf.float64),
+        tf.zeros([num_left, num_right], tf.float64),
+    )
+    for index in tf.range(2**num_left // chunk):
+        left = _states(index * chunk, chunk, num_left)
+        probability = tf.exp(left_log_marginal(rbm, left) - log_z)
+        weighted = probability[:, None] * left
+        right = tf.sigmoid(rbm.right_bias + tf.matmul(left, rbm.coupling))
+        total = Moments(
+            total.left + tf.reduce_sum(weighted, axis=0),
+            total.right + tf.linalg.matvec(right, probability, transpose_a=True),
+            total.product + tf.matmul(weighted, right, transpose_a=True),
+        )
+    return total
+
+
 def moments(rbm: RBM) -> Moments:
-    """Exact moments: the gradient of `log_partition` with respect to a, b and W.
+    """Exact moments: the gradient of log Z with respect to a, b and W.
 
     Raises ValueError when both halves exceed MAX_ENUMERATED_UNITS units.
     """
+    log_z = log_partition(rbm)
     rbm = _float64(rbm)
-    with tf.GradientTape() as tape:
-        tape.watch(rbm)
-        value = log_partition(rbm)
-    return Moments(*tape.gradient(value, list(rbm)))
+    left, right = rbm.coupling.shape
+    if left <= right:
+        return _moments_by_left(rbm, log_z)
+    swapped = _moments_by_left(_transposed(rbm), log_z)
+    return Moments(swapped.right, swapped.left, tf.transpose(swapped.product))
+
+
+def samples(rbm: RBM, key: tf.Tensor, num_samples: int) -> Chains:
+    """Independent exact samples of p(z), left [N, L] and right [N, R], in the RBM's dtype.
+
+    The smaller half is drawn from its enumerated marginal, the other given it. They are what makes
+    reverse AIS an upper bound of log Z on average, with nothing to believe.
+
+    Raises ValueError when both halves exceed MAX_ENUMERATED_UNITS units.
+    """
+    log_z = log_partition(rbm)
+    dtype, (left, right) = rbm.coupling.dtype, rbm.coupling.shape
+    first = _float64(rbm if left <= right else _transposed(rbm))
+    num_units = first.left_bias.shape[0]
+    chunk = 2 ** min(num_units, _CHUNK_BITS)
+    cumulative = tf.cumsum(
+        tf.concat(
+            [
+                tf.exp(left_log_marginal(first, _states(start, chunk, num_units)) - log_z)
+                for start in range(0, 2**num_units, chunk)
+            ],
+            axis=0,
+        )
+    )
+    keys = counter_random.split(key, 2)
+    level = counter_random.uniform(keys[0], [num_samples], tf.float64) * cumulative[-1]
+    rows = tf.searchsorted(cumulative, level, side="right")
+    half = _bits(rows, num_units)
+    logits = first.right_bias + tf.matmul(half, first.coupling)
+    halves = tf.cast(half, dtype), tf.cast(counter_random.bernoulli_logits(keys[1], logits), dtype)
+    return Chains(*(halves if left <= right else halves[::-1]))

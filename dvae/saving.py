@@ -1,0 +1,102 @@
+"""What a run keeps on disk so that it can go on: its progress and its checkpoints."""
+
+import dataclasses
+import logging
+import math
+import time
+
+import tensorflow as tf
+
+from configs.errors import UserError
+from dvae.checkpoints import CheckpointStore
+from dvae.run_directory import RunDirectory
+from dvae.train_step import TrainProgram
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the loop itself remembers; travels in each checkpoint as JSON."""
+
+    step: int = 0
+    best_step: int | None = None
+    best_val_nll: float = math.inf
+    summarized_step: int = -1
+    evaluated_step: int = -1
+    train_seconds: float = 0.0
+    timed_steps: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What decides how a run is kept, and none of its numbers."""
+
+    checkpoint_minutes: float = 10.0
+    max_unsaved_minutes: float = 60.0
+    flags_text: str = ""
+
+
+class Saver:
+    """Writes and reads the checkpoints of one run: `latest` (two of them) and `best`."""
+
+    def __init__(self, directory: RunDirectory, program: TrainProgram, options: RunOptions) -> None:
+        self._options = options
+        self._latest = CheckpointStore(
+            directory.checkpoints,
+            model=program.model,
+            optimizer=program.optimizer,
+            state=program.state,
+        )
+        # Beside the weights only the prior's chains matter to the final evaluation.
+        self._best = CheckpointStore(
+            directory.checkpoints, model=program.model, chains=program.state.sampler
+        )
+        self._saved_at = time.monotonic()
+        self._saved_step = 0
+
+    def restore(self) -> Progress | None:
+        """Loads the newest usable checkpoint; None when there never was one."""
+        record = self._latest.restore("latest")
+        if record is None:
+            return None
+        try:
+            progress = Progress(**record)
+        except TypeError as error:
+            raise UserError(f"the checkpoint does not fit this version: {error}") from None
+        self._saved_step = progress.step
+        return progress
+
+    def restore_best(self) -> None:
+        """Loads the weights and chains of the best checkpoint. Raises UserError without one."""
+        if self._best.restore("best") is None:
+            raise UserError("this run has no best checkpoint yet: let it train to an evaluation")
+
+    def is_due(self, step: int) -> bool:
+        """Whether the last checkpoint is older than the options allow."""
+        minutes = (time.monotonic() - self._saved_at) / 60.0
+        return step > self._saved_step and minutes >= self._options.checkpoint_minutes
+
+    def save(self, progress: Progress) -> None:
+        """Writes `latest`. A failure is warned of; it ends the run only after the limit."""
+        try:
+            self._latest.save("latest", progress.step, dataclasses.asdict(progress), keep=2)
+            self._saved_at, self._saved_step = time.monotonic(), progress.step
+        except (OSError, tf.errors.OpError) as error:
+            self._failed(str(error).split("\n", 1)[0])
+
+    def _failed(self, reason: str) -> None:
+        minutes = (time.monotonic() - self._saved_at) / 60.0
+        if minutes > self._options.max_unsaved_minutes:
+            raise UserError(
+                f"no checkpoint could be written for {minutes:.0f} minutes ({reason}): "
+                "free some space and start the same command again"
+            ) from None
+        logging.warning("no checkpoint could be written (%s); it will be tried again", reason)
+
+    def save_best(self, progress: Progress) -> bool:
+        """Writes `best`; returns whether that worked (if not, the older best stays)."""
+        try:
+            self._best.save("best", progress.step, dataclasses.asdict(progress), keep=1)
+        except (OSError, tf.errors.OpError) as error:
+            self._failed(str(error).split("\n", 1)[0])
+            return False
+        return True

@@ -1,0 +1,144 @@
+"""Trains and evaluates discrete VAEs with Boltzmann-machine priors: DVAE, DVAE++ and DVAE#.
+
+The flags of the 2018 command line keep their names and defaults. See README.md.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags
+
+from configs.errors import UserError
+from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, build_config
+
+FLAGS = flags.FLAGS
+MODES = ("train", "evaluate", "generate", "log_z")
+
+# Published flags.
+flags.DEFINE_string("data_dir", "./data", "where data sets are found, or downloaded to")
+FLAGS.set_default("log_dir", "./logs")  # absl.logging owns the flag of this name
+flags.DEFINE_string(
+    "dataset", "binarized_mnist", f"{', '.join(DATASETS)}, or the path of an .npz file"
+)
+flags.DEFINE_string("struct", "2-layer-nonlin", f"model structure: {', '.join(STRUCTURES)}")
+flags.DEFINE_string("baseline", "dvaes_power", f"method: {', '.join(BASELINES)}")
+flags.DEFINE_bool("qupa", True, "sample the prior by population annealing (True) or PCD (False)")
+flags.DEFINE_integer("k", 1, "samples per image in training")
+flags.DEFINE_float("beta", None, "sharpness of the smoothing; default: the published one")
+flags.DEFINE_integer("num_train_iter", 1_000_000, "training steps; schedules follow it")
+flags.DEFINE_integer("train_batchsize", 100, "images per training step")
+flags.DEFINE_integer("eval_batchsize", None, "images per evaluation batch; default: as published")
+flags.DEFINE_integer("eval_iw_samples", 4000, "importance samples of the final test likelihood")
+flags.DEFINE_float("base_lr", 3e-3, "base learning rate of Adam")
+flags.DEFINE_integer("input_size", 784, "pixels per image; follows the data when not given")
+
+# The run.
+flags.DEFINE_enum("mode", "train", MODES, "what to do")
+flags.DEFINE_string("run", None, "run directory for --mode=evaluate, generate and log_z")
+flags.DEFINE_integer("seed", 0, "same seed, same machine: same numbers")
+flags.DEFINE_bool("fresh", False, "move an old run in the same directory aside and start anew")
+flags.DEFINE_integer("eval_every", None, "steps between evaluations; default: as published")
+flags.DEFINE_integer("summary_every", 1000, "steps between TensorBoard summaries")
+flags.DEFINE_float("checkpoint_minutes", 10.0, "longest time between checkpoints")
+flags.DEFINE_float(
+    "max_unsaved_minutes", 60.0, "end the run when no checkpoint could be written for so long"
+)
+flags.DEFINE_integer("num_images", 100, "images that --mode=generate draws")
+
+# The prior's sampler and log Z.
+flags.DEFINE_integer("num_chains", 1000, "chains, or population size, of the prior's sampler")
+flags.DEFINE_integer("num_sweeps", 40, "block-Gibbs sweeps per training step")
+flags.DEFINE_float(
+    "resample_threshold", 1.0, "resample the population when ESS/size is below this; 1: always"
+)
+flags.DEFINE_enum(
+    "log_z_population",
+    "shared",
+    ["shared", "separate", "none"],
+    "population that tracks log Z in training: the gradient's (as published; untrusted), "
+    "one of its own (a true estimate, costs its share of sampling), or none",
+)
+flags.DEFINE_integer("log_z_chains", 1000, "size of the separate log Z population")
+flags.DEFINE_integer("ais_chains", 1024, "chains of annealed importance sampling")
+flags.DEFINE_integer("ais_temperatures", 1000, "temperatures of annealed importance sampling")
+flags.DEFINE_enum(
+    "ais_base", "fitted", ["fitted", "uniform"], "start of AIS: units' means, or as published"
+)
+
+_SAME_NAME = (
+    "dataset struct baseline k beta num_train_iter train_batchsize eval_batchsize "
+    "eval_iw_samples base_lr seed eval_every summary_every num_chains num_sweeps "
+    "resample_threshold log_z_population log_z_chains ais_chains ais_temperatures ais_base"
+).split()
+# What --mode=evaluate and log_z may measure with other settings than the run's own.
+_MEASURING = "eval_iw_samples eval_batchsize ais_chains ais_temperatures ais_base".split()
+
+
+def _config_from_flags(input_size: int) -> ExperimentConfig:
+    fields = {name: getattr(FLAGS, name) for name in _SAME_NAME}
+    return build_config(**fields, population_annealing=FLAGS.qupa, input_size=input_size)
+
+
+def _given_input_size() -> int | None:
+    return FLAGS.input_size if FLAGS["input_size"].present else None
+
+
+def _train() -> int:
+    config = _config_from_flags(FLAGS.input_size)  # bad settings are told before data is read
+    from dvae.commands import train
+
+    flags_text = "\n".join(
+        f"--{name}={getattr(FLAGS, name)}" for name in (*_SAME_NAME, "qupa", "data_dir")
+    )
+    return train(
+        config,
+        data_dir=FLAGS.data_dir,
+        input_size=_given_input_size(),
+        run_path=config.run_directory(FLAGS.log_dir),
+        fresh=FLAGS.fresh,
+        checkpoint_minutes=FLAGS.checkpoint_minutes,
+        max_unsaved_minutes=FLAGS.max_unsaved_minutes,
+        flags_text=flags_text,
+    )
+
+
+def _of_run(command: str) -> Callable[[], int]:
+    """A mode that works on a finished or unfinished run."""
+
+    def go() -> int:
+        if FLAGS.run is None:
+            raise UserError(f"--mode={FLAGS.mode} needs --run=DIR, the directory of a run")
+        from dvae import commands
+
+        changed = {name: getattr(FLAGS, name) for name in _MEASURING if FLAGS[name].present}
+        return getattr(commands, command)(
+            Path(FLAGS.run), changed, data_dir=FLAGS.data_dir, num_images=FLAGS.num_images
+        )
+
+    return go
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the mode that the flags ask for; exits 2 with one line on what the user can mend."""
+    commands = {
+        "train": _train,
+        "evaluate": _of_run("evaluate"),
+        "generate": _of_run("generate"),
+        "log_z": _of_run("log_z"),
+    }
+    try:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+        code = commands[FLAGS.mode]()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 2
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    # TensorFlow greets a machine without a GPU with lines that look like errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    app.run(main)
