@@ -112,16 +112,16 @@ def _largest_bridge(
         second = tf.reduce_logsumexp(old + 2.0 * share * change)
         return tf.exp(2.0 * first - second) >= least_ess
 
-    def search() -> tf.Tensor:
-        low, high = tf.zeros_like(remaining), remaining
-        for _ in range(_BISECTIONS):
-            middle = 0.5 * (low + high)
-            good = enough(middle)
-            low, high = tf.where(good, middle, low), tf.where(good, high, middle)
-        # When not even the smallest share keeps the ESS, go on by it all the same.
-        return tf.maximum(low, remaining * 2.0**-_BISECTIONS)
+    def halve(index: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple:
+        middle = 0.5 * (low + high)
+        good = enough(middle)
+        return index + 1, tf.where(good, middle, low), tf.where(good, high, middle)
 
-    return tf.cond(enough(remaining), lambda: remaining, search)
+    start = (tf.constant(0), tf.zeros_like(remaining), remaining)
+    _, low, _ = tf.while_loop(lambda index, *_: index < _BISECTIONS, halve, start)
+    # When not even the smallest share keeps the ESS, go on by it all the same.
+    share = tf.maximum(low, remaining * 2.0**-_BISECTIONS)
+    return tf.where(enough(remaining), remaining, share)
 
 
 def _reweight(
@@ -153,6 +153,12 @@ def _reweight(
     return state, ess, tf.cast(resample, tf.float32)
 
 
+def _between(old: RBM, new: RBM, share: tf.Tensor) -> RBM:
+    """The parameters at a share of the way from `old` to `new`; exactly `new` at its end."""
+    mixed = (start + share * (end - start) for start, end in zip(old, new, strict=True))
+    return RBM(*(tf.where(share < 1.0, here, end) for here, end in zip(mixed, new, strict=True)))
+
+
 def step(
     rbm: RBM,
     state: PopulationState,
@@ -175,17 +181,24 @@ def step(
         whatever the ESS.
 
     Returns:
-      The new state and its diagnostics. log_partition is consistent in C; exp(log_partition) is
+      The new state and its diagnostics; state.rbm is `rbm`, or the parameters that were reached
+      after 1000 bridges. log_partition is consistent in C; exp(log_partition) is
       unbiased for a path of parameters that does not depend on the population (without bridges,
       whose sizes depend on it, the statement is exact).
     """
     dtype = state.log_weights.dtype
     origin = state.rbm
+    # Energies are linear in the parameters: differences of parameters give differences of
+    # energies without cancellation, and any share of the way costs nothing more.
+    direction = RBM(*(new - old for new, old in zip(rbm, origin, strict=True)))
 
-    def leg(done: tf.Tensor, state: PopulationState, index: tf.Tensor) -> tuple:
-        # Energies are linear in the parameters: differences of parameters give differences of
-        # energies without cancellation, and any share of the way costs nothing more.
-        direction = RBM(*(new - old for new, old in zip(rbm, origin, strict=True)))
+    def leg(
+        index: tf.Tensor,
+        done: tf.Tensor,
+        state: PopulationState,
+        ess: tf.Tensor,
+        resampled: tf.Tensor,
+    ) -> tuple:
         change = -energy(direction, state.chains)
         share = 1.0 - done
         if bridge_ess > 0.0:
@@ -193,31 +206,21 @@ def step(
                 state.log_weights, change, share, tf.constant(bridge_ess, dtype)
             )
         done = tf.minimum(done + share, 1.0)
-        here = (
-            RBM(*(old + done * (new - old) for new, old in zip(rbm, origin, strict=True)))
-            if bridge_ess > 0.0
-            else rbm
-        )
+        here = _between(origin, rbm, done)
         keys = counter_random.split(counter_random.fold_in(key, index), 2)
-        state, ess, resampled = _reweight(state, share * change, keys[0], resample_threshold)
+        state, new_ess, was = _reweight(state, share * change, keys[0], resample_threshold)
         chains = gibbs.sweeps(here, state.chains, keys[1], num_sweeps)
-        return done, state._replace(chains=chains), ess, resampled
+        state = state._replace(chains=chains, rbm=here)
+        return index + 1, done, state, tf.minimum(ess, new_ess), resampled + was
 
-    start = tf.zeros([], dtype)
-    done, state, ess, resampled = leg(start, state, tf.constant(0))
-    bridges = tf.constant(1)
+    size = tf.cast(tf.shape(state.log_weights)[0], dtype)
+    start = (tf.constant(0), tf.zeros([], dtype), state, size, tf.constant(0.0))
     if bridge_ess > 0.0:
-
-        def unfinished(done: tf.Tensor, state: PopulationState, index: tf.Tensor, *_: tf.Tensor):  # noqa: ANN202
-            return (done < 1.0) & (index < _MAX_BRIDGES)
-
-        def onward(done, state, index, ess, resampled):  # noqa: ANN001, ANN202
-            done, state, new_ess, new_resampled = leg(done, state, index)
-            return done, state, index + 1, tf.minimum(ess, new_ess), resampled + new_resampled
-
-        done, state, bridges, ess, resampled = tf.while_loop(
-            unfinished, onward, (done, state, bridges, ess, resampled)
+        outcome = tf.while_loop(
+            lambda index, done, *_: (done < 1.0) & (index < _MAX_BRIDGES), leg, start
         )
-    count = tf.cast(bridges, tf.float32)
-    info = PopulationInfo(ess, count_families(state.family), resampled / count, count)
-    return state._replace(rbm=rbm), info
+    else:
+        outcome = leg(*start)
+    index, _, state, ess, resampled = outcome
+    count = tf.cast(index, tf.float32)
+    return state, PopulationInfo(ess, count_families(state.family), resampled / count, count)
