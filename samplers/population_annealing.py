@@ -125,7 +125,7 @@ def _largest_bridge(
 
 
 def _reweight(
-    state: PopulationState, change: tf.Tensor, key: tf.Tensor, threshold: float
+    state: PopulationState, change: tf.Tensor, key: tf.Tensor, threshold: float | tf.Tensor
 ) -> tuple[PopulationState, tf.Tensor, tf.Tensor]:
     """Adds [C] changes of log weight, tracks log Z, and resamples when the ESS is low."""
     size = change.shape[0]
@@ -134,7 +134,8 @@ def _reweight(
     log_weights -= log_ratio
     ess = effective_sample_size(log_weights)
     # At a threshold of one even a population of equal weights is resampled, as published.
-    resample = tf.constant(True) if threshold >= 1.0 else ess < threshold * size
+    always = not tf.is_tensor(threshold) and threshold >= 1.0
+    resample = (ess < threshold * size) | (threshold >= 1.0)
 
     def resampled() -> tuple:
         ancestors = systematic_ancestors(log_weights, key)
@@ -144,7 +145,7 @@ def _reweight(
     def kept() -> tuple:
         return state.chains, log_weights, state.family
 
-    outcome = resampled() if threshold >= 1.0 else tf.cond(resample, resampled, kept)
+    outcome = resampled() if always else tf.cond(resample, resampled, kept)
     chains, log_weights, family = outcome
     log_partition = state.log_partition + tf.cast(log_ratio, tf.float64)
     state = state._replace(
@@ -164,7 +165,7 @@ def step(
     state: PopulationState,
     key: tf.Tensor,
     num_sweeps: int,
-    resample_threshold: float = 1.0,
+    resample_threshold: float | tf.Tensor = 1.0,
     bridge_ess: float = 0.0,
 ) -> tuple[PopulationState, PopulationInfo]:
     """Moves the population from the parameters it is at to `rbm`.
@@ -174,8 +175,9 @@ def step(
       state: population at the old parameters.
       key: int32 [2].
       num_sweeps: block-Gibbs sweeps after each reweighting.
-      resample_threshold: resample when ESS / C is below it; 1 = always (as published). When
-        resampling is skipped the weights carry over, in log Z and in `normalized_weights`.
+      resample_threshold: resample when ESS / C is below it (a float, or a scalar tensor); 1 =
+        always (as published). When resampling is skipped the weights carry over, in log Z and in
+        `normalized_weights`.
       bridge_ess: a reweighting that would leave the conditional ESS / C below this is taken in
         several, through parameters in between, each followed by sweeps; 0 = one reweighting
         whatever the ESS.
