@@ -37,6 +37,6 @@ class Decoder(keras.layers.Layer):
         loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=grouped)
         return -tf.reshape(tf.reduce_sum(loss, axis=-1), [-1])
 
-    def decayed_weights(self) -> list[tf.Tensor]:
+    def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to."""
-        return self.network.decayed_weights()
+        return self.network.decayed_variables()

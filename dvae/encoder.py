@@ -116,6 +116,6 @@ class Encoder(keras.layers.Layer):
             binary.append(z)
         return tf.concat(binary, axis=1), log_prob
 
-    def decayed_weights(self) -> list[tf.Tensor]:
+    def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to."""
-        return [weight for network in self.networks for weight in network.decayed_weights()]
+        return [v for network in self.networks for v in network.decayed_variables()]

@@ -1,5 +1,6 @@
 """What a run does every so many steps: summaries for TensorBoard, and evaluations."""
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -22,7 +23,9 @@ from samplers.diagnostics import LogMeanEstimate
 MAX_DRIFT = 5.0
 COLLAPSED_SHARE = 0.02
 # Streams of the run's key, beside those of the training program.
-_EVAL_STREAM, _INSPECT_STREAM = 3, 5
+_EVAL_STREAM, _INSPECT_STREAM, _SUMMARY_STREAM = 3, 5, 9
+# Of the log Z that completes the loss in summaries: a fraction of a nat is enough there.
+SUMMARY_TEMPERATURES = 100
 
 
 class Milestones:
@@ -48,7 +51,7 @@ class Milestones:
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
         step, config, program = progress.step, self._config, self._program
-        values = program.take_metrics()
+        values = self._losses(step)
         values["kl_coeff"] = float(schedules.kl_weight(step, config.num_train_iter))
         values["learning_rate"] = float(
             schedules.learning_rate(step, config.num_train_iter, config.base_lr)
@@ -71,6 +74,19 @@ class Milestones:
         self._warn_of_collapse(values)
         loss = next(iter(values.values()))
         return f"loss {loss:.2f}, recon {values['obj/recon_loss']:.2f}"
+
+    def _losses(self, step: int) -> dict[str, float]:
+        """The loss and its terms since the last summary, completed by a quick AIS of log Z."""
+        program = self._program
+        chains = program.sampler.chains(program.sampler_state())
+        quick = dataclasses.replace(self._config, ais_temperatures=SUMMARY_TEMPERATURES)
+        log_z = report.estimate_log_partition(
+            quick, program.rbm(), chains, self._key(_SUMMARY_STREAM, step)
+        )
+        values = program.add_log_partition(program.take_metrics(), float(log_z.value))
+        decay = self._model.weight_decay()
+        values |= {f"weight_decay/{name}": float(value) for name, value in decay.items()}
+        return {**values, "log_z/quick_ais": float(log_z.value)}
 
     def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
         """Validation images, the same at each summary, and their latents."""
@@ -139,8 +155,7 @@ class Milestones:
 
     def _anchor(self, log_z: LogMeanEstimate) -> None:
         """Takes AIS as the value of log Z; mends a separate population that drifted off it."""
-        state, sampler = self._program.state, self._program.sampler
-        state.log_z_reference.assign(log_z.value)
+        sampler = self._program.sampler
         if self._config.log_z_population != "separate":
             return
         tracked = float(sampler.log_partition(self._program.sampler_state()))

@@ -56,9 +56,22 @@ class DVAE(keras.layers.Layer):
         bound = importance_weighted_bound if weighted else elbo
         return bound(forward.log_likelihood, forward.kl, kl_weight)
 
-    def weight_decay(self, rbm: RBM) -> dict[str, tf.Tensor]:
+    def weight_decay(self) -> dict[str, tf.Tensor]:
         """Penalties in nats: encoder, decoder, and total (with the prior's coupling)."""
-        encoder = WEIGHT_DECAY * half_squared_norm(self.encoder.decayed_weights())
-        decoder = WEIGHT_DECAY * half_squared_norm(self.decoder.decayed_weights())
-        prior = WEIGHT_DECAY * half_squared_norm([rbm.coupling])
+        encoder = WEIGHT_DECAY * half_squared_norm(self.encoder.decayed_variables())
+        decoder = WEIGHT_DECAY * half_squared_norm(self.decoder.decayed_variables())
+        prior = WEIGHT_DECAY * half_squared_norm([self.prior.coupling])
         return {"encoder": encoder, "decoder": decoder, "total": encoder + decoder + prior}
+
+    def weight_decay_gradients(self) -> list[tf.Tensor | float]:
+        """Gradient of the total penalty for each of `trainable_variables`; 0.0 where none is."""
+        decayed = [
+            *self.encoder.decayed_variables(),
+            *self.decoder.decayed_variables(),
+            self.prior.coupling,
+        ]
+        names = {id(variable) for variable in decayed}
+        return [
+            WEIGHT_DECAY * tf.convert_to_tensor(v) if id(v) in names else 0.0
+            for v in self.trainable_variables
+        ]

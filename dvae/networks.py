@@ -69,12 +69,12 @@ class Network(keras.layers.Layer):
             hidden = dense(tf.tanh(norm(hidden, training=training)))
         return hidden + self.bias
 
-    def decayed_weights(self) -> list[tf.Tensor]:
+    def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to: every kernel and every batch-norm scale."""
         kernels = [layer.kernel for layer in (*self.first, *self.rest)]
-        return [tf.convert_to_tensor(w) for w in (*kernels, *(norm.gamma for norm in self.norms))]
+        return [*kernels, *(norm.gamma for norm in self.norms)]
 
 
-def half_squared_norm(weights: list[tf.Tensor]) -> tf.Tensor:
+def half_squared_norm(variables: list[keras.Variable]) -> tf.Tensor:
     """Sum over all weights of one half of their square, a scalar."""
-    return tf.add_n([tf.nn.l2_loss(weight) for weight in weights])
+    return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables])
