@@ -1,0 +1,60 @@
+"""Runs every statistical test of the given modules on other seeds: python -m tests.other_seeds.
+
+A statistical test is a test function with a default for its argument `seed`; each of its pytest
+parameters counts as a test of its own. Prints failures out of the number of seeds.
+"""
+
+import argparse
+import importlib
+import inspect
+import itertools
+import time
+from collections.abc import Iterator
+
+MODULES = ["exact", "diagnostics", "pcd", "ais", "population_annealing", "tempering"]
+
+
+def cases(function) -> Iterator[dict]:
+    """The keyword arguments that pytest would call a function with."""
+    marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
+    axes = []
+    for mark in marks:
+        names = [name.strip() for name in mark.args[0].split(",")]
+        values = [value if len(names) > 1 else (value,) for value in mark.args[1]]
+        axes.append([dict(zip(names, value, strict=True)) for value in values])
+    for combination in itertools.product(*axes):
+        yield {name: value for part in combination for name, value in part.items()}
+
+
+def failures(function, arguments: dict, seeds: range) -> list[int]:
+    failed = []
+    for seed in seeds:
+        try:
+            function(**arguments, seed=seed)
+        except AssertionError:
+            failed.append(seed)
+    return failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", default=MODULES)
+    parser.add_argument("--first", type=int, default=1001)
+    parser.add_argument("--count", type=int, default=100)
+    options = parser.parse_args()
+    seeds = range(options.first, options.first + options.count)
+    for name in options.modules:
+        module = importlib.import_module(f"tests.test_{name}")
+        for test, function in inspect.getmembers(module, inspect.isfunction):
+            if not test.startswith("test_") or "seed" not in inspect.signature(function).parameters:
+                continue
+            for arguments in cases(function):
+                start = time.process_time()
+                failed = failures(function, arguments, seeds)
+                seconds = time.process_time() - start
+                label = f"{name}: {test} {arguments or ''}"
+                print(f"{len(failed)}/{len(seeds)} {seconds:6.1f} s  {label} {failed}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
