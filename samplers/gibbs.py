@@ -4,21 +4,46 @@ One sweep draws z_L ~ p(z_L | z_R) and then z_R ~ p(z_R | the new z_L). The RBM,
 the key are arguments, so that one compiled program serves a training run.
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from samplers import counter_random
 from samplers.rbm import RBM, Chains
 
 
-def _sweep(
-    rbm: RBM, right: tf.Tensor, key: tf.Tensor, stream: tf.Tensor, inverse_temperature: tf.Tensor
-) -> Chains:
-    """One sweep; only the right half matters to what comes next."""
-    field = rbm.left_bias + tf.matmul(right, rbm.coupling, transpose_b=True)
-    left = counter_random.bernoulli_logits(key, inverse_temperature * field, stream)
-    field = rbm.right_bias + tf.matmul(left, rbm.coupling)
-    right = counter_random.bernoulli_logits(key, inverse_temperature * field, stream + 1)
-    return Chains(left, right)
+class _Side(NamedTuple):
+    """What turns the other side's states [rows, M] into fields, in powers of 1/2 (exponents).
+
+    matrix [M, N]; bias and scale [parts, rows / parts * N] or scalar: spread over the rows once,
+    outside the loop, since a flat array is the fastest to walk through.
+    """
+
+    matrix: tf.Tensor
+    bias: tf.Tensor
+    scale: tf.Tensor | None
+    parts: int
+
+
+def _side(bias: tf.Tensor, matrix: tf.Tensor, scale: tf.Tensor, rows: int, parts: int) -> _Side:
+    scale *= counter_random.EXPONENT_PER_LOGIT
+    shape = [rows, matrix.shape[1]]
+    spread_bias = tf.reshape(tf.broadcast_to(scale * bias, shape), [parts, -1])
+    if scale.shape.rank == 0:
+        return _Side(scale * matrix, spread_bias, None, parts)
+    spread_scale = tf.reshape(tf.broadcast_to(scale, shape), [parts, -1])
+    return _Side(matrix, spread_bias, spread_scale, parts)
+
+
+def _draw(
+    side: _Side, other: tf.Tensor, key: tf.Tensor, stream: tf.Tensor, first_part: int
+) -> tf.Tensor:
+    exponents = tf.reshape(tf.matmul(other, side.matrix), [side.parts, -1])
+    if side.scale is not None:
+        exponents *= side.scale
+    exponents += side.bias
+    values = counter_random.bernoulli_exponents(key, exponents, stream, first_part)
+    return tf.reshape(values, [other.shape[0], -1])
 
 
 def sweep(
@@ -28,7 +53,7 @@ def sweep(
 
     Args:
       rbm: parameters, [L], [R], [L, R].
-      chains: left [C, L] (its values do not matter) and right [C, R].
+      chains: left [C, L] (its values do not matter) and right [C, R]; static shapes.
       key: int32 [2]; use each key once.
       inverse_temperature: scalar, or [C, 1] for a temperature per chain; scales the energy.
 
@@ -44,16 +69,38 @@ def sweeps(
     key: tf.Tensor,
     num_sweeps: int | tf.Tensor,
     inverse_temperature: float | tf.Tensor = 1.0,
+    concurrent: bool = True,
 ) -> Chains:
-    """`num_sweeps` block-Gibbs sweeps in one loop; see `sweep` for the arguments.
+    """`num_sweeps` block-Gibbs sweeps in one loop; see `sweep` for the other arguments.
 
     Sweep s draws its left half from stream 2s of the key and its right half from stream 2s + 1.
+
+    Args:
+      concurrent: walk the two halves of the chains as independent operations, which XLA's CPU
+        runtime executes at once; False makes one operation of them, for a GPU. The result is the
+        same, bit for bit.
     """
+    num_chains = chains.right.shape[0]
+    halves = 2 if num_chains % 2 == 0 else 1
+    groups = halves if concurrent else 1
+    rows, parts = num_chains // groups, halves // groups
     scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
+    scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)
+    to_left = [_side(rbm.left_bias, tf.transpose(rbm.coupling), s, rows, parts) for s in scales]
+    to_right = [_side(rbm.right_bias, rbm.coupling, s, rows, parts) for s in scales]
 
-    def body(step: tf.Tensor, state: Chains) -> tuple[tf.Tensor, Chains]:
-        return step + 1, _sweep(rbm, state.right, key, 2 * step, scale)
+    def body(step: tf.Tensor, lefts: list, rights: list) -> tuple:
+        # A sweep reads the right half alone; the left one is kept for the caller.
+        del lefts
+        new = []
+        for group, right in enumerate(rights):
+            left = _draw(to_left[group], right, key, 2 * step, group)
+            new.append((left, _draw(to_right[group], left, key, 2 * step + 1, group)))
+        return step + 1, [left for left, _ in new], [right for _, right in new]
 
+    state = (tf.constant(0), tf.split(chains.left, groups), tf.split(chains.right, groups))
     if isinstance(num_sweeps, int) and num_sweeps == 1:
-        return body(tf.constant(0), chains)[1]
-    return tf.while_loop(lambda step, _: step < num_sweeps, body, (tf.constant(0), chains))[1]
+        state = body(*state)
+    else:
+        state = tf.while_loop(lambda step, *_: step < num_sweeps, body, state)
+    return Chains(tf.concat(state[1], 0), tf.concat(state[2], 0))
