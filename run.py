@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from configs.errors import UserError
 from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, build_config
+from dvae import compile_cache
 
 FLAGS = flags.FLAGS
 MODES = ("train", "evaluate", "generate", "log_z")
@@ -44,6 +45,11 @@ flags.DEFINE_integer("summary_every", 1000, "steps between TensorBoard summaries
 flags.DEFINE_float("checkpoint_minutes", 10.0, "longest time between checkpoints")
 flags.DEFINE_float(
     "max_unsaved_minutes", 60.0, "end the run when no checkpoint could be written for so long"
+)
+flags.DEFINE_string(
+    "compile_cache",
+    str(compile_cache.default_directory()),
+    "directory that keeps compiled programs, so that a second start is quick; empty: none",
 )
 flags.DEFINE_integer("num_images", 100, "images that --mode=generate draws")
 
@@ -128,9 +134,13 @@ def main(argv: Sequence[str]) -> None:
         "generate": _of_run("generate"),
         "log_z": _of_run("log_z"),
     }
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+        if FLAGS.compile_cache:
+            compile_cache.enable(Path(FLAGS.compile_cache))
         code = commands[FLAGS.mode]()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

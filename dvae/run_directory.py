@@ -153,9 +153,13 @@ class RunDirectory:
         """Drops logged points that a resumed run will write again.
 
         Args:
-          step: of the checkpoint that training resumes from.
+          step: of the checkpoint that training resumes from; -1 when it starts over.
           evaluated_step: of the last evaluation that the checkpoint knows.
         """
+        if step < 0:
+            for path in (self.metrics, *self.path.glob("events.out.tfevents.*")):
+                path.unlink(missing_ok=True)
+            return
 
         def keep(tag: str, at: int) -> bool:
             return at <= (evaluated_step if tag.startswith(EVALUATION_TAGS) else step)

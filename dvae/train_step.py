@@ -30,7 +30,12 @@ class TrainState(tf.Module):
     def __init__(self, sampler_state: tf.nest, metric_names: list[str]) -> None:
         super().__init__()
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.sampler = [tf.Variable(leaf) for leaf in tf.nest.flatten(sampler_state)]
+        # TensorFlow keeps int32 variables off the GPU, where a compiled program cannot reach them.
+        wide = {tf.int32: tf.int64}
+        self.sampler = [
+            tf.Variable(tf.cast(leaf, wide.get(leaf.dtype, leaf.dtype)))
+            for leaf in tf.nest.flatten(sampler_state)
+        ]
         # One entry for each metric, and last the number of steps that they were added up over.
         self.metric_sums = tf.Variable(tf.zeros([len(metric_names) + 1]), name="metric_sums")
         self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
@@ -85,8 +90,8 @@ class TrainProgram:
         self._images = tf.constant(dataset.train)
         self._grey_unit = dataset.grey_unit
         self._binarize = dataset.dynamic_binarization
-        self._run_key = counter_random.key(config.seed)
-        initial = self.sampler.init(counter_random.fold_in(self._run_key, _INIT_STREAM))
+        self.run_key = counter_random.key(config.seed)
+        initial = self.sampler.init(counter_random.fold_in(self.run_key, _INIT_STREAM))
         self._sampler_structure = initial
         self.state = TrainState(initial, self._metric_names())
         self._compiled = tf.function(self._steps, jit_compile=True, autograph=False)
@@ -107,8 +112,16 @@ class TrainProgram:
 
     def sampler_state(self) -> tf.nest:
         """The sampler's state as tensors."""
-        leaves = [tf.convert_to_tensor(v) for v in self.state.sampler]
-        return tf.nest.pack_sequence_as(self._sampler_structure, leaves)
+        leaves = tf.nest.flatten(self._sampler_structure)
+        values = [
+            tf.cast(tf.convert_to_tensor(v), leaf.dtype)
+            for v, leaf in zip(self.state.sampler, leaves, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(self._sampler_structure, values)
+
+    def _keep_sampler_state(self, sampler_state: tf.nest) -> None:
+        for variable, leaf in zip(self.state.sampler, tf.nest.flatten(sampler_state), strict=True):
+            variable.assign(tf.cast(leaf, variable.dtype))
 
     def batch(self, images: tf.Tensor, indices: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """Binary float32 images [B, X]; grey ones are binarised anew with their values."""
@@ -150,10 +163,12 @@ class TrainProgram:
         terms = tf.stack([metrics[names[1]], metrics[names[2]], surrogate, total])
         return gradients, metrics, tf.math.is_finite(terms)
 
-    def one_step(self, images: tf.Tensor, indices: tf.Tensor, sampler_state: tf.nest) -> tf.nest:
+    def one_step(
+        self, images: tf.Tensor, indices: tf.Tensor, sampler_state: tf.nest, run_key: tf.Tensor
+    ) -> tf.nest:
         """One training step on the variables; returns the sampler's new state."""
         step = tf.cast(self.state.step, tf.int32)
-        run_key = counter_random.fold_in(self._run_key, _STEP_STREAM)
+        run_key = counter_random.fold_in(run_key, _STEP_STREAM)
         keys = counter_random.split(counter_random.fold_in(run_key, step), 3)
         averages = [(v, tf.convert_to_tensor(v)) for v in self.model.non_trainable_variables]
         sampler_state, sampler_metrics = self.sampler.step(
@@ -183,24 +198,34 @@ class TrainProgram:
         first = tf.argmin(tf.cast(finite, tf.int32))
         state.skipped_terms.assign_add(skipped * tf.one_hot(first, len(BAD_TERMS), dtype=tf.int64))
 
-    def _steps(self, images: tf.Tensor, indices: tf.Tensor, num_steps: tf.Tensor) -> None:
-        """`num_steps` steps; row s of indices [S, B] is the batch of the s-th."""
+    def _steps(
+        self, images: tf.Tensor, indices: tf.Tensor, num_steps: tf.Tensor, run_key: tf.Tensor
+    ) -> None:
+        """`num_steps` steps; row s of indices [S, B] is the batch of the s-th.
+
+        The key is an argument, so that runs of any seed share one program.
+        """
 
         def body(index: tf.Tensor, sampler_state: tf.nest) -> tuple:
-            return index + 1, self.one_step(images, indices[index], sampler_state)
+            return index + 1, self.one_step(images, indices[index], sampler_state, run_key)
 
         _, sampler_state = tf.while_loop(
             lambda index, _: index < num_steps, body, (tf.constant(0), self.sampler_state())
         )
-        for variable, leaf in zip(self.state.sampler, tf.nest.flatten(sampler_state), strict=True):
-            variable.assign(leaf)
+        self._keep_sampler_state(sampler_state)
+
+    def trace(self, steps_per_call: int) -> None:
+        """Builds the graph of `run` for calls of at most `steps_per_call` steps; compiles nothing."""
+        indices = tf.TensorSpec([steps_per_call, self.config.train_batchsize], tf.int32)
+        scalar = tf.TensorSpec([], tf.int32)
+        self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key)
 
     def run(self, indices: np.ndarray, num_steps: int) -> None:
         """Runs `num_steps` compiled steps with image indices [S, B], S >= num_steps.
 
         S is part of the compiled program, num_steps is not: always pass the same S.
         """
-        self._compiled(self._images, tf.constant(indices), tf.constant(num_steps))
+        self._compiled(self._images, tf.constant(indices), tf.constant(num_steps), self.run_key)
 
     def take_metrics(self) -> dict[str, float]:
         """Means of the metrics since they were last taken; resets the sums.
@@ -226,8 +251,7 @@ class TrainProgram:
         """Sets the log Z that the separate population tracks (nats, float64 scalar)."""
         state = self.sampler_state()
         state = state._replace(tracker=state.tracker._replace(log_partition=value))
-        for variable, leaf in zip(self.state.sampler, tf.nest.flatten(state), strict=True):
-            variable.assign(leaf)
+        self._keep_sampler_state(state)
 
     def rbm(self) -> RBM:
         """The prior's present parameters."""

@@ -44,6 +44,9 @@ class Run:
         self.milestones = Milestones(config, dataset, self.program, self._summaries)
         self._saver = Saver(directory, self.program, options)
         self._signals = SignalWatch()
+        # Traced before anything that differs between a fresh start and a resumed one, so that both
+        # find the same compiled program in the cache.
+        self.program.trace(STEPS_PER_CALL)
 
     def save(self) -> None:
         """Writes a checkpoint of where the run stands."""
@@ -59,6 +62,9 @@ class Run:
         """
         restored = self._saver.restore()
         if restored is None:
+            self.directory.forget_after(
+                -1, -1
+            )  # what a run killed before its first checkpoint left
             self._summaries.start(self.config, self.options.flags_text)
         else:
             self.progress = restored
