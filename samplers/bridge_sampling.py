@@ -6,6 +6,7 @@ _TOLERANCE = 1e-10
 _MAX_ITERATIONS = 1000
 
 
+@tf.function
 def bennett_acceptance_ratio(forward: tf.Tensor, backward: tf.Tensor) -> tuple:
     """log Z_{t+1} / Z_t of neighbours from samples of both, and each ladder's pull on it.
 
