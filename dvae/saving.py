@@ -5,6 +5,7 @@ import logging
 import math
 import time
 
+import keras
 import tensorflow as tf
 
 from configs.errors import UserError
@@ -35,6 +36,14 @@ class RunOptions:
     flags_text: str = ""
 
 
+def _tensors(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
+    """Keras variables by their place and name.
+
+    Given to a checkpoint one by one: it would pass over layers that Keras holds in lists.
+    """
+    return {f"{i:03d} {v.name}": v.value for i, v in enumerate(variables)}
+
+
 class Saver:
     """Writes and reads the checkpoints of one run: `latest` (two of them) and `best`."""
 
@@ -42,13 +51,15 @@ class Saver:
         self._options = options
         self._latest = CheckpointStore(
             directory.checkpoints,
-            model=program.model,
-            optimizer=program.optimizer,
+            model=_tensors(program.model.variables),
+            optimizer=_tensors(program.optimizer.adam.variables),
             state=program.state,
         )
         # Beside the weights only the prior's chains matter to the final evaluation.
         self._best = CheckpointStore(
-            directory.checkpoints, model=program.model, chains=program.state.sampler
+            directory.checkpoints,
+            model=_tensors(program.model.variables),
+            chains=program.state.sampler,
         )
         self._saved_at = time.monotonic()
         self._saved_step = 0

@@ -215,7 +215,7 @@ class TrainProgram:
         self._keep_sampler_state(sampler_state)
 
     def trace(self, steps_per_call: int) -> None:
-        """Builds the graph of `run` for calls of at most `steps_per_call` steps; compiles nothing."""
+        """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
         indices = tf.TensorSpec([steps_per_call, self.config.train_batchsize], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
         self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key)
