@@ -1,0 +1,1 @@
+"""Timings of kernels and of training steps; never part of the tests."""
