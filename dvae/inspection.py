@@ -11,8 +11,8 @@ from dvae.priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
 from dvae.smoothing import UNIFORM_SHARE, Gaussian, UniformExponential
 from samplers.rbm import Chains
 
-# B(ζ) beyond this decides a unit whatever its neighbours in a trained prior say.
-B_CLIP = 20.0
+# B(ζ) beyond this all but decides a unit, whatever its neighbours in the prior say.
+B_CLIP = 10.0
 # A unit is active when the variance of its q over images exceeds this (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
 _COLUMNS = 10
