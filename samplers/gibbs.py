@@ -35,6 +35,18 @@ def _side(bias: tf.Tensor, matrix: tf.Tensor, scale: tf.Tensor, rows: int, parts
     return _Side(matrix, spread_bias, spread_scale, parts)
 
 
+def _sides(
+    rbm: RBM, inverse_temperature: float | tf.Tensor, num_chains: int, groups: int, parts: int
+) -> list[tuple[_Side, _Side]]:
+    """Of each group of chains: what leads to its left and what leads to its right units."""
+    scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
+    scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)
+    rows = num_chains // groups
+    to_left = rbm.left_bias, tf.transpose(rbm.coupling)
+    to_right = rbm.right_bias, rbm.coupling
+    return [(_side(*to_left, s, rows, parts), _side(*to_right, s, rows, parts)) for s in scales]
+
+
 def _draw(
     side: _Side, other: tf.Tensor, key: tf.Tensor, stream: tf.Tensor, first_part: int
 ) -> tf.Tensor:
@@ -69,7 +81,7 @@ def sweeps(
     key: tf.Tensor,
     num_sweeps: int | tf.Tensor,
     inverse_temperature: float | tf.Tensor = 1.0,
-    concurrent: bool = True,
+    concurrent: bool | None = None,
 ) -> Chains:
     """`num_sweeps` block-Gibbs sweeps in one loop; see `sweep` for the other arguments.
 
@@ -77,25 +89,23 @@ def sweeps(
 
     Args:
       concurrent: walk the two halves of the chains as independent operations, which XLA's CPU
-        runtime executes at once; False makes one operation of them, for a GPU. The result is the
-        same, bit for bit.
+        runtime executes at once; False makes one operation of them, the better for a GPU. None
+        looks whether there is one. The result is the same, bit for bit.
     """
-    num_chains = chains.right.shape[0]
-    halves = 2 if num_chains % 2 == 0 else 1
+    if concurrent is None:
+        concurrent = not tf.config.list_physical_devices("GPU")
+    halves = 2 if chains.right.shape[0] % 2 == 0 else 1
     groups = halves if concurrent else 1
-    rows, parts = num_chains // groups, halves // groups
-    scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
-    scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)
-    to_left = [_side(rbm.left_bias, tf.transpose(rbm.coupling), s, rows, parts) for s in scales]
-    to_right = [_side(rbm.right_bias, rbm.coupling, s, rows, parts) for s in scales]
+    sides = _sides(rbm, inverse_temperature, chains.right.shape[0], groups, halves // groups)
 
     def body(step: tf.Tensor, lefts: list, rights: list) -> tuple:
         # A sweep reads the right half alone; the left one is kept for the caller.
         del lefts
         new = []
         for group, right in enumerate(rights):
-            left = _draw(to_left[group], right, key, 2 * step, group)
-            new.append((left, _draw(to_right[group], left, key, 2 * step + 1, group)))
+            to_left, to_right = sides[group]
+            left = _draw(to_left, right, key, 2 * step, group)
+            new.append((left, _draw(to_right, left, key, 2 * step + 1, group)))
         return step + 1, [left for left, _ in new], [right for _, right in new]
 
     state = (tf.constant(0), tf.split(chains.left, groups), tf.split(chains.right, groups))
