@@ -1,0 +1,217 @@
+"""Faults that real projects of this field shipped, to be injected one at a time.
+
+`tests/test_faults.py` shows that the suite turns red on each. An injection patches the fault into
+the code; `caught_by` names the tests that must fail under it, each of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dvae import decoder, kl, training
+from dvae.evaluation import Evaluator, reduce_images
+from dvae.saving import Saver
+from samplers import ais, counter_random, gibbs, population_annealing
+from samplers.diagnostics import log_mean_exp
+from samplers.rbm import Chains
+from tests import tiny_run
+
+Patch = pytest.MonkeyPatch
+
+
+def right_from_old_left(patch: Patch) -> None:
+    """Both halves are drawn from the old state at once: their means are right, not their joint."""
+
+    def sweeps(rbm, chains, key, num_sweeps, inverse_temperature=1.0, concurrent=True):
+        scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
+
+        def body(step, left, right):
+            field = rbm.left_bias + tf.matmul(right, rbm.coupling, transpose_b=True)
+            new_left = counter_random.bernoulli_logits(key, scale * field, 2 * step)
+            field = rbm.right_bias + tf.matmul(left, rbm.coupling)
+            return (
+                step + 1,
+                new_left,
+                counter_random.bernoulli_logits(key, scale * field, 2 * step + 1),
+            )
+
+        start = (tf.constant(0), chains.left, chains.right)
+        return Chains(*tf.while_loop(lambda step, *_: step < num_sweeps, body, start)[1:])
+
+    patch.setattr(gibbs, "sweeps", sweeps)
+
+
+def sweep_before_weight(patch: Patch) -> None:
+    """AIS moves a state to the new temperature before it weights it."""
+    right_order = ais._log_weight_and_sweep
+
+    def wrong_order(rbm, base, left, old, new, key):
+        _, swept = right_order(rbm, base, left, old, new, key)
+        increment, _ = right_order(rbm, base, swept, old, new, key)
+        return increment, swept
+
+    patch.setattr(ais, "_log_weight_and_sweep", wrong_order)
+
+
+def mean_over_temperatures(patch: Patch) -> None:
+    """The sum of the weights is divided by the number of temperatures, not of chains."""
+    correct = ais.log_partition_estimate
+
+    def estimate(rbm, base, key, num_chains=1024, num_temperatures=1000):
+        result = correct(rbm, base, key, num_chains, num_temperatures)
+        return result._replace(value=result.value + np.log(num_chains / num_temperatures))
+
+    patch.setattr(ais, "log_partition_estimate", estimate)
+
+
+def sign_of_temperature_step(patch: Patch) -> None:
+    """The biases' part of the weight has the wrong sign: nothing where base and RBM agree in it."""
+    correct = ais._log_weight_and_sweep
+
+    def wrong_sign(rbm, base, left, old, new, key):
+        increment, swept = correct(rbm, base, left, old, new, key)
+        bias = tf.linalg.matvec(left, rbm.left_bias - base.left_bias)
+        return increment - 2.0 * (new - old) * bias, swept
+
+    patch.setattr(ais, "_log_weight_and_sweep", wrong_sign)
+
+
+def log_z_forgets_weights(patch: Patch) -> None:
+    """log Z grows by the plain mean of new weights; right only after a resampling."""
+    correct = population_annealing._reweight
+
+    def forgetful(state, change, key, threshold):
+        new, ess, resampled = correct(state, change, key, threshold)
+        wrong = state.log_partition + tf.cast(log_mean_exp(change), tf.float64)
+        return new._replace(log_partition=wrong), ess, resampled
+
+    patch.setattr(population_annealing, "_reweight", forgetful)
+
+
+def entropy_averaged(patch: Patch) -> None:
+    """The entropy is averaged over units where every other term is summed."""
+    correct = kl.negative_entropy
+    patch.setattr(kl, "negative_entropy", lambda x: correct(x) / float(x.shape[-1]))
+
+
+def likelihood_averaged(patch: Patch) -> None:
+    """log p(x|z) is averaged over pixels."""
+    correct = decoder.Decoder.log_likelihood
+
+    def averaged(self, images, logits):
+        return correct(self, images, logits) / float(images.shape[-1])
+
+    patch.setattr(decoder.Decoder, "log_likelihood", averaged)
+
+
+def _forget_step_on_resume(patch: Patch) -> None:
+    correct, restore, resumed_at = training.batch_indices, Saver.restore, [0]
+
+    def remembering(saver):
+        progress = restore(saver)
+        resumed_at[0] = progress.step if progress else 0
+        return progress
+
+    def batch_indices(num_images, batch_size, seed, first_step, num_steps):
+        return correct(num_images, batch_size, seed, first_step - resumed_at[0], num_steps)
+
+    patch.setattr(Saver, "restore", remembering)
+    patch.setattr(training, "batch_indices", batch_indices)
+
+
+def _forgetful_child(*args, **options):
+    """A run in a process of its own, which patches of its parent do not reach."""
+    with pytest.MonkeyPatch.context() as patch:
+        _forget_step_on_resume(patch)
+        tiny_run.train_in_child(*args, **options)
+
+
+def resume_reuses_first_seed(patch: Patch) -> None:
+    """A resumed run draws its batches as if it were at its first step."""
+    patch.setattr(tiny_run, "train_in_child", _forgetful_child)
+
+
+def short_batch_weighs_as_much(patch: Patch) -> None:
+    """The likelihood is the mean over batches of their means."""
+
+    def likelihood(self, images, num_samples, batch_size, key, progress=lambda _: None):
+        per_image = self.per_image(images, num_samples, batch_size, key, progress)
+        parts = [
+            reduce_images(
+                type(per_image)(*(column[start : start + batch_size] for column in per_image))
+            )
+            for start in range(0, len(images), batch_size)
+        ]
+        return parts[0]._replace(
+            nll=np.mean([part.nll for part in parts]),
+            neg_elbo=np.mean([part.neg_elbo for part in parts]),
+            num_images=len(images),
+        )
+
+    patch.setattr(Evaluator, "likelihood", likelihood)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How to inject it, who shipped it, and the tests that must fail."""
+
+    inject: Callable[[Patch], None]
+    seen_in: str
+    caught_by: tuple[str, ...]
+
+
+FAULTS = (
+    Fault(
+        right_from_old_left,
+        "rbms",
+        (
+            "test_pcd.py::test_exact_samples_stay_exact[1]",
+            "test_gibbs.py::test_stationary_moments[20000-dtype0]",
+        ),
+    ),
+    Fault(
+        sweep_before_weight,
+        "rbms",
+        (
+            "test_ais.py::test_forward_is_unbiased[uniform]",
+            "test_ais.py::test_reverse_from_exact_samples_is_unbiased[arbitrary]",
+        ),
+    ),
+    Fault(mean_over_temperatures, "TFP", ("test_ais.py::test_estimate",)),
+    Fault(
+        sign_of_temperature_step,
+        "blackjax",
+        ("test_ais.py::test_forward_is_unbiased[uniform]",),
+    ),
+    Fault(
+        log_z_forgets_weights,
+        "several SMC libraries",
+        (
+            "test_population_annealing.py::test_log_partition_is_unbiased[never]",
+            "test_population_annealing.py::test_log_partition_is_unbiased[by ESS]",
+        ),
+    ),
+    Fault(
+        entropy_averaged,
+        "dwave plugin and others",
+        ("test_kl.py::TestFactorial::test_value_and_gradient",),
+    ),
+    Fault(
+        likelihood_averaged,
+        "dwave plugin and others",
+        ("test_networks.py::TestDecoder::test_log_likelihood",),
+    ),
+    Fault(
+        resume_reuses_first_seed,
+        "nanoGPT",
+        ("test_resume.py::test_stopping_after_each_call_changes_nothing",),
+    ),
+    Fault(
+        short_batch_weighs_as_much,
+        "DisARM",
+        ("test_evaluation.py::TestDeterministic::test_batches[700-4]",),
+    ),
+)
