@@ -102,6 +102,26 @@ def rbms_programs(problem: Problem) -> Programs:
     return {"rbms (PyPI)": run}
 
 
+def dwave_programs(problem: Problem) -> Programs:
+    """The bipartite sampler of D-Wave's PyTorch plugin.
+
+    Its parameters stay as it draws them: they do not change the time.
+    """
+    try:
+        from dwave.plugins.torch.models import GraphRestrictedBoltzmannMachine
+        from dwave.plugins.torch.samplers.bipartite_sampler import BipartiteGibbsSampler
+    except ImportError:
+        return {}
+    num_left, num_right = problem.coupling.shape
+    nodes = range(num_left + num_right)
+    left, right = nodes[:num_left], nodes[num_left:]
+    edges = [(i, j) for i in left for j in right]
+    machine = GraphRestrictedBoltzmannMachine(nodes, edges, hidden_nodes=list(right))
+    schedule = [1.0] * problem.num_sweeps
+    sampler = BipartiteGibbsSampler(machine, len(problem.right), schedule)
+    return {"D-Wave plugin, bipartite": sampler.sample}
+
+
 def programs(problem: Problem) -> Programs:
-    """All rivals that are installed."""
+    """The rivals that are installed, but for D-Wave's: it takes seconds a call."""
     return torch_programs(problem) | jax_programs(problem) | rbms_programs(problem)

@@ -110,6 +110,8 @@ def measure(size: int, num_chains: int, options: argparse.Namespace) -> dict[str
     programs = our_programs(problem)
     if not options.no_rivals:
         programs |= rivals.programs(problem)
+    if options.dwave:
+        programs |= rivals.dwave_programs(problem)
     # Large problems average over their own length.
     work = num_chains * size**2 / 1e7
     repeats = max(3, int(options.repeats / max(1.0, work / 2)))
@@ -137,6 +139,7 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=30, help="rounds of a small problem")
     parser.add_argument("--no_rivals", action="store_true", help="leave PyTorch, JAX, rbms out")
+    parser.add_argument("--dwave", action="store_true", help="D-Wave's plugin too: 12 s a call")
     parser.add_argument("--full", action="store_true", help="the largest problems too (an hour)")
     parser.add_argument("--quick", action="store_true", help="leave them out (default)")
     parser.add_argument("--json", default="", metavar="FILE", help="write the numbers there")
