@@ -1,6 +1,9 @@
 """Whole runs small enough for tests: a tiny model on a few small images, and what they leave."""
 
 import json
+import os
+import sys
+import time
 
 import numpy as np
 
@@ -60,9 +63,34 @@ def train(config, directory, checkpoint_minutes=0.0):
         place.unlock()
 
 
-def train_in_child(config_json, directory):
-    """`train` for a process of its own, which may be killed."""
-    train(ExperimentConfig.from_json(config_json), directory)
+def train_in_child(config_json, directory, signal_at=None, number=None, steps_per_call=100):
+    """`train` for a process of its own; exits like run.py when a signal stops it.
+
+    Args:
+      signal_at: the process sends itself the signal `number` after this many steps of its own.
+      steps_per_call: at most, so that calls are cut elsewhere than usual.
+    """
+    from dvae.signals import Stopped
+    from dvae.training import Run
+
+    advance = Run._advance
+    done = 0
+
+    def cut(run, num_steps):
+        nonlocal done
+        seconds = advance(run, min(num_steps, steps_per_call))
+        done += min(num_steps, steps_per_call)
+        if signal_at is not None and done >= signal_at:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+        return seconds
+
+    Run._advance = cut
+    minutes = 0.0 if signal_at is None else 1e6
+    try:
+        train(ExperimentConfig.from_json(config_json), directory, minutes)
+    except Stopped as stop:
+        sys.exit(stop.exit_code)
 
 
 def numbers(directory):
