@@ -43,13 +43,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *rows)) + "\n"
 
 
-def inside(row: Record, factor_of_95: float = 1.0) -> bool:
-    """Whether the exact value lies in the stated interval, or in a narrower one."""
-    low = row["value"] - factor_of_95 * (row["value"] - row["low"])
+def inside(row: Record) -> bool:
+    """Whether the exact value lies in the stated interval."""
     truth = row["value"] - row["distance"]
-    if row["high"] is None:
-        return row["low"] <= truth
-    return low <= truth <= row["value"] + factor_of_95 * (row["high"] - row["value"])
+    return row["low"] <= truth and (row["high"] is None or truth <= row["high"])
+
+
+def inside_95(row: Record) -> bool:
+    """Whether it lies in the 95 % interval of the same standard error."""
+    return abs(row["distance"]) <= student_factor(row["independent"], 0.95) * row["stderr"]
 
 
 def summary(name: str, rows: list[Record]) -> list[str]:
@@ -57,13 +59,12 @@ def summary(name: str, rows: list[Record]) -> list[str]:
     distances = np.array([row["distance"] for row in rows])
     bound = rows[0]["high"] is None
     stated = np.mean([row["value"] - row["low"] for row in rows])
-    narrower = 1.96 / student_factor(10**6)
     return [
         name,
         f"{distances.mean():+.4f}",
         f"{math.sqrt(np.mean(distances**2)):.4f}",
         "" if bound else f"{stated:.4f}",
-        "" if bound else f"{sum(inside(row, narrower) for row in rows)} of {len(rows)}",
+        "" if bound else f"{sum(inside_95(row) for row in rows)} of {len(rows)}",
         f"{sum(inside(row) for row in rows)} of {len(rows)}",
         f"{np.median([row['seconds'] for row in rows]):.2f}" if rows[0]["seconds"] else "",
     ]
@@ -111,7 +112,8 @@ def one_seed(record: Record) -> str:
     return (
         f"\n## {record['name']}: a trained prior of {left}x{right} units\n\n"
         f"Run: {listed}; {record['machine']['cores']} cores ({record['machine']['machine']}), "
-        "compilation included.\n\n" + table(COLUMNS, [cells(row) for row in record["rows"]])
+        "compiling, or reading compiled programs from disk, included.\n\n"
+        + table(COLUMNS, [cells(row) for row in record["rows"]])
     )
 
 

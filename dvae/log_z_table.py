@@ -25,9 +25,9 @@ Row = dict[str, Any]
 COLUMNS = ("estimator", "log Z", "99 % interval", "std. error", "ESS", "seconds", "- exact", "note")
 
 
-def student_factor(num_independent: int) -> float:
-    """Half width of the stated interval in standard errors that come from so many values."""
-    return float(stats.t.ppf(0.5 + 0.5 * CONFIDENCE, num_independent - 1))
+def student_factor(num_independent: int, confidence: float = CONFIDENCE) -> float:
+    """Half width of an interval in standard errors that come from so many values."""
+    return float(stats.t.ppf(0.5 + 0.5 * confidence, num_independent - 1))
 
 
 def make_row(
@@ -41,6 +41,7 @@ def make_row(
         "low": float(value) - margin,
         "high": float(value) + margin,
         "stderr": float(stderr),
+        "independent": num_independent,
         "ess": float(ess),
         "note": note,
     }
@@ -183,8 +184,9 @@ def measure_all(
       warm: leave compilation out of the seconds, by measuring twice.
 
     Returns:
-      Rows ready for JSON: estimator, value, low and high (99 % interval; None = open), stderr, ess,
-      seconds (0 for a by-product of the row above), distance (value less exact, or None), note.
+      Rows ready for JSON: estimator, value, low and high (99 % interval; None = open), stderr (and
+      from how many independent values, where it is an estimate), ess, seconds (0 for a by-product
+      of the row above), distance (value less exact, or None), note.
     """
     rows = [row for measure in estimators(config, rbm, chains, key) for row in timed(measure, warm)]
     if tracked is not None:
