@@ -18,7 +18,7 @@ quickstart: venv
 	$(BIN)/python run.py --flagfile=configs/quickstart.flags
 
 test: venv lint
-	$(BIN)/python -m pytest -q -m "not slow" tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" tests
 
 test-slow: venv
 	$(BIN)/python -m pytest -q -m slow tests
