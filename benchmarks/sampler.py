@@ -114,7 +114,7 @@ def measure(size: int, num_chains: int, options: argparse.Namespace) -> dict[str
         programs |= rivals.dwave_programs(problem)
     # Large problems average over their own length.
     work = num_chains * size**2 / 1e7
-    repeats = max(3, int(options.repeats / max(1.0, work / 2)))
+    repeats = max(3, int(options.repeats / max(1.0, work / 10)))
     rows = timing.summary(timing.interleaved(programs, repeats), FLOOR)
     load = os.getloadavg()[0]
     title = f"RBM {size}x{size}, {num_chains} chains x {options.sweeps} sweeps, {repeats} rounds"
