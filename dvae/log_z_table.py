@@ -113,8 +113,12 @@ def enumeration(rbm: RBM) -> list[Row]:
     ]
 
 
-def tracked_row(value: float) -> Row:
-    """The population that followed the training, which knows no error of its own."""
+def tracked_row(value: float, shared: bool) -> Row:
+    """The population that followed the training, which knows no error of its own.
+
+    shared: it fed the gradient as well, and each update raised the energy of just its members.
+    """
+    note = "not trusted: fed the gradient, hence low" if shared else "no error of its own"
     return {
         "estimator": "population annealing along training",
         "value": value,
@@ -123,7 +127,7 @@ def tracked_row(value: float) -> Row:
         "stderr": None,
         "ess": None,
         "seconds": None,
-        "note": "tracked; no error of its own",
+        "note": note,
     }
 
 
@@ -190,7 +194,7 @@ def measure_all(
     """
     rows = [row for measure in estimators(config, rbm, chains, key) for row in timed(measure, warm)]
     if tracked is not None:
-        rows.append(tracked_row(tracked))
+        rows.append(tracked_row(tracked, config.log_z_population == "shared"))
     truth = next((row["value"] for row in rows if row["estimator"] == "exact"), None)
     return [{**row, "distance": None if truth is None else row["value"] - truth} for row in rows]
 
