@@ -4,6 +4,7 @@ Needs the run directories, this code and the data at the same paths on every nod
 """
 
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from tables.planned import Outcome, PlannedRun
 from tables.stop import StopRequest
 
 _POLL_SECONDS = 0.5
+_CONNECT_SECONDS = 10.0
 
 
 def attempt_run(run: PlannedRun, program: list[str] | None) -> int:
@@ -32,6 +34,13 @@ def attempt_run(run: PlannedRun, program: list[str] | None) -> int:
             continue  # a wait that never returned could not be cancelled
         except KeyboardInterrupt:  # what ray.cancel raises here
             process.terminate()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError when nothing listens at HOST:PORT, for which Ray itself waits for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 class _Pending(NamedTuple):
@@ -80,9 +89,10 @@ class RayExecutor:
         if self._ray.is_initialized():
             return
         try:
+            _check_reachable(self._address)
             self._ray.init(address=self._address, log_to_driver=False, logging_level="warning")
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            line = str(error).split("\n", 1)[0]
+        except (OSError, ValueError, RuntimeError) as error:
+            line = str(error).split(". ", 1)[0].split("\n", 1)[0]
             raise UserError(
                 f"no Ray cluster at --ray_address={self._address} ({line}): "
                 "start one with 'ray start --head'"
