@@ -125,7 +125,7 @@ def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> 
         f"--seed={seed}",
         f"--log_dir={log_dir}",
     ]
-    return PlannedRun(config, (*arguments, *passed), log_dir)
+    return PlannedRun(config, (*arguments, *passed), log_dir, Path.cwd())
 
 
 def _planned(log_dir: Path) -> list[PlannedRun]:
