@@ -66,15 +66,19 @@ def run_missing(
             say(f"[{number}/{len(missing)}] {_line(ended)}")
             if ended.status == "failed":
                 failed.append(ended)
-            write_report(log_dir, folder, planned)
-        write_report(log_dir, folder, planned)
-    if stop.requested:
-        say("stopped; every run wrote a checkpoint, and the same command goes on from there")
-        return 128 + stop.number
+            try:
+                write_report(log_dir, folder, planned)
+            except UserError as error:  # days of training do not end for a full disk
+                say(f"no report yet: {error}")
     for ended in failed:
         say(f"failed: {ended.run.name}: {ended.message}")
     if failed:
         say(f"{len(failed)} runs failed; the same command tries them again")
+    if stop.requested:
+        say("stopped; the same command goes on from there, begun runs from their checkpoints")
+    write_report(log_dir, folder, planned)
+    if stop.requested:
+        return 128 + stop.number
     return 1 if failed else 0
 
 

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from configs.tables import Setting
+from dvae.json_files import read_json
+
+_FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
 
 
 class PlannedRun(NamedTuple):
@@ -44,8 +48,18 @@ class PlannedRun(NamedTuple):
         return self.log_dir / "output" / f"{self.name.replace('/', '_')}.txt"
 
     def is_finished(self) -> bool:
-        """Whether the run has a result."""
-        return (self.directory / "result.json").exists()
+        """Whether the run has a result, of this configuration.
+
+        Another configuration's result is left for run.py to refuse, which names the difference.
+        """
+        if not (self.directory / "result.json").exists():
+            return False
+        wanted = self.config.to_json()
+        try:
+            found = read_json(self.directory / "config.json")
+        except UserError:
+            return False
+        return all(found.get(name) == wanted[name] for name in wanted if name != _FOLLOWS_DATA)
 
 
 class Outcome(NamedTuple):

@@ -24,7 +24,10 @@ def read_curve(path: Path, names: Sequence[str]) -> tuple[list[int], list[float]
     steps, values = [], []
     lines = path.read_text().splitlines() if path.exists() else []
     for line in lines:
-        record: dict[str, Any] = json.loads(line)
+        try:
+            record: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue  # the torn last line of a killed writer
         found = next((name for name in names if name in record), None)
         if found is not None:
             steps.append(record["step"])
@@ -42,9 +45,8 @@ def _curves(axes: plt.Axes, results: Sequence[Result], names: Sequence[str], tit
 
 def draw(cell: Cell, path: Path) -> None:
     """Draws a cell: training loss, validation NLL, samples of its first seed."""
-    figure, (training, validation, samples) = plt.subplots(
-        1, 3, figsize=(12, 3.6), layout="constrained"
-    )
+    figure, (training, validation, samples) = plt.subplots(1, 3, figsize=(12, 3.8))
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.82, wspace=0.2)
     _curves(training, cell.results, _TRAINING, "training loss")
     _curves(validation, cell.results, _VALIDATION, "validation NLL (100 samples)")
     first = cell.results[0]

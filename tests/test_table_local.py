@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from configs.errors import UserError
 from tables import driver, estimates
+from tables.local import LocalExecutor
 from tables.machine import Machine, slots
 from tests import hand_made, light_program, light_table
 
@@ -115,6 +117,26 @@ def test_runs_of_a_killed_table_end_in_good_order(tmp_path):
     _finish(process)
     _wait_until(lambda: not _files(tmp_path, "lock.json"))
     assert not _files(tmp_path, "result.json")
+
+
+def test_a_report_that_cannot_be_written_stops_no_run(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    runs, said = light_table.plan(tmp_path, light_table.SMALL_GRID), []
+    executor = LocalExecutor([{}], light_table.PROGRAM)
+    with pytest.raises(UserError, match="cannot write"):
+        driver.run_missing(runs, executor, tmp_path, tmp_path / "file" / "x", said.append)
+    assert all(run.is_finished() for run in runs)
+    assert sum(line.startswith("no report yet: cannot write") for line in said) == 2
+
+
+def test_a_result_of_another_configuration_finishes_nothing(tmp_path):
+    [run, _] = light_table.plan(tmp_path, light_table.SMALL_GRID)
+    hand_made.write(tmp_path, 90.0, k=1, num_train_iter=10)
+    assert run.directory.exists() and not run.is_finished()
+    hand_made.write(tmp_path, 90.0, k=1, input_size=64)
+    assert run.is_finished()
+    (run.directory / "config.json").write_text("{")
+    assert not run.is_finished()
 
 
 def test_slots_fit_the_machine():
