@@ -5,6 +5,7 @@ The flags of the 2018 command line keep their names and defaults. See README.md.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import flags, logging
 
@@ -14,7 +15,7 @@ from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, bui
 from dvae import compile_cache
 
 FLAGS = flags.FLAGS
-MODES = ("train", "evaluate", "generate", "log_z")
+MODES = ("train", "evaluate", "generate", "log_z", "time")
 
 # Published flags.
 flags.DEFINE_string("data_dir", "./data", "where data sets are found, or downloaded to")
@@ -81,9 +82,11 @@ _SAME_NAME = (
 _MEASURING = "eval_iw_samples eval_batchsize ais_chains ais_temperatures ais_base".split()
 
 
-def _config_from_flags(input_size: int) -> ExperimentConfig:
+def config_from_flags(**changed: Any) -> ExperimentConfig:
+    """The configuration that the flags ask for, some fields of `ExperimentConfig` changed."""
     fields = {name: getattr(FLAGS, name) for name in _SAME_NAME}
-    return build_config(**fields, population_annealing=FLAGS.qupa, input_size=input_size)
+    fields |= {"population_annealing": FLAGS.qupa, "input_size": FLAGS.input_size}
+    return build_config(**(fields | changed))
 
 
 def _given_input_size() -> int | None:
@@ -91,7 +94,7 @@ def _given_input_size() -> int | None:
 
 
 def _train() -> int:
-    config = _config_from_flags(FLAGS.input_size)  # bad settings are told before data is read
+    config = config_from_flags()  # bad settings are told before data is read
     from dvae.commands import train
 
     flags_text = "\n".join(
@@ -107,6 +110,13 @@ def _train() -> int:
         max_unsaved_minutes=FLAGS.max_unsaved_minutes,
         flags_text=flags_text,
     )
+
+
+def _time() -> int:
+    config = config_from_flags()
+    from dvae.timing import time_run
+
+    return time_run(config, data_dir=FLAGS.data_dir, input_size=_given_input_size())
 
 
 def _of_run(command: str) -> Callable[[], int]:
@@ -132,6 +142,7 @@ def main() -> int:
         "evaluate": _of_run("evaluate"),
         "generate": _of_run("generate"),
         "log_z": _of_run("log_z"),
+        "time": _time,
     }
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)

@@ -30,7 +30,8 @@ _EVALUATE_STREAM, _GENERATE_STREAM, _LOG_Z_STREAM = 6, 7, 8
 _GENERATE_SWEEPS = 1000
 
 
-def _prepare_device() -> None:
+def prepare_device() -> None:
+    """GPU memory as it is needed, so that runs can share a GPU; deterministic operations."""
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
@@ -60,7 +61,7 @@ def train(
             f"--train_batchsize={config.train_batchsize} exceeds the {len(dataset.train)} "
             f"training images of {config.dataset}"
         )
-    _prepare_device()
+    prepare_device()
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler_name}, "
         f"beta {config.sharpness:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
@@ -111,7 +112,7 @@ def _load_run(path: Path, changed: dict[str, Any], data_dir: str) -> _Trained:
             f"the data in {data_dir} is not what {path} was trained on (sha256 {dataset.sha256} "
             f"here, {data_sha256} there): give its --data_dir"
         )
-    _prepare_device()
+    prepare_device()
     program = TrainProgram(config, dataset)
     Saver(directory, program, RunOptions()).restore_best()
     return _Trained(config, dataset, directory, program)

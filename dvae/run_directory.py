@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,12 @@ from tensorboard.compat.proto.event_pb2 import Event
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from dvae.records import digest, read_json, write_json
+from dvae.run_lock import RunLock
 
 # What an evaluation writes; everything else belongs to the training summaries.
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+# What a run writes once it is finished.
+RESULT_TAGS = ("result/",)
 
 
 class RunDirectory:
@@ -38,7 +30,7 @@ class RunDirectory:
         self.result = path / "result.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
-        self._lock = path / "lock.json"
+        self._lock = RunLock(path / "lock.json")
         self._record: dict[str, Any] = {}
 
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
@@ -50,7 +42,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._lock.take()
             if fresh and self.config.exists():
                 self._move_aside()
             self._record = {"data_sha256": data_sha256, **config.to_json()}
@@ -67,7 +59,7 @@ class RunDirectory:
         """Makes an opened directory anew that was removed under the run. Raises OSError."""
         if self._record and not self.config.exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._lock.take()
             write_json(self.config, self._record)
             logging.warning("%s had been removed: made it again", self.path)
 
@@ -101,43 +93,17 @@ class RunDirectory:
             target = target.with_name(f"{target.name}-{serial}")
         target.mkdir()
         for entry in self.path.iterdir():
-            if entry != self._lock:
+            if entry != self._lock.path:
                 os.rename(entry, target / entry.name)
         logging.warning("the old run was moved to %s", target)
 
-    def _take_lock(self) -> None:
-        owner = {"host": socket.gethostname(), "pid": os.getpid()}
-        text = json.dumps(owner)
-        for _ in range(2):
-            try:
-                descriptor = os.open(self._lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            except FileExistsError:
-                self._refuse_if_held(owner)
-                self._lock.unlink(missing_ok=True)
-                continue
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-            return
-        raise UserError(f"{self._lock} was taken by another process just now: is it the same run?")
-
-    def _refuse_if_held(self, me: dict[str, Any]) -> None:
-        try:
-            holder = json.loads(self._lock.read_text())
-            host, pid = str(holder["host"]), int(holder["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # a lock whose writer died before it was written
-        if host != me["host"]:
-            raise UserError(
-                f"process {pid} on {host} trains in {self.path}: wait for it, or remove "
-                f"{self._lock.name} there if it is dead"
-            )
-        if pid != me["pid"] and _alive(pid):
-            raise UserError(f"process {pid} trains in {self.path} already: wait for it or stop it")
-        logging.warning("took over the lock of process %d, which is gone", pid)
+    def check_lock(self) -> None:
+        """Raises UserError when another process has taken this run over."""
+        self._lock.check()
 
     def unlock(self) -> None:
         """Gives the directory back."""
-        self._lock.unlink(missing_ok=True)
+        self._lock.release()
 
     def forget_after(self, step: int, evaluated_step: int) -> None:
         """Drops logged points that a resumed run will write again.
@@ -152,6 +118,8 @@ class RunDirectory:
             return
 
         def keep(tag: str, at: int) -> bool:
+            if tag.startswith(RESULT_TAGS):  # the last thing written: a resumed run writes it again
+                return False
             return at <= (evaluated_step if tag.startswith(EVALUATION_TAGS) else step)
 
         if self.metrics.exists():

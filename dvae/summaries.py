@@ -17,6 +17,9 @@ from tensorboard.plugins.hparams import api as hp
 from configs.paper import ExperimentConfig
 from dvae.run_directory import RunDirectory
 
+# Fields of result.json that become metrics of TensorBoard's HParams page.
+_RESULT_FIELDS = ("test_nll", "val_nll", "log_z")
+
 
 class Summaries:
     """Writers of one run. `scalars` go to TensorBoard and, as one line, to metrics.jsonl."""
@@ -64,7 +67,8 @@ class Summaries:
                     "num_train_iter": config.num_train_iter,
                     "base_lr": config.base_lr,
                 },
-                trial_id=self._directory.path.name,
+                # TensorBoard takes runs of one trial for repetitions of each other.
+                trial_id=str(config.run_directory("")),
             )
 
         self._guarded(write)
@@ -95,6 +99,16 @@ class Summaries:
     def image(self, tag: str, step: int, picture: np.ndarray) -> None:
         """Writes one picture, uint8 [H, W, 1]."""
         self._guarded(lambda: tf.summary.image(tag, picture[None], step=step))
+
+    def finish(self, step: int, result: dict[str, Any]) -> None:
+        """The final numbers, in nats, as the metrics of the HParams page."""
+
+        def write() -> None:
+            for name in _RESULT_FIELDS:
+                tf.summary.scalar(f"result/{name}", result[name], step=step)
+            self._writer.flush()
+
+        self._guarded(write)
 
     def flush(self) -> None:
         """Brings everything written so far to the file."""

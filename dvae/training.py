@@ -12,6 +12,7 @@ from configs.paper import ExperimentConfig
 from data.batches import batch_indices
 from data.dataset import Dataset
 from dvae import final, report
+from dvae.code_version import code_version
 from dvae.console import device_name, progress_bar, say
 from dvae.milestones import Milestones
 from dvae.pictures import write_png
@@ -46,12 +47,14 @@ class Run:
         self.milestones = Milestones(config, dataset, self.program, self._summaries)
         self._saver = Saver(directory, self.program, options)
         self._signals = SignalWatch()
+        self._code = code_version()
         # Traced before anything that differs between a fresh start and a resumed one, so that both
         # find the same compiled program in the cache.
         self.program.trace(STEPS_PER_CALL)
 
     def save(self) -> None:
         """Writes a checkpoint of where the run stands."""
+        self.directory.check_lock()
         self._summaries.flush()
         self._saver.save(self.progress)
 
@@ -103,6 +106,7 @@ class Run:
                     progress.timed_steps += progress.step - before
                 compiled = True
                 self._check_numbers()
+                self.directory.check_lock()
                 self._boundary(bar)
                 if self._signals.save_requested():
                     self.save()
@@ -195,8 +199,10 @@ class Run:
             "log_z_population": config.log_z_population,
             "ms_per_step": 1e3 * progress.train_seconds / max(progress.timed_steps, 1),
             "device": device_name(),
+            "code": self._code,
             "versions": report.versions(),
         }
+        self.directory.check_lock()
+        self._summaries.finish(config.num_train_iter, result)
         write_checked(self.directory.result, result)
-        self._summaries.flush()
         return result

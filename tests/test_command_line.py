@@ -31,7 +31,7 @@ def outcome(capsys, *arguments):
     try:
         with no_hang():
             command_line.parse(["run.py", *arguments])
-            run._config_from_flags(flags.FLAGS.input_size)
+            run.config_from_flags()
     except SystemExit as stop:
         code = stop.code
     except UserError as error:

@@ -193,7 +193,8 @@ def test_a_run_leaves_what_it_promises(finished_run):
         "weight_decay/total kl_coeff learning_rate beta posterior/beta posterior/lambda "
         "posterior/active_q b_zeta_num val/neg_elbo val/neg_ll test/neg_elbo test/neg_ll b_zeta "
         "b_zeta_clipped q mean_q var_q recon generated_sample log_z/train log_z/ais "
-        "log_z/ais_stderr log_z/ais_ess sampler/ess sampler/surviving_families sampler/resampled"
+        "log_z/ais_stderr log_z/ais_ess sampler/ess sampler/surviving_families sampler/resampled "
+        "result/test_nll result/val_nll result/log_z"
     )
     assert set(wanted_tags.split()) <= tags
 

@@ -1,0 +1,86 @@
+"""The grids of Tables 1 and 2 of DVAE# (arXiv 1805.07445), and the values it reports, as data.
+
+The values are an unverified transcription (`PUBLISHED_STATUS`): whatever shows them says so.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.paper import BASELINES, STRUCTURES
+
+PUBLISHED_RUNS = 5  # runs behind each published mean and standard deviation
+UNVERIFIED = "unverified"  # the mark beside each published value
+
+
+class Setting(NamedTuple):
+    """One cell of a table: everything of a run that the tables vary, but its seed.
+
+    population_annealing: how the prior is sampled; False is PCD.
+    """
+
+    dataset: str
+    struct: str
+    k: int
+    baseline: str
+    population_annealing: bool
+
+    @property
+    def sampler(self) -> str:
+        """Short name of the prior's sampler, as in `ExperimentConfig.sampler_name`."""
+        return "pa" if self.population_annealing else "pcd"
+
+
+class Grid(NamedTuple):
+    """The settings of a table, as the product of its axes, and the seeds of each."""
+
+    datasets: tuple[str, ...]
+    structs: tuple[str, ...]
+    ks: tuple[int, ...]
+    baselines: tuple[str, ...]
+    samplers: tuple[bool, ...]
+    seeds: tuple[int, ...]
+
+    def settings(self) -> Iterator[Setting]:
+        """All settings, in the order of the published table."""
+        axes = (self.datasets, self.structs, self.ks, self.baselines, self.samplers)
+        return (Setting(*values) for values in product(*axes))
+
+
+_PUBLISHED_DATASETS = ("binarized_mnist", "omniglot")
+_KS = (1, 5, 25)
+_SEEDS = tuple(range(PUBLISHED_RUNS))
+
+TABLES = {
+    # The comparison of all baselines, under population annealing.
+    1: Grid(_PUBLISHED_DATASETS, tuple(STRUCTURES), _KS, BASELINES, (True,), _SEEDS),
+    # Population annealing against PCD.
+    2: Grid(_PUBLISHED_DATASETS, tuple(STRUCTURES), _KS, ("dvaes_power",), (True, False), _SEEDS),
+}
+
+
+class Published(NamedTuple):
+    """Mean and standard deviation of a published test NLL over `PUBLISHED_RUNS` runs, in nats."""
+
+    mean: float
+    deviation: float
+
+
+def _read() -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name("published.json").read_text())
+
+
+_RECORD = _read()
+PUBLISHED_STATUS = str(_RECORD["status"])
+
+
+def published_value(setting: Setting) -> Published | None:
+    """What Table 1 of DVAE# reports for a setting, or None where it reports nothing."""
+    if not setting.population_annealing or setting.dataset not in _PUBLISHED_DATASETS:
+        return None
+    row = _RECORD[setting.dataset].get(setting.struct, {}).get(str(setting.k))
+    if row is None:
+        return None
+    return Published(*row[_RECORD["columns"].index(setting.baseline)])

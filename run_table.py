@@ -1,0 +1,197 @@
+"""Reproduces the tables of DVAE#: runs every missing cell with run.py and reports them together.
+
+Every flag of run.py that is no axis of the table is passed on. See docs/tables.md.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+import run
+from configs import command_line
+from configs.errors import UserError
+from configs.tables import TABLES, Grid, Setting
+from tables import comparison, driver, writing
+from tables.attempt import training_program
+from tables.estimates import Estimates
+from tables.local import LocalExecutor
+from tables.machine import slots, this_machine
+from tables.on_ray import RayExecutor
+from tables.planned import PlannedRun
+from tables.results import read_tree
+
+FLAGS = flags.FLAGS
+_SAMPLERS = {"pa": True, "pcd": False}
+
+flags.DEFINE_enum("table", "1", [str(number) for number in TABLES], "1: baselines; 2: samplers")
+flags.DEFINE_list("datasets", None, "data sets, as --dataset of run.py; default: the table's")
+flags.DEFINE_list("structs", None, "model structures; default: the table's")
+flags.DEFINE_list("ks", None, "samples per image in training; default: the table's")
+flags.DEFINE_list("baselines", None, "methods; default: the table's")
+flags.DEFINE_list("samplers", None, "pa (population annealing), pcd; default: the table's")
+flags.DEFINE_list("seeds", None, "seeds of each cell; default: 0,1,2,3,4")
+
+flags.DEFINE_bool("dry_run", False, "list the runs with their estimated time on this machine")
+flags.DEFINE_bool("report_only", False, "run nothing; several --log_dir are compared")
+flags.DEFINE_string("report_dir", None, "where the report goes; default: the (first) --log_dir")
+flags.DEFINE_string("insert_into", None, "put the tables between the markers of this file, too")
+
+flags.DEFINE_enum("executor", "local", ["local", "ray"], "this machine, or an existing Ray cluster")
+flags.DEFINE_integer("jobs", None, "runs at once on this machine; default: as many as fit")
+flags.DEFINE_string("ray_address", "auto", "address of the Ray cluster")
+flags.DEFINE_float("run_cpus", 2.0, "CPU cores that a run reserves on the Ray cluster")
+flags.DEFINE_float("run_gpus", 0.0, "share of a GPU that a run reserves on the Ray cluster")
+flags.DEFINE_integer("max_attempts", 5, "starts of a run whose node dies, on the Ray cluster")
+
+# Flags of run.py that the axes of a table take the place of.
+_AXES = {
+    "dataset": "datasets",
+    "struct": "structs",
+    "k": "ks",
+    "baseline": "baselines",
+    "qupa": "samplers",
+    "seed": "seeds",
+}
+_NOT_FOR_TABLES = ("mode", "run", "fresh", "num_images")
+
+
+def define_log_dirs() -> None:
+    """Lets --log_dir be given several times; run.py takes one."""
+    flags.DEFINE_multi_string(
+        "log_dir", ["./logs"], "where runs and reports go", allow_override=True
+    )
+
+
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+def _check_flags() -> None:
+    for name, axis in _AXES.items():
+        if FLAGS[name].present:
+            raise UserError(f"--{name} is of run.py: a table takes --{axis}=...")
+    for name in _NOT_FOR_TABLES:
+        if FLAGS[name].present:
+            raise UserError(f"--{name} is of run.py: it has no meaning for a table")
+    if len(FLAGS.log_dir) > 1 and not FLAGS.report_only:
+        raise UserError("runs go to one --log_dir; several are for --report_only")
+
+
+def _integers(name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    given = getattr(FLAGS, name)
+    try:
+        return default if given is None else tuple(int(text) for text in given)
+    except ValueError:
+        raise UserError(f"--{name}={','.join(given)} must be whole numbers") from None
+
+
+def _grid() -> Grid:
+    table = TABLES[int(FLAGS.table)]
+    unknown = [name for name in FLAGS.samplers or () if name not in _SAMPLERS]
+    if unknown:
+        raise UserError(f"--samplers={unknown[0]} is unknown; choose of: {', '.join(_SAMPLERS)}")
+    samplers = [_SAMPLERS[name] for name in FLAGS.samplers or ()]
+    grid = Grid(
+        datasets=tuple(FLAGS.datasets or table.datasets),
+        structs=tuple(FLAGS.structs or table.structs),
+        ks=_integers("ks", table.ks),
+        baselines=tuple(FLAGS.baselines or table.baselines),
+        samplers=tuple(samplers) or table.samplers,
+        seeds=_integers("seeds", table.seeds),
+    )
+    for name, values in grid._asdict().items():
+        if not values or len(set(values)) < len(values):
+            raise UserError(f"--{name} must name at least one value, and none twice")
+    return grid
+
+
+def _passed_on() -> list[str]:
+    """Flags of run.py that were given, as they were given."""
+    module = FLAGS.flags_by_module_dict()[run.__name__]
+    return [flag.serialize() for flag in module if flag.present and flag.name != "log_dir"]
+
+
+def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> PlannedRun:
+    config = run.config_from_flags(**setting._asdict(), seed=seed)
+    arguments = [
+        f"--dataset={setting.dataset}",
+        f"--struct={setting.struct}",
+        f"--k={setting.k}",
+        f"--baseline={setting.baseline}",
+        f"--qupa={setting.population_annealing}",
+        f"--seed={seed}",
+        f"--log_dir={log_dir}",
+    ]
+    return PlannedRun(config, (*arguments, *passed), log_dir)
+
+
+def _planned(log_dir: Path) -> list[PlannedRun]:
+    """Every run of the table: all cells with their first seed before any has its second."""
+    grid, passed = _grid(), _passed_on()
+    return [_plan(s, seed, log_dir, passed) for seed in grid.seeds for s in grid.settings()]
+
+
+def _executor() -> driver.Executor:
+    if FLAGS.executor == "ray":
+        return RayExecutor(FLAGS.ray_address, FLAGS.run_cpus, FLAGS.run_gpus, FLAGS.max_attempts)
+    return LocalExecutor(slots(this_machine(), FLAGS.jobs), training_program())
+
+
+def _compare(log_dirs: Sequence[Path], folder: Path) -> writing.Document:
+    trees = [(path, read_tree(path)) for path in log_dirs]
+    for path, tree in trees:
+        for problem in tree.problems:
+            _say(f"not counted: {problem}")
+        if not tree.results:
+            raise UserError(f"{path} holds no finished run")
+    document, records = comparison.compare([(path, tree.results) for path, tree in trees])
+    writing.write_all(document, records, folder, "comparison")
+    return document
+
+
+def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
+    if len(log_dirs) > 1:
+        document, name = _compare(log_dirs, folder), "comparison"
+    else:
+        document, tree = driver.write_report(log_dirs[0], folder)
+        name = "report"
+        if not tree.results:
+            raise UserError(f"{log_dirs[0]} holds no finished run")
+    text = writing.markdown_tables(document)
+    if FLAGS.insert_into:
+        writing.insert(Path(FLAGS.insert_into), text)
+    _say(text)
+    _say(f"report: {folder / name}.md, .csv, .tex, .html")
+    return 0
+
+
+def _command() -> int:
+    log_dirs = [Path(path) for path in FLAGS.log_dir]
+    folder = Path(FLAGS.report_dir) if FLAGS.report_dir else log_dirs[0]
+    if FLAGS.report_only:
+        return _report_only(log_dirs, folder)
+    log_dir = log_dirs[0].absolute()
+    planned = _planned(log_dir)
+    if FLAGS.dry_run:
+        at_once = len(slots(this_machine(), FLAGS.jobs))
+        return driver.list_runs(planned, Estimates(training_program()), at_once, _say)
+    writing.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
+    code = driver.run_missing(planned, _executor(), log_dir, folder, _say)
+    if FLAGS.insert_into:
+        document, _ = driver.write_report(log_dir, folder, planned)
+        writing.insert(Path(FLAGS.insert_into), writing.markdown_tables(document))
+    _say(f"report: {folder / 'report'}.md, .csv, .tex, .html")
+    return code
+
+
+def main() -> int:
+    """Does what the flags ask for; returns the exit code."""
+    _check_flags()
+    return _command()
+
+
+if __name__ == "__main__":
+    define_log_dirs()
+    command_line.start(main)

@@ -1,0 +1,1 @@
+"""Tables of many runs: which are missing, where they run, and what they say together."""

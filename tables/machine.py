@@ -1,0 +1,80 @@
+"""What this machine has, and how many runs at once fit on it."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.errors import UserError
+
+# Found by watching runs of the largest structure: resident memory on a CPU, and on a GPU with
+# memory growth at k=25.
+_RUN_GIB = 3.0
+_RUN_GPU_GIB = 8.0
+_CORES_PER_RUN = 2  # a training step keeps about two cores busy
+_RUNS_PER_GPU = 4  # beyond that, runs only take turns
+
+
+class Machine(NamedTuple):
+    """Cores that this process may use, free memory, and GPUs as (identifier, memory), in GiB."""
+
+    cores: int
+    memory_gib: float
+    gpus: tuple[tuple[str, float], ...]
+
+
+def _memory_gib() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+    return int(kib) / 2**20
+
+
+def _gpus() -> tuple[tuple[str, float], ...]:
+    """GPUs that nvidia-smi knows and CUDA_VISIBLE_DEVICES allows."""
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    if done.returncode != 0:
+        return ()
+    found = [line.split(", ") for line in done.stdout.strip().splitlines()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = None if visible is None else [name.strip() for name in visible.split(",")]
+    return tuple(
+        (uuid, float(mib) / 1024.0)
+        for index, uuid, mib in found
+        if names is None or index in names or any(n and uuid.startswith(n) for n in names)
+    )
+
+
+def this_machine() -> Machine:
+    """Looks at the machine that this process runs on."""
+    return Machine(len(os.sched_getaffinity(0)), _memory_gib(), _gpus())
+
+
+def slots(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
+    """One entry for each run that may run at once: the environment that ties it to a GPU.
+
+    Args:
+      jobs: how many, or None for as many as fit.
+
+    Raises:
+      UserError: `jobs` is less than 1.
+    """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs={jobs} must be at least 1")
+    by_memory = max(1, int(machine.memory_gib // _RUN_GIB))
+    if not machine.gpus:
+        fit = min(by_memory, max(1, machine.cores // _CORES_PER_RUN))
+        return [{} for _ in range(jobs or fit)]
+    each = [min(_RUNS_PER_GPU, max(1, int(gib // _RUN_GPU_GIB))) for _, gib in machine.gpus]
+    fit = min(by_memory, machine.cores, sum(each))
+    # One run on each GPU before a second on any.
+    shares = list(zip((name for name, _ in machine.gpus), each, strict=True))
+    order = [name for turn in range(max(each)) for name, share in shares if turn < share]
+    count = jobs or fit
+    return [{"CUDA_VISIBLE_DEVICES": order[i % len(order)]} for i in range(count)]

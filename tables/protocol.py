@@ -1,0 +1,128 @@
+"""How a run was trained and measured: only runs alike in all of it share a table."""
+
+import dataclasses
+import hashlib
+from typing import Any, NamedTuple
+
+from configs.paper import (
+    STRUCTURES,
+    ExperimentConfig,
+    build_config,
+    published_sharpness,
+)
+from tables.results import Result
+
+# The cell and the seed; and what decides no number beyond rounding.
+_NOT_PROTOCOL = {
+    *("dataset", "struct", "k", "baseline", "population_annealing", "seed", "input_size"),
+    *("summary_every", "eval_batchsize"),
+}
+_MEASURING = ("eval_iw_samples", "ais_chains", "ais_temperatures", "ais_base")
+PUBLISHED = "as published"  # stands for a value that depends on the cell
+_DATA_FIELDS = ("data_sha256", "training_binarization", "test_binarization", "num_test_images")
+# What loaders say of data that are not, or may not be, the published ones.
+_FOREIGN_DATA = "not the published file"
+_UNKNOWN_DATA = "the published checksum is not known"
+
+
+class Protocol(NamedTuple):
+    """Everything beside the cell and the seed that decides the numbers of a run.
+
+    training: fields of ExperimentConfig with their values, by name.
+    measurement: likewise, and the data.
+    """
+
+    training: tuple[tuple[str, Any], ...]
+    measurement: tuple[tuple[str, Any], ...]
+
+
+def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
+    """Fields of the protocol; those whose published value depends on the cell become a word."""
+    fields = dataclasses.asdict(config)
+    sharpness = published_sharpness(config.dataset, config.struct, config.baseline)
+    if config.sharpness == sharpness:
+        fields["sharpness"] = PUBLISHED
+    if config.structure == STRUCTURES[config.struct]:
+        fields["structure"] = PUBLISHED
+    else:
+        fields["structure"] = ", ".join(f"{n} {v}" for n, v in fields["structure"].items())
+    if config.eval_every == build_config(num_train_iter=config.num_train_iter).eval_every:
+        fields["eval_every"] = PUBLISHED
+    return {name: value for name, value in sorted(fields.items()) if name not in _NOT_PROTOCOL}
+
+
+def protocol_of(result: Result) -> Protocol:
+    """The protocol of a finished run."""
+    fields = _config_fields(result.config)
+    measuring = {name: fields.pop(name) for name in _MEASURING}
+    record = result.record["protocol"]
+    measuring |= {name: record.get(name) for name in (*_DATA_FIELDS, "checkpoint")}
+    return Protocol(tuple(fields.items()), tuple(measuring.items()))
+
+
+def _text(name: str, value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and name != "seed" else f"{value}"
+
+
+def changed_fields(ours: Protocol, theirs: Protocol) -> list[str]:
+    """One line for each field in which two protocols differ: "name: ours, not theirs"."""
+    old, new = (
+        dict((*theirs.training, *theirs.measurement)),
+        dict((*ours.training, *ours.measurement)),
+    )
+    return [
+        f"{name}: {_text(name, new[name])}, not {_text(name, old[name])}"
+        for name in new
+        if new[name] != old[name]
+    ]
+
+
+def flags_of(protocol: Protocol) -> list[str]:
+    """Flags of run.py that give this protocol, beside the defaults."""
+    default = dict(_config_fields(build_config()))
+    names = {"sharpness": "beta"}
+    return [
+        f"--{names.get(name, name)}={value}"
+        for name, value in (*protocol.training, *protocol.measurement)
+        if name in default and value != default[name] and name != "structure"
+    ]
+
+
+def departures(protocol: Protocol, data_note: str) -> list[str]:
+    """How a protocol differs from the published one; empty where it does not."""
+    default = dict(_config_fields(build_config()))
+    found = [
+        f"{name} {_text(name, value)} (published: {_text(name, default[name])})"
+        for name, value in (*protocol.training, *protocol.measurement)
+        if name in default and value != default[name]
+    ]
+    return found + ([f"data: {_FOREIGN_DATA}"] if _FOREIGN_DATA in data_note else [])
+
+
+def title_of(dataset: str, protocol: Protocol, data_note: str) -> str:
+    """The title of a table: data set, steps, and everything in which it is not as published."""
+    default = dict(_config_fields(build_config()))
+    fields = dict((*protocol.training, *protocol.measurement))
+    steps, samples = fields["num_train_iter"], fields["eval_iw_samples"]
+    parts = [dataset, f"data {fields['data_sha256'][:8]}", f"{steps:,} steps"]
+    parts.append(f"{samples:,} importance samples")
+    parts += [
+        f"{name} {_text(name, value)}"
+        for name, value in fields.items()
+        if name not in ("num_train_iter", "eval_iw_samples")
+        and name in default
+        and value != default[name]
+    ]
+    if departures(protocol, data_note):
+        reduced = steps < default["num_train_iter"]
+        kind = "a reduced schedule" if reduced else "another protocol than published"
+    elif _UNKNOWN_DATA in data_note:
+        kind = "the published protocol, on data that may be another draw"
+    else:
+        kind = "the published protocol"
+    return f"{', '.join(parts)}: {kind}"
+
+
+def digest(protocol: Protocol) -> str:
+    """Eight hex digits that tell protocols apart in file names."""
+    return hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]

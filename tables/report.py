@@ -1,0 +1,190 @@
+"""From cells to a report: one table for each data set and protocol."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from configs.paper import STRUCTURES
+from configs.tables import PUBLISHED_RUNS, PUBLISHED_STATUS, UNVERIFIED, published_value
+from tables import protocol as protocols
+from tables.cells import Cell, by_protocol
+from tables.commands import commands_for
+from tables.documents import Document, Picture, Table, without_constant_columns
+from tables.numbers import in_errors, mean_and_deviation, nats, p_value, signed
+from tables.protocol import Protocol
+from tables.statistics import Difference, Sample, difference
+
+_KEEP = ("struct", "k", "baseline", "test NLL", "seeds", "log Z error", "from published")
+_UNITS = (
+    "Test NLL in nats: mean ± standard deviation over seeds. log Z error: largest half-width of "
+    "its 95 % interval over seeds, in nats. Hours: of training steps, mean over seeds."
+)
+
+
+def published_difference(cell: Cell) -> Difference | None:
+    """Ours - published, or None where there is none or the protocols differ."""
+    value = published_value(cell.setting)
+    if value is None or protocols.departures(cell.protocol, cell.data_note):
+        return None
+    return difference(cell.sample, Sample(value.mean, value.deviation, PUBLISHED_RUNS))
+
+
+def _published_text(cell: Cell) -> str:
+    value = published_value(cell.setting)
+    return "–" if value is None else f"{value.mean:.2f} ± {value.deviation:.2f} ({UNVERIFIED})"
+
+
+def _row(cell: Cell, comparable: bool) -> tuple[str, ...]:
+    setting = cell.setting
+    row = [setting.struct, str(setting.k), setting.baseline, setting.sampler]
+    row += [mean_and_deviation(cell.sample), str(len(cell.seeds)), nats(cell.log_z_error)]
+    row.append(_published_text(cell))
+    if comparable:
+        gap = published_difference(cell)
+        row += ["–", "–"] if gap is None else [signed(gap.value), in_errors(gap)]
+    steps = f"{cell.results[0].config.num_train_iter:,}"
+    row += [steps, f"{cell.hours:.2f}", cell.all_of("device"), cell.all_of("code")]
+    return tuple(row)
+
+
+def _notes(cells: Sequence[Cell], departures: Sequence[str]) -> list[str]:
+    notes = [f"Data: {cells[0].data_note} (sha256 {_sha(cells[0])[:12]}…)."]
+    if departures:
+        notes.append(f"Differs from the published protocol: {'; '.join(departures)}.")
+    if any(published_value(cell.setting) for cell in cells):
+        notes.append(f"Published values: {PUBLISHED_STATUS}.")
+        if departures:
+            notes.append(
+                "They stand here for orientation only: they belong to another protocol, so no "
+                "difference is given."
+            )
+    return notes
+
+
+def _sha(cell: Cell) -> str:
+    return dict(cell.protocol.measurement)["data_sha256"]
+
+
+def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
+    note = cells[0].data_note
+    departures = protocols.departures(protocol, note)
+    has_published = any(published_value(cell.setting) for cell in cells)
+    comparable = has_published and not departures
+    published = "published" if comparable else "published, another protocol"
+    header = ["struct", "k", "baseline", "sampler", "test NLL", "seeds", "log Z error", published]
+    header += ["from published", "in standard errors"] if comparable else []
+    header += ["steps", "hours", "device", "code"]
+    table = Table(
+        title=protocols.title_of(dataset, protocol, note),
+        notes=tuple(_notes(cells, departures)),
+        header=tuple(header),
+        rows=tuple(_row(cell, comparable) for cell in cells),
+        commands=tuple(commands_for(cells)),
+    )
+    if not has_published:
+        table = _without(table, published)
+    return without_constant_columns(table, _KEEP)
+
+
+def _without(table: Table, column: str) -> Table:
+    index = table.header.index(column)
+    return table._replace(
+        header=table.header[:index] + table.header[index + 1 :],
+        rows=tuple(row[:index] + row[index + 1 :] for row in table.rows),
+    )
+
+
+def _sampler_table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table | None:
+    """Population annealing against PCD, where both were run."""
+    by_setting = {cell.setting: cell for cell in cells}
+    rows = []
+    for setting, annealed in by_setting.items():
+        chains = by_setting.get(setting._replace(population_annealing=False))
+        if not setting.population_annealing or chains is None:
+            continue
+        gap = difference(chains.sample, annealed.sample)
+        row = [setting.struct, str(setting.k), setting.baseline]
+        row += [mean_and_deviation(annealed.sample), mean_and_deviation(chains.sample)]
+        rows.append((*row, signed(gap.value), in_errors(gap), p_value(gap), gap.basis))
+    if not rows:
+        return None
+    header = ("struct", "k", "baseline", "population annealing", "PCD", "PCD - annealing")
+    return Table(
+        title=f"Population annealing against PCD: "
+        f"{protocols.title_of(dataset, protocol, cells[0].data_note)}",
+        notes=("Test NLL in nats; p of Welch's t-test; the error comes from what is named last.",),
+        header=(*header, "in standard errors", "p", "error from"),
+        rows=tuple(rows),
+    )
+
+
+def picture_name(cell: Cell) -> str:
+    """File name of a cell's picture: distinct for each setting and protocol."""
+    s = cell.setting
+    steps = cell.results[0].config.num_train_iter
+    digest = protocols.digest(cell.protocol)
+    return f"{s.dataset}_{s.struct}_{s.baseline}_k{s.k}_{s.sampler}_{steps}steps_{digest}.png"
+
+
+def picture_title(cell: Cell) -> str:
+    """What a cell's picture shows, in a line."""
+    s = cell.setting
+    steps = cell.results[0].config.num_train_iter
+    return f"{s.dataset}, {s.struct}, {s.baseline}, k={s.k}, {s.sampler}, {steps:,} steps"
+
+
+def build_report(
+    cells: Sequence[Cell],
+    problems: Sequence[str] = (),
+    unfinished: Sequence[str] = (),
+    picture_folder: Path = Path("plots"),
+) -> Document:
+    """The report of one tree of results.
+
+    Args:
+      problems: results that could not be read, a line each.
+      unfinished: runs of the table that have no result yet, a line each.
+      picture_folder: relative to the report.
+    """
+    tables = []
+    for (dataset, protocol), group in by_protocol(cells).items():
+        tables.append(_section(dataset, protocol, group))
+        samplers = _sampler_table(dataset, protocol, group)
+        tables += [samplers] if samplers else []
+    for title, lines in (("Not finished", unfinished), ("Not counted", problems)):
+        if lines:
+            tables.append(Table(title, (), ("run",), tuple((line,) for line in lines)))
+    pictures = [Picture(picture_title(c), str(picture_folder / picture_name(c))) for c in cells]
+    return Document("Test likelihoods", (_UNITS,), tuple(tables), tuple(pictures))
+
+
+def records(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """One flat record for each cell, with unrounded numbers, for report.csv."""
+    return [_record(cell) for cell in cells]
+
+
+def _record(cell: Cell) -> dict[str, object]:
+    value, gap = published_value(cell.setting), published_difference(cell)
+    sample = cell.sample
+    departures = protocols.departures(cell.protocol, cell.data_note)
+    return {
+        **cell.setting._asdict(),
+        "num_groups": STRUCTURES[cell.setting.struct].num_groups,
+        "test_nll_mean": sample.mean,
+        "test_nll_deviation": sample.deviation,
+        "num_seeds": sample.count,
+        "seeds": " ".join(map(str, cell.seeds)),
+        "test_nlls": " ".join(repr(run.nll) for run in cell.results),
+        "measurement_stderr": sample.measurement_error,
+        "log_z_error": cell.log_z_error,
+        "published_mean": value and value.mean,
+        "published_deviation": value and value.deviation,
+        "published_status": UNVERIFIED if value else None,
+        "difference": gap and gap.value,
+        "difference_in_standard_errors": gap and gap.in_standard_errors,
+        "steps": cell.results[0].config.num_train_iter,
+        "hours": cell.hours,
+        "device": cell.all_of("device"),
+        "code": cell.all_of("code"),
+        "data_sha256": _sha(cell),
+        "departures_from_published": "; ".join(departures),
+    }

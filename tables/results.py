@@ -1,0 +1,116 @@
+"""Finished runs, read back from their directories."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+from configs.tables import Setting
+from dvae.records import read_json, read_result
+
+_MOVED_ASIDE = ".old-"  # what run.py --fresh puts into a directory's name
+_NUMBERS = ("test_nll", "val_nll", "log_z", "ms_per_step")
+
+
+class Result(NamedTuple):
+    """One finished run.
+
+    Attributes:
+      directory: of the run.
+      config: its configuration, from config.json.
+      record: its result.json.
+    """
+
+    directory: Path
+    config: ExperimentConfig
+    record: dict[str, Any]
+
+    @property
+    def setting(self) -> Setting:
+        """The cell of the table that it belongs to; a data file goes by its name alone."""
+        c = self.config
+        dataset = Path(c.dataset).name
+        return Setting(dataset, c.struct, c.k, c.baseline, c.population_annealing)
+
+    @property
+    def nll(self) -> float:
+        """Test NLL in nats."""
+        return float(self.record["test_nll"])
+
+    @property
+    def nll_error(self) -> float:
+        """Half-width of the 95 % interval of the test NLL for this model and test set, in nats."""
+        interval = self.record["nll_interval"]
+        return max(interval["high"] - self.nll, self.nll - interval["low"])
+
+    @property
+    def log_z_error(self) -> float:
+        """Half-width of the 95 % interval of log Z, in nats."""
+        return max(abs(side) for side in self.record["nll_interval"]["log_z"])
+
+    @property
+    def hours(self) -> float:
+        """Hours of training steps, without compiling and evaluation."""
+        return self.record["ms_per_step"] * self.config.num_train_iter / 3.6e6
+
+    @property
+    def code(self) -> str:
+        """The commit, or the digest of the sources, or "not recorded"."""
+        code = self.record.get("code") or {}
+        return code.get("commit") or code.get("sources") or "not recorded"
+
+
+class Tree(NamedTuple):
+    """Everything finished under a directory, and what could not be read: one line each."""
+
+    results: tuple[Result, ...]
+    problems: tuple[str, ...]
+
+
+def _run_directories(root: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if _MOVED_ASIDE not in name)
+        if "config.json" in files:
+            folders.clear()
+            if "result.json" in files:
+                yield Path(place)
+
+
+def _read(directory: Path) -> Result:
+    record = read_result(directory / "result.json")
+    config_record = read_json(directory / "config.json")
+    config_record.pop("data_sha256", None)
+    config = ExperimentConfig.from_json(config_record)
+    result = Result(directory, config, record)
+    try:
+        numbers = [float(record[name]) for name in _NUMBERS]
+        numbers += [result.nll_error, result.log_z_error]
+        protocol, device = record["protocol"], record["device"]
+        fields = (protocol["data_sha256"], protocol["importance_samples"], protocol["data"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{directory}/result.json is damaged ({error!r})") from None
+    if not all(map(math.isfinite, numbers)) or not all((device, *fields)):
+        raise UserError(f"{directory}/result.json holds a number that is not finite")
+    if record.get("seed") != config.seed or record.get("k") != config.k:
+        raise UserError(f"{directory}: result.json and config.json are of different runs")
+    return result
+
+
+def read_tree(root: Path) -> Tree:
+    """Reads every finished run under `root`; runs that --fresh moved aside are left out.
+
+    Raises:
+      UserError: there is no such directory.
+    """
+    if not root.is_dir():
+        raise UserError(f"there is no directory {root}: give the --log_dir of a table")
+    results, problems = [], []
+    for directory in _run_directories(root):
+        try:
+            results.append(_read(directory))
+        except UserError as error:
+            problems.append(str(error))
+    return Tree(tuple(results), tuple(problems))

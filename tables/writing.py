@@ -1,0 +1,138 @@
+"""Documents as files: Markdown, CSV, LaTeX and HTML, each replaced as a whole."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+
+from configs.errors import UserError
+from tables.documents import Document, Table
+
+_TEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "<": "$<$",
+    ">": "$>$",
+}
+_BEGIN, _END = "<!-- table: begin -->", "<!-- table: end -->"
+
+
+def _environment(**options: object) -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    return jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, **options
+    )
+
+
+def _markdown_table(table: Table, heading: str) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    lines = [heading.format(table.title), "", *(note + "  " for note in table.notes)]
+    lines += [""] if table.notes else []
+    lines += [line(table.header), "|" + "---|" * len(table.header)]
+    lines += [line(row) for row in table.rows] + [""]
+    if table.commands:
+        lines += ["```", *table.commands, "```", ""]
+    return lines
+
+
+def markdown(document: Document) -> str:
+    """The whole document, pictures included."""
+    lines = [f"# {document.title}", "", *document.notes, ""]
+    for table in document.tables:
+        lines += _markdown_table(table, "## {}")
+    if document.pictures:
+        lines += ["## Learning curves and samples", ""]
+        lines += [f"![{picture.title}]({picture.path})" for picture in document.pictures]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown_tables(document: Document) -> str:
+    """Only notes and tables, for insertion into another text; titles are bold lines."""
+    lines = [*document.notes, ""]
+    for table in document.tables:
+        lines += _markdown_table(table, "**{}**")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def tex_escape(text: str) -> str:
+    """Text with LaTeX's special characters made plain."""
+    return "".join(_TEX_SPECIAL.get(character, character) for character in text)
+
+
+def latex(document: Document) -> str:
+    """Tables for \\input; needs the packages booktabs and longtable."""
+    # Delimiters that are no LaTeX of ours.
+    marks = dict(
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    environment = _environment(**marks)
+    environment.filters["tex"] = tex_escape
+    return environment.get_template("report.tex.j2").render(document=document)
+
+
+def html(document: Document) -> str:
+    """A page that stands alone but for the pictures beside it."""
+    return _environment(autoescape=True).get_template("report.html.j2").render(document=document)
+
+
+def csv_text(records: Sequence[Mapping[str, object]]) -> str:
+    """Flat records, numbers unrounded, nothing for None."""
+    target = io.StringIO()
+    if records:
+        writer = csv.DictWriter(target, list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    return target.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file atomically. Raises UserError when that fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror})") from None
+
+
+def write_all(
+    document: Document, records: Sequence[Mapping[str, object]], folder: Path, name: str
+) -> None:
+    """Writes FOLDER/NAME.md, .csv, .tex and .html."""
+    write_text(folder / f"{name}.md", markdown(document))
+    write_text(folder / f"{name}.csv", csv_text(records))
+    write_text(folder / f"{name}.tex", latex(document))
+    write_text(folder / f"{name}.html", html(document))
+
+
+def insert(path: Path, text: str) -> None:
+    """Puts text between the markers of a file, in place of what was there.
+
+    Raises:
+      UserError: the file cannot be read, or does not hold each marker once, in order.
+    """
+    try:
+        old = path.read_text()
+    except OSError as error:
+        raise UserError(f"--insert_into={path} cannot be read: {error.strerror}") from None
+    before, begin, rest = old.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end) or old.count(_BEGIN) + old.count(_END) != 2:
+        raise UserError(f"--insert_into={path} must hold the lines '{_BEGIN}' and '{_END}' once")
+    write_text(path, f"{before}{_BEGIN}\n\n{text}\n{_END}{after}")

@@ -1,0 +1,85 @@
+"""Tables on a real Ray cluster of two nodes, one of which is killed in the middle of a run."""
+
+import threading
+import time
+
+import pytest
+
+from tables.on_ray import RayExecutor
+from tables.results import read_tree
+from tables.stop import StopRequest
+from tests import light_program, light_table
+
+_MISSING = "Ray is not installed (requirements-cluster.txt)"
+ray = pytest.importorskip("ray", reason=_MISSING)
+cluster_utils = pytest.importorskip("ray.cluster_utils", reason=_MISSING)
+
+_TIMEOUT = 180.0
+_GRID = light_table.GRID._replace(ks=(1,), baselines=("dvaes_power",))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes that take one run each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHT_SECONDS", "8")
+        patch.setenv("LIGHT_HOSTS", "1")  # an attempt elsewhere must judge the lock by its lease
+        patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
+        small = dict(object_store_memory=80 * 2**20, num_cpus=1)
+        head = dict(small, include_dashboard=False)
+        cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+        cluster.other = cluster.add_node(**small)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def _executor(cluster, max_attempts=3):
+    return RayExecutor(cluster.address, 1.0, 0.0, max_attempts, light_table.PROGRAM)
+
+
+def _when_all_train(runs, act):
+    """Calls `act`, in a thread, once every run has written a checkpoint."""
+
+    def wait():
+        end = time.monotonic() + _TIMEOUT
+        while not all((run.directory / "checkpoint.json").exists() for run in runs):
+            if time.monotonic() > end:
+                break  # the test's own assertions tell
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_stop_lets_every_run_write_a_checkpoint(cluster, tmp_path):
+    runs = light_table.plan(tmp_path, _GRID._replace(seeds=(0, 1, 2)))
+    stop = StopRequest()
+
+    def request():
+        stop.number = 15
+
+    _when_all_train(runs[:2], request)
+    outcomes = list(_executor(cluster).outcomes(runs, stop))
+    assert [ended.status for ended in outcomes] == ["stopped"] * 3
+    assert sum((run.directory / "checkpoint.json").exists() for run in runs) == 2
+    assert not any((run.directory / "lock.json").exists() for run in runs)
+
+
+def test_a_run_whose_node_is_killed_goes_on_elsewhere(cluster, tmp_path):
+    runs = light_table.plan(tmp_path, _GRID)
+    thread = _when_all_train(runs, lambda: cluster.remove_node(cluster.other, allow_graceful=False))
+    outcomes = list(_executor(cluster).outcomes(runs, StopRequest()))
+    thread.join(_TIMEOUT)
+    assert [ended.status for ended in outcomes] == ["finished"] * 2, outcomes
+    assert sorted(ended.attempts for ended in outcomes) == [1, 2]
+    moved = max(outcomes, key=lambda ended: ended.attempts).run
+    said = moved.log_path.read_text()
+    assert "gave no sign of life: its run goes on here" in said
+    resumed = [line for line in said.splitlines() if line.startswith("resumed at step")]
+    assert len(resumed) == 1 and 1 <= int(resumed[0].split()[-1]) < light_program.STEPS
+    for run in runs:
+        [found] = [r for r in read_tree(tmp_path).results if r.config.seed == run.config.seed]
+        assert found.nll == light_program.expected_nll(run.config)
