@@ -15,7 +15,7 @@ from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, bui
 from dvae import compile_cache
 
 FLAGS = flags.FLAGS
-MODES = ("train", "evaluate", "generate", "log_z", "time")
+MODES = ("train", "time", "evaluate", "generate", "log_z")
 
 # Published flags.
 flags.DEFINE_string("data_dir", "./data", "where data sets are found, or downloaded to")

@@ -124,7 +124,7 @@ def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> 
         f"--seed={seed}",
         f"--log_dir={log_dir}",
     ]
-    return PlannedRun(config, (*arguments, *passed), log_dir)
+    return PlannedRun(config, (*arguments, *passed), log_dir, Path.cwd())
 
 
 def _planned(log_dir: Path) -> list[PlannedRun]:
@@ -155,10 +155,9 @@ def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
     if len(log_dirs) > 1:
         document, name = _compare(log_dirs, folder), "comparison"
     else:
-        document, tree = driver.write_report(log_dirs[0], folder)
-        name = "report"
-        if not tree.results:
+        if not read_tree(log_dirs[0]).results:
             raise UserError(f"{log_dirs[0]} holds no finished run")
+        document, name = driver.write_report(log_dirs[0], folder), "report"
     text = writing.markdown_tables(document)
     if FLAGS.insert_into:
         writing.insert(Path(FLAGS.insert_into), text)
@@ -177,10 +176,11 @@ def _command() -> int:
     if FLAGS.dry_run:
         at_once = len(slots(this_machine(), FLAGS.jobs))
         return driver.list_runs(planned, Estimates(training_program()), at_once, _say)
+    executor = _executor()
     writing.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
-    code = driver.run_missing(planned, _executor(), log_dir, folder, _say)
+    code = driver.run_missing(planned, executor, log_dir, folder, _say)
     if FLAGS.insert_into:
-        document, _ = driver.write_report(log_dir, folder, planned)
+        document = driver.write_report(log_dir, folder, planned)
         writing.insert(Path(FLAGS.insert_into), writing.markdown_tables(document))
     _say(f"report: {folder / 'report'}.md, .csv, .tex, .html")
     return code

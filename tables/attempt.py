@@ -10,14 +10,14 @@ from pathlib import Path
 
 from tables.planned import Outcome, PlannedRun
 
-ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1
 _STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)
 
 
 def training_program() -> list[str]:
     """The command that trains: run.py, under this Python."""
-    return [sys.executable, str(ROOT / "run.py")]
+    return [sys.executable, str(_ROOT / "run.py")]
 
 
 def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
@@ -49,7 +49,7 @@ def start(
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment},
-            cwd=ROOT,
+            cwd=run.start_in,
             # Ctrl-C in a terminal reaches the parent alone, which passes it on once.
             start_new_session=True,
             preexec_fn=_dies_with_parent(at_parents_death),

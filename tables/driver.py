@@ -10,7 +10,7 @@ from tables.cells import gather
 from tables.documents import Document
 from tables.estimates import Estimates, total_text
 from tables.planned import Outcome, PlannedRun
-from tables.results import Tree, read_tree
+from tables.results import read_tree
 from tables.stop import StopRequest
 
 Say = Callable[[str], None]
@@ -26,9 +26,7 @@ class Executor(Protocol):
         """Runs them; yields how each ended."""
 
 
-def write_report(
-    log_dir: Path, folder: Path, planned: Sequence[PlannedRun] = ()
-) -> tuple[Document, Tree]:
+def write_report(log_dir: Path, folder: Path, planned: Sequence[PlannedRun] = ()) -> Document:
     """Writes the report of everything finished under a directory.
 
     Args:
@@ -47,7 +45,7 @@ def write_report(
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror})") from None
     writing.write_all(document, report.records(cells), folder, "report")
-    return document, tree
+    return document
 
 
 def run_missing(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
-from tables import attempt
 from tables.planned import PlannedRun
 
 _PREFIX = "measured: "
@@ -24,7 +23,7 @@ def measure(run: PlannedRun, program: list[str]) -> dict[str, float]:
         [*program, *run.arguments, "--mode=time"],
         capture_output=True,
         text=True,
-        cwd=attempt.ROOT,
+        cwd=run.start_in,
     )
     lines = done.stdout.strip().splitlines()
     if done.returncode != 0 or not lines or not lines[-1].startswith(_PREFIX):

@@ -14,11 +14,13 @@ class PlannedRun(NamedTuple):
       config: its configuration.
       arguments: of run.py, without the program itself.
       log_dir: absolute; the run's own directory lies under it.
+      start_in: the directory that relative paths among the arguments start from.
     """
 
     config: ExperimentConfig
     arguments: tuple[str, ...]
     log_dir: Path
+    start_in: Path
 
     @property
     def setting(self) -> Setting:

@@ -61,6 +61,9 @@ def main(argv):
     if config.baseline == os.environ.get("LIGHT_FAILING"):
         print("error: made to fail", file=sys.stderr)
         sys.exit(2)
+    if flags.FLAGS.mode == "time":
+        print(f"measured: {json.dumps({'hours': float(config.k)})}")
+        return
     directory = config.run_directory(flags.FLAGS.log_dir)
     directory.mkdir(parents=True, exist_ok=True)
     lock = run_lock.RunLock(directory / "lock.json")

@@ -26,7 +26,7 @@ def plan(log_dir, grid=GRID):
             arguments = [f"--{name}={value}" for name, value in setting._asdict().items()]
             arguments[-1] = f"--qupa={setting.population_annealing}"
             arguments += [f"--seed={seed}", f"--log_dir={log_dir}"]
-            runs.append(PlannedRun(config, tuple(arguments), log_dir))
+            runs.append(PlannedRun(config, tuple(arguments), log_dir, ROOT))
     return runs
 
 

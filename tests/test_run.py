@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from absl import flags
 import run
 from configs import command_line, paper
 from configs.errors import UserError
-from tests import tiny_run
+from tests import table_process, tiny_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -147,6 +148,7 @@ def finished_run(tmp_path_factory):
         "--num_train_iter=40",
         "--train_batchsize=10",
         "--summary_every=20",
+        "--eval_every=20",
         "--eval_iw_samples=7",
         "--num_chains=20",
         "--num_sweeps=2",
@@ -252,3 +254,22 @@ def test_damaged_compile_cache_is_done_without(finished_run, tmp_path):
     assert "Traceback" not in done.stderr
     lines = [run.stdout.strip().split("\n")[-2] for run in (first, done)]
     assert lines[0] == lines[1]
+
+
+def test_an_interrupted_table_reports_what_an_uninterrupted_run_does(finished_run, tmp_path):
+    folder, arguments, _ = finished_run
+    flags_of_run = [
+        a for a in arguments if not a.startswith(("--dataset", "--log_dir", "--struct"))
+    ]
+    axes = [f"--datasets={folder}/own.npz", "--structs=1-layer-lin", "--baselines=dvaes_power"]
+    table = [*axes, "--ks=1", "--seeds=0", f"--log_dir={tmp_path}/table", *flags_of_run]
+    table_process.interrupt(table, tmp_path / "table", signal.SIGTERM)
+    code, out = table_process.finish(table_process.start(table))
+    assert code == 0, out
+    [said] = (tmp_path / "table" / "output").glob("own.npz_*.txt")
+    assert "resumed at step" in said.read_text()
+    alone = ["--report_only", f"--log_dir={folder}/logs", f"--report_dir={tmp_path}/alone"]
+    code, out = table_process.finish(table_process.start(alone))
+    assert code == 0, out
+    reports = [table_process.report_of(tmp_path / name) for name in ("table", "alone")]
+    assert reports[0] == reports[1]

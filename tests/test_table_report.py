@@ -131,7 +131,7 @@ def test_damaged_and_moved_results_are_not_counted(tmp_path):
     assert len(tree.problems) == 4
     for directory in (torn, lacking, infinite, swapped):
         assert sum(str(directory) in problem for problem in tree.problems) == 1
-    document, _ = driver.write_report(tmp_path, tmp_path)
+    document = driver.write_report(tmp_path, tmp_path)
     assert document.tables[-1].title == "Not counted"
     assert len(document.tables[-1].rows) == 4
 
