@@ -3,14 +3,13 @@
 The flags of the 2018 command line keep their names and defaults. See README.md.
 """
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from configs import command_line
 from configs.errors import UserError
 from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, build_config
 from dvae import compile_cache
@@ -136,8 +135,8 @@ def _of_run(command: str) -> Callable[[], int]:
     return go
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the mode that the flags ask for; exits 2 with one line on what the user can mend."""
+def main() -> int:
+    """Runs the mode that the flags ask for; returns the exit code."""
     commands = {
         "train": _train,
         "evaluate": _of_run("evaluate"),
@@ -147,19 +146,22 @@ def main(argv: Sequence[str]) -> None:
     }
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+    if not FLAGS.compile_cache:
+        return commands[FLAGS.mode]()
+    compile_cache.enable(Path(FLAGS.compile_cache))
     try:
-        if len(argv) > 1:
-            raise UserError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
-        if FLAGS.compile_cache:
-            compile_cache.enable(Path(FLAGS.compile_cache))
-        code = commands[FLAGS.mode]()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 2
-    sys.exit(code)
+        with compile_cache.guard():
+            return commands[FLAGS.mode]()
+    except compile_cache.Suspected as error:
+        # A run goes on from its newest checkpoint.
+        logging.warning(
+            "TensorFlow failed (%s): starting again without the compile cache %s, which may be "
+            "damaged or its disk full; if that helps, remove it",
+            error,
+            FLAGS.compile_cache,
+        )
+        compile_cache.start_again_without()
 
 
 if __name__ == "__main__":
-    # TensorFlow greets a machine without a GPU with lines that look like errors.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    app.run(main)
+    command_line.start(main)

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
-import run as command_line
+import run
+from configs import command_line
 from configs.errors import UserError
 from configs.tables import TABLES, Grid, Setting
 from tables import comparison, driver, writing
@@ -67,9 +68,7 @@ def _say(message: str) -> None:
     print(message, flush=True)
 
 
-def _check_flags(argv: Sequence[str]) -> None:
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]!r}: flags are written --name=value")
+def _check_flags() -> None:
     for name, axis in _AXES.items():
         if FLAGS[name].present:
             raise UserError(f"--{name} is of run.py: a table takes --{axis}=...")
@@ -110,12 +109,12 @@ def _grid() -> Grid:
 
 def _passed_on() -> list[str]:
     """Flags of run.py that were given, as they were given."""
-    module = FLAGS.flags_by_module_dict()[command_line.__name__]
+    module = FLAGS.flags_by_module_dict()[run.__name__]
     return [flag.serialize() for flag in module if flag.present and flag.name != "log_dir"]
 
 
 def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> PlannedRun:
-    config = command_line.config_from_flags(**setting._asdict(), seed=seed)
+    config = run.config_from_flags(**setting._asdict(), seed=seed)
     arguments = [
         f"--dataset={setting.dataset}",
         f"--struct={setting.struct}",
@@ -187,17 +186,12 @@ def _command() -> int:
     return code
 
 
-def main(argv: Sequence[str]) -> None:
-    """Does what the flags ask for; exits 2 with one line on what the user can mend."""
-    try:
-        _check_flags(argv)
-        code = _command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 2
-    sys.exit(code)
+def main() -> int:
+    """Does what the flags ask for; returns the exit code."""
+    _check_flags()
+    return _command()
 
 
 if __name__ == "__main__":
     define_log_dirs()
-    app.run(main)
+    command_line.start(main)

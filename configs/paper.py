@@ -166,8 +166,11 @@ def _require(condition: bool, message: str) -> None:
 
 _POSITIVE = (
     "num_train_iter train_batchsize eval_batchsize eval_iw_samples eval_every summary_every "
-    "input_size num_chains num_sweeps ais_chains ais_temperatures log_z_chains"
+    "input_size num_chains num_sweeps ais_chains ais_temperatures log_z_chains k"
 ).split()
+_STEPS = "num_train_iter eval_every summary_every".split()
+# Steps are counted in 32 bits. Sizes beyond these fit into no machine's memory.
+MAX_STEPS, MAX_SIZE = 2**31 - 1, 10**7
 
 
 def check_config(config: ExperimentConfig) -> None:
@@ -189,7 +192,6 @@ def check_config(config: ExperimentConfig) -> None:
         )
     one_of("ais_base", ("fitted", "uniform"))
     one_of("log_z_population", ("shared", "separate", "none"))
-    _require(config.k >= 1, f"--k={config.k} must be at least 1 sample per image")
     _require(
         math.isfinite(config.sharpness) and config.sharpness > 0,
         f"--beta={config.sharpness:g} must be positive; leave it out for the published value",
@@ -205,6 +207,17 @@ def check_config(config: ExperimentConfig) -> None:
     for name in _POSITIVE:
         value = getattr(config, name)
         _require(value >= 1, f"--{name}={value} must be at least 1")
+        most = MAX_STEPS if name in _STEPS else MAX_SIZE
+        _require(value <= most, f"--{name}={value} must be at most {most}")
+    structure = config.structure
+    _require(
+        structure.num_groups >= 1
+        and structure.units_per_group * structure.num_groups >= 2
+        and 0 <= structure.num_hidden_layers <= MAX_SIZE
+        and max(dataclasses.astuple(structure)) <= MAX_SIZE
+        and structure.hidden_units >= 1,
+        f"a structure of {structure} cannot be built",
+    )
     _require(0 <= config.seed < 2**31, f"--seed={config.seed} must lie in [0, 2^31)")
     _require(
         0.0 < config.resample_threshold <= 1.0,

@@ -6,7 +6,6 @@ to disk and renamed into place, so that a kill at any moment leaves either all o
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from configs.errors import UserError
+from dvae.records import read_checked, write_checked
 
 _MANIFEST = "manifest.json"
 _PREFIX = "tensors"
@@ -40,10 +40,17 @@ def _digest(path: Path) -> str:
 
 
 class CheckpointStore:
-    """Checkpoints of one run in one directory; `trackables` is what tensors they hold."""
+    """Checkpoints of one run in one directory.
 
-    def __init__(self, directory: Path, **trackables: Any) -> None:
+    Args:
+      directory: made when the first one is written.
+      owner: of the run's configuration; checkpoints of another owner are refused.
+      **trackables: what their tensors are kept under.
+    """
+
+    def __init__(self, directory: Path, owner: str = "", **trackables: Any) -> None:
         self._directory = directory
+        self._owner = owner
         self._checkpoint = tf.train.Checkpoint(**trackables)
 
     def _found(self, kind: str) -> list[Path]:
@@ -68,8 +75,8 @@ class CheckpointStore:
         try:
             self._checkpoint.write(str(aside / _PREFIX))
             files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
-            manifest = {"step": step, "progress": progress, "sha256": files}
-            (aside / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            manifest = {"step": step, "owner": self._owner, "progress": progress, "sha256": files}
+            write_checked(aside / _MANIFEST, manifest)
             for path in aside.iterdir():
                 _sync(path)
             _sync(aside)
@@ -115,20 +122,29 @@ class CheckpointStore:
         return None
 
     def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            manifest = json.loads((path / _MANIFEST).read_bytes())
-            progress, files = manifest["progress"], dict(manifest["sha256"])
-            for name, expected in files.items():
-                if _digest(path / Path(name).name) != expected:
-                    raise DamagedCheckpoint(f"{name} does not match its checksum")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DamagedCheckpoint(f"{type(error).__name__}: {error}") from None
-        if not isinstance(progress, dict):
-            raise DamagedCheckpoint("its progress is not a JSON object")
+        manifest = self._read_manifest(path)
         try:
             status = self._checkpoint.read(str(path / _PREFIX))
             status.assert_existing_objects_matched()
         # TensorFlow reports a checkpoint of another model in any of these.
         except (tf.errors.OpError, AssertionError, ValueError, KeyError) as error:
             raise DamagedCheckpoint(str(error).split("\n", 1)[0]) from None
-        return progress
+        return manifest["progress"]
+
+    def _read_manifest(self, path: Path) -> dict[str, Any]:
+        """The manifest of a checkpoint all of whose files are as they were written."""
+        try:
+            manifest = read_checked(path / _MANIFEST)
+            for name, expected in manifest["sha256"].items():
+                if _digest(path / Path(name).name) != expected:
+                    raise DamagedCheckpoint(f"{name} does not match its checksum")
+            if manifest["step"] != int(path.name.rsplit("-", 1)[1]):
+                raise DamagedCheckpoint(f"it is of step {manifest['step']}")
+        except (OSError, KeyError, UserError) as error:
+            raise DamagedCheckpoint(f"{error}") from None
+        if manifest["owner"] != self._owner:
+            raise UserError(
+                f"{path} belongs to a run of another configuration than the config.json beside it: "
+                "restore both from one copy, or start anew with --fresh"
+            )
+        return manifest

@@ -18,7 +18,8 @@ from dvae.console import device_name, say
 from dvae.evaluation import Evaluator
 from dvae.inspection import Inspector
 from dvae.pictures import grid, write_png
-from dvae.run_directory import RunDirectory, read_json, write_json
+from dvae.records import read_result, write_json
+from dvae.run_directory import RunDirectory
 from dvae.saving import RunOptions, Saver
 from dvae.signals import Stopped
 from dvae.train_step import TrainProgram
@@ -52,6 +53,7 @@ def train(
     Raises:
       UserError: the user can mend what is wrong.
     """
+    options = RunOptions(checkpoint_minutes, max_unsaved_minutes, flags_text)
     dataset = data.load(config.dataset, data_dir, input_size)
     config = dataclasses.replace(config, input_size=dataset.input_size)
     if config.train_batchsize > len(dataset.train):
@@ -72,7 +74,6 @@ def train(
         if directory.result.exists():
             say("this run is finished; --fresh would start it anew")
             return _present(directory.result)
-        options = RunOptions(checkpoint_minutes, max_unsaved_minutes, flags_text)
         Run(config, dataset, directory, options).train()
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
@@ -84,11 +85,7 @@ def train(
 
 def _present(path: Path) -> int:
     """Prints a result and, as the last line, where it is."""
-    record = read_json(path)
-    try:
-        final.announce(record)
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{path} is damaged: remove it and start the same command again") from None
+    final.announce(read_result(path))
     say(f"result: {path}")
     return 0
 

@@ -4,14 +4,22 @@ TensorFlow's persistent XLA cache, kept apart by processor and version, since co
 no other. Must be set up before TensorFlow is imported.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import logging
 import os
 import platform
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 _FLAGS = "TF_XLA_FLAGS"
+
+
+class Suspected(Exception):
+    """TensorFlow failed while a cache was in use."""
 
 
 def _processor() -> str:
@@ -46,3 +54,26 @@ def enable(directory: Path) -> None:
     if "tf_xla_persistent_cache_directory" not in flags:
         flag = f"--tf_xla_persistent_cache_directory={place}"
         os.environ[_FLAGS] = f"{flags} {flag}".strip()
+
+
+@contextlib.contextmanager
+def guard() -> Iterator[None]:
+    """Raises `Suspected` in the place of a TensorFlow error.
+
+    A full disk or a damaged entry of the cache fails the compilation itself, with errors of many
+    kinds. Without the cache an error that has another cause comes again, as it is.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise Suspected(error.message.split("\n", 1)[0]) from error
+
+
+def start_again_without() -> NoReturn:
+    """Replaces this process by the same command without a cache."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.environ.pop(_FLAGS, None)
+    os.execv(sys.executable, [sys.executable, *sys.argv, "--compile_cache="])

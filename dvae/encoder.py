@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from configs.paper import Structure
+from dvae.bernoulli import log_bernoulli
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams, concat
 from samplers import counter_random
@@ -110,9 +111,7 @@ class Encoder(keras.layers.Layer):
         for group in range(len(self.networks)):
             logits = self._group_params(products, group, binary, num_samples, False).logits
             z = counter_random.bernoulli_logits(counter_random.fold_in(key, group), logits)
-            log_prob -= tf.reduce_sum(
-                tf.nn.sigmoid_cross_entropy_with_logits(labels=z, logits=logits), axis=1
-            )
+            log_prob += log_bernoulli(z, logits)
             binary.append(z)
         return tf.concat(binary, axis=1), log_prob
 

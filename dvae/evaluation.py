@@ -6,13 +6,17 @@ log w_k = log p(x|z_k) - E(z_k) - log Z - log q(z_k|x), NLL(x) = -log mean_k w_k
 without it ("unnormalized"), so that a better log Z later mends an old number.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from dvae.bernoulli import log_bernoulli
 from dvae.model import DVAE
 from dvae.priors import halves
 from samplers import counter_random
@@ -21,6 +25,28 @@ from samplers.rbm import RBM, energy
 # Rows (images x samples) that one pass of the networks takes: enough to fill the cores, few
 # enough to stay in cache.
 _ROWS_PER_PASS = 4000
+
+
+def _num_workers() -> int:
+    """Batches at a time: XLA gives these products to one core each; a GPU takes one at a time."""
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+@contextlib.contextmanager
+def _stopping_pool(num_workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that begin nothing more once the block is left by an exception."""
+    pool = ThreadPoolExecutor(num_workers)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def rows_per_pass(batch_size: int, num_samples: int) -> int:
+    """Rows that one pass takes: all images of the batch with some samples each, at least one."""
+    return batch_size * max(1, min(num_samples, _ROWS_PER_PASS // batch_size))
 
 
 class PerImage(NamedTuple):
@@ -98,12 +124,14 @@ class Evaluator:
     def log_weights(
         self, images: tf.Tensor, products: list[tf.Tensor], rbm: RBM, num: int, key: tf.Tensor
     ) -> tf.Tensor:
-        """log w + log Z of `num` samples per image, [B, num], in nats."""
+        """log w + log Z of `num` samples for each of images [B, X], [B, num], in nats."""
         model = self._model
         binary, log_q = model.encoder.sample_binary(products, num, key)
         logits = model.decoder.logits(binary, training=False)
-        log_p = model.decoder.log_likelihood(images, logits)
-        return tf.reshape(log_p - energy(rbm, halves(rbm, binary)) - log_q, [-1, num])
+        grouped = tf.reshape(logits, [images.shape[0], num, -1])
+        log_p = log_bernoulli(images[:, None], grouped)
+        log_prior = -energy(rbm, halves(rbm, binary))
+        return log_p + tf.reshape(log_prior - log_q, [-1, num])
 
     def _batch(
         self, images: tf.Tensor, key: tf.Tensor, num_samples: tf.Tensor, per_pass: int
@@ -142,18 +170,25 @@ class Evaluator:
           progress: called with the number of images done after each call.
         """
         batch_size = min(batch_size, len(images))
-        per_pass = max(1, min(num_samples, _ROWS_PER_PASS // batch_size))
-        results = []
-        for index, start in enumerate(range(0, len(images), batch_size)):
-            batch = images[start : start + batch_size]
+        per_pass = rows_per_pass(batch_size, num_samples) // batch_size
+        starts = range(0, len(images), batch_size)
+
+        def evaluate(index: int) -> list[np.ndarray]:
+            batch = images[starts[index] : starts[index] + batch_size]
             padded = np.zeros([batch_size, images.shape[1]], images.dtype)
             padded[: len(batch)] = batch
             batch_key = counter_random.fold_in(key, index)
             sums = self._compiled(
                 tf.constant(padded), batch_key, tf.constant(num_samples), per_pass
             )
-            results.append([np.asarray(s, np.float64)[: len(batch)] for s in sums])
-            progress(start + len(batch))
+            return [np.asarray(s, np.float64)[: len(batch)] for s in sums]
+
+        results = [evaluate(0)]  # compiled by one thread
+        progress(len(results[0][0]))
+        with _stopping_pool(_num_workers()) as pool:
+            for index, result in enumerate(pool.map(evaluate, range(1, len(starts))), start=1):
+                results.append(result)
+                progress(min(starts[index] + batch_size, len(images)))
         high, first, second, total = (
             np.concatenate(column) for column in zip(*results, strict=True)
         )

@@ -17,7 +17,7 @@ from samplers.rbm import RBM, Chains
 _Z95 = 1.959963984540054
 ALPHA = 0.05
 _GROUPS = 32
-_FORWARD, _REVERSE = 0, 1
+_FORWARD, _REVERSE, _START = range(3)
 
 
 class LogPartition(NamedTuple):
@@ -80,16 +80,20 @@ def estimate_log_partition(
 def measure_log_partition(
     config: ExperimentConfig, rbm: RBM, chains: Chains, key: tf.Tensor
 ) -> LogPartition:
-    """log Z with every bound: forward and reverse AIS, Markov's bound, enumeration if small."""
-    keys = counter_random.split(key, 2)
+    """log Z with every bound: forward and reverse AIS, Markov's bound, enumeration if small.
+
+    Reverse AIS starts from exact samples where the RBM can be enumerated, else from the chains.
+    """
+    keys = counter_random.split(key, 3)
+    small = exact.is_enumerable(rbm)
     base = make_base(config.ais_base, rbm, chains)
     temperatures = ais.linear_temperatures(config.ais_temperatures, rbm.coupling.dtype)
     forward = ais.run(rbm, base, keys[_FORWARD], temperatures, config.ais_chains).log_weights
     estimate = diagnostics.log_mean_estimate(forward)
-    backward = ais.run_reverse(rbm, base, chains.left, keys[_REVERSE], temperatures).log_weights
+    start = exact.samples(rbm, keys[_START], config.ais_chains) if small else chains
+    backward = ais.run_reverse(rbm, base, start.left, keys[_REVERSE], temperatures).log_weights
     reverse = diagnostics.log_mean_estimate(-backward)
     lower = diagnostics.markov_lower_bound(forward, min(_GROUPS, config.ais_chains), ALPHA)
-    small = exact.is_enumerable(rbm)
     return LogPartition(
         value=float(estimate.value),
         stderr=float(estimate.stderr),

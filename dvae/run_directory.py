@@ -12,7 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
-from dvae.json_files import read_json, write_json
+from dvae.records import digest, read_json, write_json
 from dvae.run_lock import RunLock
 
 # What an evaluation writes; everything else belongs to the training summaries.
@@ -31,6 +31,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self._lock = RunLock(path / "lock.json")
+        self._record: dict[str, Any] = {}
 
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.
@@ -44,15 +45,27 @@ class RunDirectory:
             self._lock.take()
             if fresh and self.config.exists():
                 self._move_aside()
-            record = {"data_sha256": data_sha256, **config.to_json()}
+            self._record = {"data_sha256": data_sha256, **config.to_json()}
             if self.config.exists():
-                self._check_same(record)
+                self._check_same(self._record)
             else:
-                write_json(self.config, record)
+                write_json(self.config, self._record)
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
             ) from None
+
+    def restore_if_removed(self) -> None:
+        """Makes an opened directory anew that was removed under the run. Raises OSError."""
+        if self._record and not self.config.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.take()
+            write_json(self.config, self._record)
+            logging.warning("%s had been removed: made it again", self.path)
+
+    def owner(self) -> str:
+        """What checkpoints of this directory's configuration are marked with; "" before it is."""
+        return digest(read_json(self.config)) if self.config.exists() else ""
 
     def read_config(self) -> tuple[ExperimentConfig, str]:
         """The recorded configuration and the checksum of its data. Raises UserError."""
@@ -117,13 +130,13 @@ class RunDirectory:
 
 def _rewrite_lines(path: Path, keep: Any) -> None:
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         try:
             record = json.loads(line)
             tag = "val/" if record["kind"] == "evaluation" else "train/"
             if keep(tag, record["step"]):
                 kept.append(line)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the torn last line of a killed writer
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text("".join(line + "\n" for line in kept))

@@ -13,6 +13,9 @@ from dvae.checkpoints import CheckpointStore
 from dvae.run_directory import RunDirectory
 from dvae.train_step import TrainProgram
 
+# A checkpoint that could not be written is tried again after so long.
+_RETRY_SECONDS = 60.0
+
 
 @dataclasses.dataclass
 class Progress:
@@ -35,6 +38,11 @@ class RunOptions:
     max_unsaved_minutes: float = 60.0
     flags_text: str = ""
 
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_minutes", "max_unsaved_minutes"):
+            if not getattr(self, name) >= 0.0:
+                raise UserError(f"--{name}={getattr(self, name):g} must be 0 or more minutes")
+
 
 def _tensors(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
     """Keras variables by their place and name.
@@ -49,8 +57,11 @@ class Saver:
 
     def __init__(self, directory: RunDirectory, program: TrainProgram, options: RunOptions) -> None:
         self._options = options
+        self._directory = directory
+        owner = directory.owner()
         self._latest = CheckpointStore(
             directory.checkpoints,
+            owner,
             model=_tensors(program.model.variables),
             optimizer=_tensors(program.optimizer.adam.variables),
             state=program.state,
@@ -58,10 +69,12 @@ class Saver:
         # Beside the weights only the prior's chains matter to the final evaluation.
         self._best = CheckpointStore(
             directory.checkpoints,
+            owner,
             model=_tensors(program.model.variables),
             chains=program.state.sampler,
         )
         self._saved_at = time.monotonic()
+        self._due_at = self._saved_at + self._interval()
         self._saved_step = 0
 
     def restore(self) -> Progress | None:
@@ -79,23 +92,36 @@ class Saver:
     def restore_best(self) -> None:
         """Loads the weights and chains of the best checkpoint. Raises UserError without one."""
         if self._best.restore("best") is None:
-            raise UserError("this run has no best checkpoint yet: let it train to an evaluation")
+            raise UserError(
+                f"no best checkpoint in {self._directory.checkpoints}: the run has not come to an "
+                "evaluation, or the disk was full then; its command, started again, goes on"
+            )
+
+    def _interval(self) -> float:
+        return 60.0 * self._options.checkpoint_minutes
 
     def is_due(self, step: int) -> bool:
-        """Whether the last checkpoint is older than the options allow."""
-        minutes = (time.monotonic() - self._saved_at) / 60.0
-        return step > self._saved_step and minutes >= self._options.checkpoint_minutes
+        """Whether the last checkpoint is older than the options allow, or one that failed waits."""
+        return step > self._saved_step and time.monotonic() >= self._due_at
 
     def save(self, progress: Progress) -> None:
-        """Writes `latest`. A failure is warned of; it ends the run only after the limit."""
+        """Writes `latest`. A failure is warned of; it ends the run only after the limit.
+
+        Raises:
+          UserError: none could be written for `max_unsaved_minutes`.
+        """
         try:
+            self._directory.restore_if_removed()
             self._latest.save("latest", progress.step, dataclasses.asdict(progress), keep=2)
             self._saved_at, self._saved_step = time.monotonic(), progress.step
+            self._due_at = self._saved_at + self._interval()
         except (OSError, tf.errors.OpError) as error:
             self._failed(str(error).split("\n", 1)[0])
 
     def _failed(self, reason: str) -> None:
-        minutes = (time.monotonic() - self._saved_at) / 60.0
+        now = time.monotonic()
+        self._due_at = now + min(_RETRY_SECONDS, self._interval())
+        minutes = (now - self._saved_at) / 60.0
         if minutes > self._options.max_unsaved_minutes:
             raise UserError(
                 f"no checkpoint could be written for {minutes:.0f} minutes ({reason}): "

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run in good order; SIGUSR1 asks for a checkpoint."""
+"""SIGTERM, SIGINT and SIGHUP end a run in good order; SIGUSR1 asks for a checkpoint."""
 
 import signal
 import threading
@@ -19,7 +19,7 @@ class SignalWatch:
     Outside the main thread, where Python allows no handlers, it watches nothing.
     """
 
-    _STOPPING = (signal.SIGTERM, signal.SIGINT)
+    _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def __init__(self) -> None:
         self._stop: int | None = None
@@ -29,7 +29,8 @@ class SignalWatch:
     def __enter__(self) -> "SignalWatch":
         if threading.current_thread() is threading.main_thread():
             for number in (*self._STOPPING, signal.SIGUSR1):
-                self._previous[number] = signal.signal(number, self._received)
+                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup does with SIGHUP
+                    self._previous[number] = signal.signal(number, self._received)
         return self
 
     def __exit__(self, *_: object) -> None:

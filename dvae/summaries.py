@@ -6,8 +6,9 @@ tried again at the next summary.
 
 import json
 import logging
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow as tf
@@ -26,12 +27,12 @@ class Summaries:
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
         self._writer: tf.summary.SummaryWriter | None = None
+        self._inode: int | None = None
         self._failed = False
 
     def _guarded(self, write: Callable[[], None]) -> None:
         try:
-            if self._writer is None:
-                self._writer = tf.summary.create_file_writer(str(self._directory.path))
+            self._open()
             with self._writer.as_default():
                 write()
             self._failed = False
@@ -40,6 +41,14 @@ class Summaries:
             if not self._failed:
                 logging.warning("a summary could not be written (%s); training goes on", error)
             self._failed = True
+
+    def _open(self) -> None:
+        """Opens a writer, anew when the directory was removed: it would write to a lost file."""
+        path = self._directory.path
+        inode = path.stat().st_ino if path.exists() else None
+        if self._writer is None or inode != self._inode:
+            self._writer = tf.summary.create_file_writer(str(path))
+            self._inode = path.stat().st_ino
 
     def start(self, config: ExperimentConfig, flags: str) -> None:
         """HParams and the flags as text, once for a run."""
@@ -72,8 +81,9 @@ class Summaries:
                 tf.summary.scalar(tag, value, step=step)
             record: dict[str, Any] = {"kind": kind, "step": step}
             record |= {tag: float(value) for tag, value in values.items()}
-            with self._directory.metrics.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            with self._directory.metrics.open("a+b") as file:
+                _end_torn_line(file)
+                file.write(json.dumps(record).encode() + b"\n")
 
         self._guarded(write)
 
@@ -103,3 +113,11 @@ class Summaries:
     def flush(self) -> None:
         """Brings everything written so far to the file."""
         self._guarded(lambda: self._writer.flush())
+
+
+def _end_torn_line(file: BinaryIO) -> None:
+    """A full disk may have cut the last line short: the next one must not be joined to it."""
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            file.write(b"\n")

@@ -1,5 +1,6 @@
 """One run from start to result: the loop, its signals, and the final evaluation."""
 
+import dataclasses
 import time
 from typing import Any
 
@@ -15,7 +16,8 @@ from dvae.code_version import code_version
 from dvae.console import device_name, progress_bar, say
 from dvae.milestones import Milestones
 from dvae.pictures import write_png
-from dvae.run_directory import RunDirectory, write_json
+from dvae.records import write_checked
+from dvae.run_directory import RunDirectory
 from dvae.saving import Progress, RunOptions, Saver
 from dvae.signals import SignalWatch, Stopped
 from dvae.summaries import Summaries
@@ -61,25 +63,34 @@ class Run:
 
         Raises:
           Stopped: a signal asked for it; a checkpoint was written.
-          UserError: the numbers stay bad, or no checkpoint can be written.
+          UserError: the numbers stay bad, or no checkpoint or result can be written.
         """
+        try:
+            self._resume()
+            with self._signals:
+                try:
+                    self._loop()
+                except Stopped:
+                    self.save()
+                    raise
+                return self._finish()
+        except OSError as error:  # checkpoints and summaries bear their failures themselves
+            raise UserError(
+                f"cannot write to {self.directory.path} ({error.strerror}): mend that and start "
+                "the same command again"
+            ) from None
+
+    def _resume(self) -> None:
+        """Goes back to the newest checkpoint; without one, starts with empty logs."""
         restored = self._saver.restore()
         if restored is None:
-            self.directory.forget_after(
-                -1, -1
-            )  # what a run killed before its first checkpoint left
+            # A run that was killed before its first checkpoint may have left some.
+            self.directory.forget_after(-1, -1)
             self._summaries.start(self.config, self.options.flags_text)
         else:
             self.progress = restored
             self.directory.forget_after(restored.step, restored.evaluated_step)
             say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
-        with self._signals:
-            try:
-                self._loop()
-            except Stopped:
-                self.save()
-                raise
-            return self._finish()
 
     def _loop(self) -> None:
         total, progress = self.config.num_train_iter, self.progress
@@ -140,11 +151,20 @@ class Run:
             bar.set_postfix_str(self.milestones.summarize(progress))
         at_end = step == config.num_train_iter
         if step and (step % config.eval_every == 0 or at_end) and progress.evaluated_step < step:
-            if self.milestones.evaluate(progress, self._signals.raise_if_stopped):
-                self._saver.save_best(progress)
+            self._evaluate()
             self.save()
         elif self._saver.is_due(step):
             self.save()
+
+    def _evaluate(self) -> None:
+        """Evaluates; the best model so far is kept, or the evaluation counts as not done."""
+        progress = self.progress
+        before = dataclasses.replace(progress)
+        better = self.milestones.evaluate(progress, self._signals.raise_if_stopped)
+        if better and not self._saver.save_best(progress):
+            # No result may name a checkpoint that is not there.
+            progress.best_step, progress.best_val_nll = before.best_step, before.best_val_nll
+            progress.evaluated_step = before.evaluated_step
 
     def _finish(self) -> dict[str, Any]:
         """Final numbers and pictures from the best checkpoint; writes result.json."""
@@ -184,5 +204,5 @@ class Run:
         }
         self.directory.check_lock()
         self._summaries.finish(config.num_train_iter, result)
-        write_json(self.directory.result, result)
+        write_checked(self.directory.result, result)
         return result

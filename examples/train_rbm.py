@@ -11,18 +11,17 @@ and Murray 2008; their binarisation differs from the fixed one, so the numbers a
 import math
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import data
-from configs.errors import UserError
+from configs import command_line
 from data.batches import batch_indices
 from data.dataset import Dataset
 from dvae.pictures import grid, write_png
@@ -140,8 +139,8 @@ def report(rbm: RBM, chains: Chains, images: np.ndarray) -> None:
     )
 
 
-def train() -> None:
-    """Trains for the given time, then reports."""
+def train() -> int:
+    """Trains for the given time, then reports; returns the exit code."""
     dataset = data.load(FLAGS.dataset, FLAGS.data_dir)
     trainer = Trainer(dataset, FLAGS.seed)
     print(f"{dataset.notes}; {FLAGS.num_hidden} hidden units, {FLAGS.sampler}", flush=True)
@@ -159,17 +158,8 @@ def train() -> None:
     )
     write_png(Path(FLAGS.picture), grid(means.numpy(), dataset.image_shape, 10))
     report(rbm, chains, dataset.test)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Runs the example; one line on what the user can mend."""
-    del argv
-    try:
-        train()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.start(train)

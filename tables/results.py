@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from configs.tables import Setting
-from dvae.json_files import read_json
+from dvae.records import read_json, read_result
 
 _MOVED_ASIDE = ".old-"  # what run.py --fresh puts into a directory's name
 _NUMBERS = ("test_nll", "val_nll", "log_z", "ms_per_step")
@@ -80,7 +80,7 @@ def _run_directories(root: Path) -> Iterator[Path]:
 
 
 def _read(directory: Path) -> Result:
-    record = read_json(directory / "result.json")
+    record = read_result(directory / "result.json")
     config_record = read_json(directory / "config.json")
     config_record.pop("data_sha256", None)
     config = ExperimentConfig.from_json(config_record)

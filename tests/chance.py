@@ -4,6 +4,7 @@ A verdict is always 5 standard errors: about one false alarm in two million comp
 TEST_SEED_OFFSET to run every such test on other random numbers.
 """
 
+import math
 import os
 
 import numpy as np
@@ -25,7 +26,10 @@ def key(number: int) -> tf.Tensor:
 
 
 def assert_mean(
-    samples: np.ndarray, expected: np.ndarray, largest_error: float, rounding: float = 1e-6
+    samples: np.ndarray,
+    expected: np.ndarray | float,
+    largest_error: float = math.inf,
+    rounding: float = 1e-6,
 ) -> None:
     """The mean over the first axis lies within 5 standard errors of `expected`.
 
@@ -33,7 +37,8 @@ def assert_mean(
       samples: independent repeats [n, ...], each perhaps a mean over a block of samples.
       expected: exact values, [...].
       largest_error: what the largest standard error must stay below, so that the test keeps the
-        power its docstring states: it notices faults of 5 of them and more.
+        power its docstring states: it notices faults of 5 of them and more. Without it the test
+        says in another way what it would notice.
       rounding: allowance for single precision.
     """
     samples = np.asarray(samples, np.float64)

@@ -30,8 +30,12 @@ def record_of(config, nll, half_width=0.02, log_z_error=0.03, sha="ab" * 32, **c
         "k": config.k,
         "seed": config.seed,
         "test_nll": nll,
+        "test_neg_elbo": nll + 4.0,
+        "unnormalized_nll": nll - 100.0,
         "val_nll": nll + 0.5,
         "log_z": 100.0,
+        "log_z_stderr": log_z_error / 2,
+        "log_z_interval": {"low": 100.0 - log_z_error, "high": 100.0 + log_z_error / 2},
         "nll_interval": {
             "low": nll - half_width,
             "high": nll + half_width,

@@ -17,8 +17,6 @@ from samplers.population_annealing import PopulationState
 from samplers.rbm import RBM, Chains
 from tests.reference import ReferenceRBM
 
-SIGMAS = 5.0
-
 
 def rbm_of(reference: ReferenceRBM, dtype: tf.DType = tf.float32) -> RBM:
     return RBM(*(tf.constant(parameter, dtype) for parameter in reference.parameters))
@@ -50,12 +48,6 @@ def z_scores(samples: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
     samples = np.asarray(samples, np.float64)
     error = np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
     return (np.mean(samples, axis=0) - expected) / error
-
-
-def assert_mean(samples: np.ndarray, expected: np.ndarray | float, sigmas: float = SIGMAS) -> None:
-    """Asserts that independent samples average to `expected` within so many standard errors."""
-    scores = z_scores(samples, expected)
-    assert np.max(np.abs(scores)) < sigmas, f"z-scores {scores}"
 
 
 def path_of(references: list[ReferenceRBM]) -> RBM:

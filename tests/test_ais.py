@@ -13,8 +13,9 @@ import tensorflow as tf
 from samplers import ais, counter_random
 from samplers.diagnostics import markov_lower_bound
 from samplers.rbm import Chains
+from tests import chance
 from tests.reference import random_rbm
-from tests.sampler_programs import assert_mean, exact_chains, rbm_of, z_scores
+from tests.sampler_programs import exact_chains, rbm_of, z_scores
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
 LOG_Z = REFERENCE.log_partition()
@@ -50,20 +51,20 @@ def log_mean_of_groups(log_ratios, size=4):
 @pytest.mark.parametrize("name", BASES)
 def test_forward_is_unbiased(name, seed=1):
     """Mean of w / Z is 1; standard error about 0.009, so Z wrong by 5 % is noticed."""
-    assert_mean(np.exp(forward(name, seed).log_weights - LOG_Z), 1.0)
+    chance.assert_mean(np.exp(forward(name, seed).log_weights - LOG_Z), 1.0)
 
 
 @pytest.mark.parametrize("name", BASES)
 def test_reverse_from_exact_samples_is_unbiased(name, seed=1):
     """Mean of Z / w is 1; standard error about 0.007: an error of 4 % is noticed."""
-    assert_mean(np.exp(LOG_Z - reverse(name, seed).log_weights), 1.0)
+    chance.assert_mean(np.exp(LOG_Z - reverse(name, seed).log_weights), 1.0)
 
 
 def test_weighted_states_are_of_the_rbm(seed=1):
     """E[w f(z_L)] = Z E[f(z_L)]: means of the left units; standard error about 0.005."""
     result = forward("uniform", seed)
     weights = np.exp(result.log_weights - LOG_Z)[:, None]
-    assert_mean(weights * result.left, REFERENCE.means()[:5])
+    chance.assert_mean(weights * result.left, REFERENCE.means()[:5])
 
 
 def test_forward_is_low_and_reverse_is_high(seed=1):

@@ -12,8 +12,8 @@ import scipy.stats
 import tensorflow as tf
 
 from samplers import counter_random
+from tests.chance import SIGMAS
 
-SIGMAS = 5.0
 TINY_PROBABILITY = 2 * scipy.stats.norm.sf(SIGMAS)  # 5.7e-7
 MANY = 1_000_000
 

@@ -1,9 +1,7 @@
 """Damaged data files of each form: one clear line, or data that is still sound; nothing else."""
 
 import io
-import signal
 import zipfile
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,51 +10,7 @@ import data
 from configs.errors import UserError
 from data import omniglot
 from tests import data_files as made
-
-NUM_TRUNCATED, NUM_FLIPPED, NUM_OVERWRITTEN = 120, 200, 40
-
-
-class Hang(BaseException):
-    """Not an Exception, so that nothing in between swallows it."""
-
-
-@contextmanager
-def no_hang(seconds=10):
-    def ring(signum, frame):
-        raise Hang
-
-    old = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, old)
-
-
-def damaged_bytes(raw, seed):
-    """Truncated, flipped, overwritten, prolonged and unrelated bytes."""
-    generator = np.random.default_rng(seed)
-    yield b""
-    yield raw[:-1]
-    yield raw + raw
-    yield raw + b"\0" * 61
-    yield bytes(len(raw))
-    yield bytes(generator.integers(0, 256, len(raw), dtype=np.uint8))
-    for _ in range(NUM_TRUNCATED):
-        yield raw[: generator.integers(len(raw))]
-    for i in range(NUM_FLIPPED):
-        changed = bytearray(raw)
-        # half of the flips go to the head and the tail, where the formats keep their structure
-        bounds = [(0, len(raw)), (0, 300), (0, len(raw)), (len(raw) - 300, len(raw))][i % 4]
-        for _ in range(generator.integers(1, 4)):
-            changed[generator.integers(*bounds)] ^= 1 << generator.integers(8)
-        yield bytes(changed)
-    for _ in range(NUM_OVERWRITTEN):
-        changed = bytearray(raw)
-        at = generator.integers(len(raw) - 8)
-        changed[at : at + 8] = bytes(generator.integers(0, 256, 8, dtype=np.uint8))
-        yield bytes(changed)
+from tests.damage import damaged_bytes, no_hang
 
 
 def damaged_arrays(good):

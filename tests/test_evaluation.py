@@ -196,3 +196,39 @@ def test_memory_does_not_grow_with_samples(exact):
     for batch_size in (4, 11):
         patched.per_image(images, 100_000, batch_size, chance.key(8))
     assert len(seen) == 4 and max(seen) <= evaluation._ROWS_PER_PASS
+
+
+class TestWorkers:
+    """Batches are evaluated by several threads, in any order, with keys of their own."""
+
+    @pytest.mark.parametrize("num_workers", [2, 5])
+    def test_number_does_not_matter(self, exact, monkeypatch, num_workers):
+        evaluator, images, *_ = exact
+        alone, many = [], []
+        for count, done in ((1, alone), (num_workers, many)):
+            monkeypatch.setattr(evaluation, "_num_workers", lambda count=count: count)
+            done.append(evaluator.per_image(images, 30, 2, chance.key(8), done.append))
+        assert alone[:-1] == many[:-1] == [2, 4, 6, 8, 10, 11]
+        for ours, theirs in zip(many[-1], alone[-1], strict=True):
+            assert np.array_equal(ours, theirs)
+
+    def test_a_stop_ends_all(self, exact, monkeypatch):
+        """What `progress` raises reaches the caller, and batches not begun never are."""
+        evaluator, images, *_ = exact
+        begun = []
+        compiled = evaluator._compiled
+
+        def watched(*arguments):
+            begun.append(1)
+            return compiled(*arguments)
+
+        monkeypatch.setattr(evaluator, "_compiled", watched)
+        monkeypatch.setattr(evaluation, "_num_workers", lambda: 1)
+
+        def stop(done):
+            if done > 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluator.per_image(np.tile(images, (50, 1)), 30, 2, chance.key(8), stop)
+        assert len(begun) < 100

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from samplers import counter_random, exact
 from samplers.rbm import RBM
+from tests import chance
 from tests.reference import ReferenceRBM, random_rbm
-from tests.sampler_programs import assert_mean, exact_features, features, rbm_of
+from tests.sampler_programs import exact_features, features, rbm_of
 
 SHAPES = [(3, 5), (7, 5)]
 
@@ -66,7 +67,7 @@ def test_samples(shape, seed=1):
     reference = random_rbm(*shape, seed=3 if shape == (7, 5) else 1)
     chains = exact.samples(rbm_of(reference), counter_random.key(seed), 20_000)
     assert chains.left.shape == (20_000, shape[0]) and chains.left.dtype == tf.float32
-    assert_mean(features(chains), exact_features(reference))
+    chance.assert_mean(features(chains), exact_features(reference))
 
 
 def test_too_large():

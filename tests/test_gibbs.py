@@ -19,8 +19,8 @@ from samplers.rbm import (
     right_log_marginal,
     uniform_chains,
 )
+from tests.chance import SIGMAS
 
-SIGMAS = 5.0
 LEFT, RIGHT = 3, 5
 # Strong and asymmetric: signs of both kinds in biases and couplings, no two halves alike.
 PARAMETERS = (

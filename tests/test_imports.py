@@ -40,7 +40,7 @@ def test_tables_know_of_dvae_only_how_to_read_files():
         for name in _imported(path)
         if name.split(".")[0] == "dvae"
     }
-    assert used == {"dvae.json_files.read_json"}
+    assert used == {"dvae.records.read_json", "dvae.records.read_result"}
 
 
 def test_only_the_command_line_imports_tables():

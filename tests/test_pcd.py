@@ -7,9 +7,9 @@ import tensorflow as tf
 from dvae.priors import log_partition_surrogate
 from samplers import counter_random, gibbs, pcd
 from samplers.rbm import RBM
+from tests import chance
 from tests.reference import random_rbm
 from tests.sampler_programs import (
-    assert_mean,
     chains_of,
     exact_chains,
     exact_features,
@@ -37,7 +37,7 @@ def test_exact_samples_stay_exact(num_sweeps, seed=1):
     mean and change the products, by up to 0.1 here.
     """
     chains = sweeps(exact_chains(REFERENCE, seed, NUM_CHAINS), seed, num_sweeps)
-    assert_mean(features(chains), exact_features(REFERENCE))
+    chance.assert_mean(features(chains), exact_features(REFERENCE))
 
 
 @pytest.mark.parametrize("inverse_temperature", [1.0, 0.375])
@@ -73,7 +73,7 @@ def test_step_persists_and_reports_energy():
 def test_init_is_fair(seed=1):
     """Uniform bits, independent of each other: E = 1/2, E[z_L z_R'] = 1/4; standard error 0.0035"""
     chains = pcd.init(counter_random.key(seed), NUM_CHAINS, 3, 5).chains
-    assert_mean(features(chains), np.array([0.5] * 8 + [0.25] * 15))
+    chance.assert_mean(features(chains), np.array([0.5] * 8 + [0.25] * 15))
 
 
 def surrogate_gradient(chains, weights):
@@ -99,4 +99,4 @@ def test_sampled_gradient_is_that_of_log_z(seed=1):
         surrogate_gradient(type(chains)(left, right), None)
         for left, right in zip(tf.split(chains.left, 50), tf.split(chains.right, 50), strict=True)
     ]
-    assert_mean(np.stack(parts), exact_features(REFERENCE))
+    chance.assert_mean(np.stack(parts), exact_features(REFERENCE))

@@ -15,9 +15,9 @@ import tensorflow as tf
 from samplers import ais, counter_random, population_annealing
 from samplers.population_annealing import PopulationState
 from samplers.rbm import Chains
+from tests import chance
 from tests.reference import ReferenceRBM, random_rbm
 from tests.sampler_programs import (
-    assert_mean,
     exact_features,
     features,
     path_of,
@@ -48,7 +48,7 @@ def test_log_partition_is_unbiased(resampling, seed=1, num_populations=NUM_POPUL
     resampling is skipped makes it wrong by a factor.
     """
     outcome = anneal(resampling, seed, num_populations)
-    assert_mean(np.exp(outcome.log_partition - LOG_Z), 1.0)
+    chance.assert_mean(np.exp(outcome.log_partition - LOG_Z), 1.0)
 
 
 @pytest.mark.parametrize("resampling", RESAMPLING)
@@ -63,7 +63,9 @@ def test_weighted_population_is_of_the_rbm(resampling, seed=1):
     members = members.reshape(NUM_POPULATIONS, NUM_CHAINS, -1)
     weights = np.asarray(tf.nn.softmax(outcome.log_weights))
     means = np.einsum("pc,pcf->pf", weights, members)
-    assert_mean(np.exp(outcome.log_partition - LOG_Z)[:, None] * means, exact_features(REFERENCE))
+    chance.assert_mean(
+        np.exp(outcome.log_partition - LOG_Z)[:, None] * means, exact_features(REFERENCE)
+    )
 
 
 def test_resampling_happens_as_asked(seed=1):
@@ -203,7 +205,7 @@ def test_systematic_ancestors(seed=1):
     )
     counts = np.stack([np.bincount(row, minlength=6) for row in draw(keys).numpy()])
     assert np.all(np.abs(counts - 6 * weights) < 1)
-    assert_mean(counts, 6 * weights)
+    chance.assert_mean(counts, 6 * weights)
 
 
 def test_normalized_weights():

@@ -4,6 +4,7 @@ Nothing here is statistical: everything is compared bit for bit.
 """
 
 import dataclasses
+import functools
 import multiprocessing
 import os
 import random
@@ -122,7 +123,15 @@ def test_stopping_in_good_order_changes_nothing(tmp_path, spawner):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     _train_in_child(spawner, config, whole)
     for number, steps, code in ((signal.SIGTERM, 17, 143), (signal.SIGINT, 8, 130)):
-        child = _start(spawner, config, broken, signal_at=steps, number=number, steps_per_call=9)
+        stop = functools.partial(tiny_run.send_signal, number)
+        child = _start(
+            spawner,
+            config,
+            broken,
+            actions=[(steps, stop)],
+            steps_per_call=9,
+            checkpoint_minutes=1e6,
+        )
         child.join()
         assert child.exitcode == code
         assert not (broken / "lock.json").exists()

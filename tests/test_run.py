@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from absl import flags
 
-import run as command_line
-from configs import paper
+import run
+from configs import command_line, paper
 from configs.errors import UserError
 from tests import table_process, tiny_run
 
@@ -24,9 +24,9 @@ def _run(capsys, *arguments):
     saved = flags.FLAGS.flag_values_dict()
     flags.FLAGS.unparse_flags()
     try:
-        argv = flags.FLAGS(["run.py", *arguments, "--compile_cache="])
         with pytest.raises(SystemExit) as stop:
-            command_line.main(argv)
+            command_line.parse(["run.py", *arguments, "--compile_cache="])
+            command_line.guarded(run.main)
     finally:
         flags.FLAGS.unparse_flags()
         for name, value in saved.items():
@@ -235,6 +235,25 @@ def test_modes_on_a_finished_run(finished_run, mode, left):
         difference = record["test_nll"] - trained["test_nll"]
         assert abs(difference) < 1.0  # the same model, other samples
         assert record["protocol"]["ais_temperatures"] == 20
+
+
+@pytest.mark.slow
+def test_damaged_compile_cache_is_done_without(finished_run, tmp_path):
+    """Entries cut short, as by a full disk, end in the same result and a line that says why."""
+    _, arguments, first = finished_run
+    kept, damaged = ROOT / "build" / "xla-cache", tmp_path / "cache"
+    for path in kept.glob("*/xla_compile_cache*"):
+        place = damaged / path.relative_to(kept)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes()[:1000])
+    assert any(damaged.glob("*/*"))
+    again = [f"--log_dir={tmp_path}/logs", f"--compile_cache={damaged}"]
+    done = _process([*arguments, *again])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "starting again without the compile cache" in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [run.stdout.strip().split("\n")[-2] for run in (first, done)]
+    assert lines[0] == lines[1]
 
 
 def test_an_interrupted_table_reports_what_an_uninterrupted_run_does(finished_run, tmp_path):

@@ -65,6 +65,7 @@ _MANY = """
 import contextlib, io, json, sys
 from absl import flags
 import run_table
+from configs import command_line
 run_table.define_log_dirs()
 ended = []
 for line in json.loads(sys.argv[1]):
@@ -72,7 +73,8 @@ for line in json.loads(sys.argv[1]):
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            run_table.main(flags.FLAGS(["run_table.py", *line]))
+            command_line.parse(["run_table.py", *line])
+            command_line.guarded(run_table.main)
     except SystemExit as stop:
         ended.append([stop.code, said.getvalue()])
 print(json.dumps(ended))

@@ -9,8 +9,9 @@ from scipy.special import expit
 from samplers import ais, counter_random, tempering
 from samplers.bridge_sampling import bennett_acceptance_ratio
 from samplers.tempering import TemperingState
+from tests import chance
 from tests.reference import ReferenceRBM, random_rbm
-from tests.sampler_programs import assert_mean, rbm_of
+from tests.sampler_programs import rbm_of
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
 BIASES = np.linspace(-1.1, 0.7, 5), np.linspace(0.9, -0.6, 7)
@@ -105,8 +106,8 @@ def test_step_leaves_every_temperature_invariant(parity, seed=1):
     )
     left = new.left.numpy()
     means = np.stack([mixed(t).means()[:5] for t in temperatures])
-    assert_mean(left, means)
-    assert_mean(left[:, 1:] * left[:, :-1], means[1:] * means[:-1])
+    chance.assert_mean(left, means)
+    chance.assert_mean(left[:, 1:] * left[:, :-1], means[1:] * means[:-1])
     assert 0.2 < np.mean(info.forward - info.backward < 0)
 
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import resource
 import sys
 import time
 
 import numpy as np
 
+from configs.errors import UserError
 from configs.paper import ExperimentConfig, Structure
 
 TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_units=5)
@@ -47,7 +49,7 @@ def tiny_config(data_path, **fields):
     return ExperimentConfig(**(values | fields))
 
 
-def train(config, directory, checkpoint_minutes=0.0):
+def train(config, directory, options=None):
     """Trains in this process, from wherever the directory stands; returns the result."""
     import data
     from dvae.run_directory import RunDirectory
@@ -58,39 +60,64 @@ def train(config, directory, checkpoint_minutes=0.0):
     place = RunDirectory(directory)
     place.open(config, dataset.sha256, fresh=False)
     try:
-        return Run(config, dataset, place, RunOptions(checkpoint_minutes)).train()
+        return Run(config, dataset, place, options or RunOptions(checkpoint_minutes=0.0)).train()
     finally:
         place.unlock()
 
 
-def train_in_child(config_json, directory, signal_at=None, number=None, steps_per_call=100):
-    """`train` for a process of its own; exits like run.py when a signal stops it.
+def train_in_child(config_json, directory, actions=(), steps_per_call=100, **options):
+    """`train` for a process of its own; exits like run.py when a signal or an error ends it.
 
     Args:
-      signal_at: the process sends itself the signal `number` after this many steps of its own.
+      actions: pairs (steps, function): called, without arguments, when the process has trained so
+        many steps of its own.
       steps_per_call: at most, so that calls are cut elsewhere than usual.
+      **options: of `RunOptions`; a checkpoint after each call unless told otherwise.
     """
+    from dvae.saving import RunOptions
     from dvae.signals import Stopped
     from dvae.training import Run
 
-    advance = Run._advance
+    advance, waiting = Run._advance, sorted(actions, key=lambda action: action[0])
     done = 0
 
     def cut(run, num_steps):
         nonlocal done
-        seconds = advance(run, min(num_steps, steps_per_call))
-        done += min(num_steps, steps_per_call)
-        if signal_at is not None and done >= signal_at:
-            os.kill(os.getpid(), number)
-            time.sleep(0.01)
+        limit = waiting[0][0] - done if waiting else num_steps
+        seconds = advance(run, min(num_steps, steps_per_call, limit))
+        done += min(num_steps, steps_per_call, limit)
+        while waiting and waiting[0][0] <= done:
+            waiting.pop(0)[1]()
         return seconds
 
     Run._advance = cut
-    minutes = 0.0 if signal_at is None else 1e6
+    options = RunOptions(**{"checkpoint_minutes": 0.0, **options})
     try:
-        train(ExperimentConfig.from_json(config_json), directory, minutes)
+        train(ExperimentConfig.from_json(config_json), directory, options)
     except Stopped as stop:
         sys.exit(stop.exit_code)
+    except UserError as error:
+        fill_disk(False)
+        (directory.parent / "error").write_text(str(error))
+        sys.exit(2)
+
+
+def send_signal(number):
+    """To this process; returns when it has been received."""
+    os.kill(os.getpid(), number)
+    time.sleep(0.01)
+
+
+def fill_disk(full):
+    """Lets every write to a file fail from now on, or no more."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+
+def note_checkpoints(directory, target):
+    """Writes the names of the checkpoints there are now to a file."""
+    names = sorted(path.name for path in (directory / "checkpoints").iterdir())
+    target.write_text("\n".join(names))
 
 
 def numbers(directory):
@@ -98,7 +125,8 @@ def numbers(directory):
     import tensorflow as tf
 
     result = json.loads((directory / "result.json").read_text())
-    result.pop("ms_per_step")
+    for name in ("ms_per_step", "checksum"):
+        result.pop(name)
     metrics = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     tensors = {}
     for checkpoint in sorted((directory / "checkpoints").iterdir()):
