@@ -54,8 +54,10 @@ class RunLock:
         while not self._create(text):
             self._remove_if_dead(owner)
         self._text = text
-        self._released.clear()
-        threading.Thread(target=self._keep_fresh, args=(text,), daemon=True).start()
+        self._released.set()  # a lock taken again, after its directory was removed
+        self._released = threading.Event()
+        arguments = (text, self._released)
+        threading.Thread(target=self._keep_fresh, args=arguments, daemon=True).start()
 
     def check(self) -> None:
         """Raises UserError when another process has taken the lock over."""
@@ -89,8 +91,8 @@ class RunLock:
             return self.path.read_text()
         return None
 
-    def _keep_fresh(self, text: str) -> None:
-        while not self._released.wait(BEAT_SECONDS):
+    def _keep_fresh(self, text: str, released: threading.Event) -> None:
+        while not released.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
                 if self._read() == text:
                     os.utime(self.path)

@@ -66,10 +66,8 @@ def _text(name: str, value: Any) -> str:
 
 def changed_fields(ours: Protocol, theirs: Protocol) -> list[str]:
     """One line for each field in which two protocols differ: "name: ours, not theirs"."""
-    old, new = (
-        dict((*theirs.training, *theirs.measurement)),
-        dict((*ours.training, *ours.measurement)),
-    )
+    old = dict((*theirs.training, *theirs.measurement))
+    new = dict((*ours.training, *ours.measurement))
     return [
         f"{name}: {_text(name, new[name])}, not {_text(name, old[name])}"
         for name in new
