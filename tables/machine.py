@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from configs.errors import UserError
 
-# Found by watching runs of the largest structure: resident memory on a CPU, and on a GPU with
-# memory growth at k=25.
+# What a run of the largest structure is given: generous guesses, which --jobs overrides.
 _RUN_GIB = 3.0
 _RUN_GPU_GIB = 8.0
-_CORES_PER_RUN = 2  # a training step keeps about two cores busy
-_RUNS_PER_GPU = 4  # beyond that, runs only take turns
+_CORES_PER_RUN = 2
+_RUNS_PER_GPU = 4
 
 
 class Machine(NamedTuple):
@@ -53,7 +52,11 @@ def _gpus() -> tuple[tuple[str, float], ...]:
 
 def this_machine() -> Machine:
     """Looks at the machine that this process runs on."""
-    return Machine(len(os.sched_getaffinity(0)), _memory_gib(), _gpus())
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux ties processes to cores
+        cores = os.cpu_count() or 1
+    return Machine(cores, _memory_gib(), _gpus())
 
 
 def slots(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
