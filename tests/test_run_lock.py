@@ -143,3 +143,29 @@ def test_of_many_that_find_a_dead_lock_one_takes_it(path, monkeypatch):
     for lock in locks:
         lock.release()
     assert not path.exists()
+
+
+def test_a_run_that_lost_its_lock_writes_no_checkpoint(tmp_path, monkeypatch):
+    from dvae.run_directory import RunDirectory
+    from dvae.training import Run
+
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 1e6)
+    written = []
+
+    class Writer:
+        def save(self, progress):
+            written.append(progress)
+
+        def flush(self):
+            pass
+
+    run = object.__new__(Run)  # only what `save` needs: no model is built
+    run.directory, run.progress = RunDirectory(tmp_path), "progress"
+    run._saver = run._summaries = Writer()
+    run.directory._lock.take()
+    run.save()
+    assert written == ["progress"]
+    _leave(tmp_path / "lock.json", "elsewhere", 1)
+    with pytest.raises(UserError, match="on elsewhere has taken over"):
+        run.save()
+    assert written == ["progress"]
