@@ -64,6 +64,10 @@ def _text(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and name != "seed" else f"{value}"
 
 
+def _published_text(name: str, value: Any) -> str:
+    return "another" if value == PUBLISHED else _text(name, value)
+
+
 def changed_fields(ours: Protocol, theirs: Protocol) -> list[str]:
     """One line for each field in which two protocols differ: "name: ours, not theirs"."""
     old = dict((*theirs.training, *theirs.measurement))
@@ -90,7 +94,7 @@ def departures(protocol: Protocol, data_note: str) -> list[str]:
     """How a protocol differs from the published one; empty where it does not."""
     default = dict(_config_fields(build_config()))
     found = [
-        f"{name} {_text(name, value)} (published: {_text(name, default[name])})"
+        f"{name} {_text(name, value)} (published: {_published_text(name, default[name])})"
         for name, value in (*protocol.training, *protocol.measurement)
         if name in default and value != default[name]
     ]
