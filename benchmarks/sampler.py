@@ -73,17 +73,19 @@ def our_programs(problem: rivals.Problem) -> dict[str, Callable[[], Any]]:
     sweeps = problem.num_sweeps
 
     def compiled(function: Callable, *arguments: Any, jit_compile: bool = True) -> Callable:
-        def with_element(*arguments: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        def with_element(*arguments: Any) -> tuple[Any, tf.Tensor]:
             states = function(*arguments)
-            return states, states[0, 0]
+            return states, tf.nest.flatten(states)[-1][0, 0]
 
         program = tf.function(with_element, jit_compile=jit_compile)
         # Reading one number waits for all of them, without a copy from a GPU.
         return lambda: program(*arguments)[1].numpy()
 
     def ours(concurrent: bool, jit_compile: bool = True) -> Callable:
-        def function(rbm: RBM, chains: Chains, key: tf.Tensor) -> tf.Tensor:
-            return gibbs.sweeps(rbm, chains, key, sweeps, concurrent=concurrent).right
+        def function(rbm: RBM, chains: Chains, key: tf.Tensor) -> Chains:
+            # Both sides are returned, as in training. Were the left one dropped, XLA would let the
+            # halves of the chains share its memory, and they would wait for each other.
+            return gibbs.sweeps(rbm, chains, key, sweeps, concurrent=concurrent)
 
         return compiled(function, rbm, chains, key, jit_compile=jit_compile)
 
