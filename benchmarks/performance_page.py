@@ -89,7 +89,7 @@ def evaluation_lines(record: Record) -> Iterator[str]:
         f"{record['peak_memory_gb']:.2f}",
     ]
     header = ["images x samples", "floor, s", "evaluation, s", "evaluation / floor", "memory, GB"]
-    yield f"{record['struct']}; the floor is the decoder's matrix products, on all cores.\n"
+    yield f"{record['struct']}; the floor is the decoder's matrix products in one XLA loop.\n"
     yield from _table(header, [cells])
 
 
@@ -102,8 +102,25 @@ def start_lines(record: Record) -> Iterator[str]:
     yield from _table([f"{record['struct']}, programs", "seconds (median)", "starts"], rows)
 
 
+def growth_lines(record: Record) -> Iterator[str]:
+    """Ours alone over sizes and numbers of chains."""
+    yield "### Growth with size and chains\n"
+    sweeps = record["results"][0]["sweeps"]
+    yield f"Milliseconds of {sweeps} sweeps (medians), and of a million draws.\n"
+    rows = []
+    for result in record["results"]:
+        times = _times(result)
+        ours, floor = (times[name]["median_ms"] for name in (OURS, FLOOR))
+        draws = 2e-6 * result["size"] * result["chains"] * sweeps
+        cells = [f"{result['size']}x{result['size']}", f"{result['chains']:,}"]
+        cells += [_milliseconds(floor), _milliseconds(ours), f"{ours / floor:.2f}"]
+        rows.append([*cells, f"{ours / draws:.1f}"])
+    yield from _table(["RBM", "chains", "floor", "ours", "ours / floor", "ms a million"], rows)
+
+
 PARTS = {
     "sampler": sampler_lines,
+    "growth": growth_lines,
     "train_step": step_lines,
     "evaluation": evaluation_lines,
     "start": start_lines,

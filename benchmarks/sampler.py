@@ -20,7 +20,7 @@ from benchmarks import rivals, timing
 from samplers import counter_random, gibbs
 from samplers.rbm import RBM, Chains, uniform_chains
 
-FLOOR = "matrix products alone"
+FLOOR, OURS = "matrix products alone", "ours"
 SIZES = (100, 200, 400, 1000)
 CHAINS = (100, 1000, 10_000, 100_000)
 QUICK_WORK = 1000 * 1000**2  # chains times couplings: larger problems take minutes
@@ -97,7 +97,7 @@ def our_programs(problem: rivals.Problem) -> dict[str, Callable[[], Any]]:
 
     return {
         FLOOR: compiled(lambda w, x: products_alone(w, x, sweeps), orthogonal, right),
-        "ours": ours(concurrent=True),
+        OURS: ours(concurrent=True),
         "ours, halves of the chains together": ours(concurrent=False),
         "XLA, alg='threefry'": library("threefry"),
         "XLA, alg='philox'": library("philox"),
@@ -110,7 +110,9 @@ def measure(size: int, num_chains: int, options: argparse.Namespace) -> dict[str
     """One table: all programs for one RBM and one number of chains."""
     problem = make_problem(size, num_chains, options.sweeps)
     programs = our_programs(problem)
-    if not options.no_rivals:
+    if options.programs == "ours":
+        programs = {name: programs[name] for name in (FLOOR, OURS)}
+    if options.programs == "all":
         programs |= rivals.programs(problem)
     if options.dwave:
         programs |= rivals.dwave_programs(problem)
@@ -140,7 +142,12 @@ def main() -> None:
     parser.add_argument("--chains", type=numbers, default=CHAINS, help="e.g. 1000,10000")
     parser.add_argument("--sweeps", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=30, help="rounds of a small problem")
-    parser.add_argument("--no_rivals", action="store_true", help="leave PyTorch, JAX, rbms out")
+    parser.add_argument(
+        "--programs",
+        choices=["ours", "tensorflow", "all"],
+        default="all",
+        help="ours and the floor, with TensorFlow's generators too, or with PyTorch, JAX and rbms",
+    )
     parser.add_argument("--dwave", action="store_true", help="D-Wave's plugin too: 12 s a call")
     parser.add_argument("--full", action="store_true", help="the largest problems too (an hour)")
     parser.add_argument("--quick", action="store_true", help="leave them out (default)")
