@@ -1,10 +1,21 @@
 """Settings of the whole suite: quiet TensorFlow, and compiled programs shared by its processes."""
 
+import multiprocessing
 import os
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from dvae import compile_cache
 
 compile_cache.enable(Path(__file__).parents[1] / "build" / "xla-cache")
+
+
+@pytest.fixture(scope="module")
+def spawner():
+    """Starts processes from a server that has the slow imports behind it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.conftest", "data", "dvae.training", "tests.tiny_run"])
+    return context

@@ -5,7 +5,6 @@ Nothing here is statistical: everything is compared bit for bit.
 
 import dataclasses
 import functools
-import multiprocessing
 import os
 import random
 import signal
@@ -35,14 +34,6 @@ def _case(name, folder):
     fields = dict(_CASES[name])
     path = tiny_run.write_data(folder / "data.npz", fields.pop("grey"))
     return tiny_run.tiny_config(path, **fields)
-
-
-@pytest.fixture(scope="module")
-def spawner():
-    """Starts processes from a server that has the slow imports behind it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", "data", "dvae.training", "tests.tiny_run"])
-    return context
 
 
 def _start(spawner, config, directory, **hooks):

@@ -145,16 +145,7 @@ def finished_run(tmp_path_factory):
         f"--dataset={data_path}",
         f"--log_dir={folder}/logs",
         "--struct=1-layer-lin",
-        "--num_train_iter=40",
-        "--train_batchsize=10",
-        "--summary_every=20",
-        "--eval_every=20",
-        "--eval_iw_samples=7",
-        "--num_chains=20",
-        "--num_sweeps=2",
-        "--ais_temperatures=10",
-        "--ais_chains=64",
-        f"--compile_cache={ROOT}/build/xla-cache",
+        *tiny_run.FLAGS,
     ]
     return folder, arguments, _process(arguments)
 

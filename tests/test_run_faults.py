@@ -6,7 +6,6 @@ statistical: what a fault must not change is compared bit for bit.
 
 import functools
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,14 +14,6 @@ import numpy as np
 import pytest
 
 from tests import tiny_run
-
-
-@pytest.fixture(scope="module")
-def spawner():
-    """Starts processes from a server that has the slow imports behind it."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", "data", "dvae.training", "tests.tiny_run"])
-    return context
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests import tiny_run
-from tests.table_process import ROOT, finish, interrupt, report_of, start
+from tests.table_process import finish, interrupt, report_of, start
 
 
 def _arguments(data_path, log_dir, axes):
@@ -15,16 +15,7 @@ def _arguments(data_path, log_dir, axes):
         f"--log_dir={log_dir}",
         "--structs=1-layer-lin",
         *axes,
-        "--num_train_iter=40",
-        "--train_batchsize=10",
-        "--summary_every=20",
-        "--eval_every=20",
-        "--eval_iw_samples=7",
-        "--num_chains=20",
-        "--num_sweeps=2",
-        "--ais_temperatures=10",
-        "--ais_chains=64",
-        f"--compile_cache={ROOT}/build/xla-cache",
+        *tiny_run.FLAGS,
     ]
 
 

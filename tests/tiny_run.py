@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,19 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig, Structure
 
 TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_units=5)
+# The command line of a run that takes seconds, beside data set, structure and directory.
+FLAGS = (
+    "--num_train_iter=40",
+    "--train_batchsize=10",
+    "--summary_every=20",
+    "--eval_every=20",
+    "--eval_iw_samples=7",
+    "--num_chains=20",
+    "--num_sweeps=2",
+    "--ais_temperatures=10",
+    "--ais_chains=64",
+    f"--compile_cache={Path(__file__).parents[1]}/build/xla-cache",
+)
 
 
 def write_data(path, grey):
