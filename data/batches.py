@@ -54,3 +54,21 @@ def batch_indices(
         rows[row : row + count] = chosen.reshape(count, batch_size)
         row += count
     return rows
+
+
+def call_indices(
+    num_images: int,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    num_steps: int,
+    steps_per_call: int,
+) -> np.ndarray:
+    """`batch_indices` of `num_steps` steps, padded with zeros to the rows of a compiled call.
+
+    Returns:
+      int32 [steps_per_call, batch_size]; rows from `num_steps` on are not to be used.
+    """
+    padded = np.zeros([steps_per_call, batch_size], np.int32)
+    padded[:num_steps] = batch_indices(num_images, batch_size, seed, first_step, num_steps)
+    return padded

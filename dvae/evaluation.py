@@ -22,22 +22,30 @@ from dvae.priors import halves
 from samplers import counter_random
 from samplers.rbm import RBM, energy
 
-# Rows (images x samples) that one pass of the networks takes: enough to fill the cores, few
-# enough to stay in cache.
-_ROWS_PER_PASS = 4000
+# Rows (images x samples) that one pass of the networks takes: few enough that a core keeps them
+# in its cache, on a GPU enough to fill it.
+_ROWS_PER_PASS_CPU = 800
+_ROWS_PER_PASS_GPU = 4000
 
 
-def _num_workers() -> int:
+def _on_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def num_workers() -> int:
     """Batches at a time: XLA gives these products to one core each; a GPU takes one at a time."""
-    if tf.config.list_physical_devices("GPU"):
+    if _on_gpu():
         return 1
+    threads = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # what TensorFlow itself goes by
+    if threads.isdigit() and int(threads) > 0:
+        return int(threads)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 @contextlib.contextmanager
-def _stopping_pool(num_workers: int) -> Iterator[ThreadPoolExecutor]:
+def _stopping_pool(size: int) -> Iterator[ThreadPoolExecutor]:
     """Threads that begin nothing more once the block is left by an exception."""
-    pool = ThreadPoolExecutor(num_workers)
+    pool = ThreadPoolExecutor(size)
     try:
         yield pool
     finally:
@@ -46,7 +54,8 @@ def _stopping_pool(num_workers: int) -> Iterator[ThreadPoolExecutor]:
 
 def rows_per_pass(batch_size: int, num_samples: int) -> int:
     """Rows that one pass takes: all images of the batch with some samples each, at least one."""
-    return batch_size * max(1, min(num_samples, _ROWS_PER_PASS // batch_size))
+    rows = _ROWS_PER_PASS_GPU if _on_gpu() else _ROWS_PER_PASS_CPU
+    return batch_size * max(1, min(num_samples, rows // batch_size))
 
 
 class PerImage(NamedTuple):
@@ -185,7 +194,7 @@ class Evaluator:
 
         results = [evaluate(0)]  # compiled by one thread
         progress(len(results[0][0]))
-        with _stopping_pool(_num_workers()) as pool:
+        with _stopping_pool(num_workers()) as pool:
             for index, result in enumerate(pool.map(evaluate, range(1, len(starts))), start=1):
                 results.append(result)
                 progress(min(starts[index] + batch_size, len(images)))

@@ -5,22 +5,21 @@ import json
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 import data
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
-from data.batches import batch_indices
+from data.batches import call_indices
 from data.dataset import Dataset
 from dvae import report
 from dvae.commands import prepare_device
 from dvae.console import device_name, say
-from dvae.evaluation import Evaluator
+from dvae.evaluation import Evaluator, num_workers
 from dvae.train_step import TrainProgram
 from dvae.training import STEPS_PER_CALL
 from samplers import counter_random
 
 MIN_SECONDS = 3.0  # steps are timed for at least so long
 MIN_STEPS = 5
+_BATCHES_PER_WORKER = 4  # of evaluation are timed; the first one is alone, as always
 _FINAL_AIS_RUNS = 2  # forward and reverse
 
 
@@ -39,11 +38,15 @@ class _Timer:
         self._key = counter_random.key(config.seed)
 
     def _steps(self, count: int) -> float:
-        padded = np.zeros([STEPS_PER_CALL, self._config.train_batchsize], np.int32)
-        padded[:count] = batch_indices(
-            len(self._dataset.train), self._config.train_batchsize, self._config.seed, 0, count
+        indices = call_indices(
+            len(self._dataset.train),
+            self._config.train_batchsize,
+            self._config.seed,
+            0,
+            count,
+            STEPS_PER_CALL,
         )
-        return _seconds(lambda: self._program.run(padded, count))
+        return _seconds(lambda: self._program.run(indices, count))
 
     def compile_and_step(self) -> tuple[float, float]:
         """(seconds of the first step, compiler included; seconds per step after it)."""
@@ -57,7 +60,8 @@ class _Timer:
 
     def per_sample(self) -> float:
         """Seconds of evaluation per image and importance sample."""
-        images = self._dataset.validation[: self._config.eval_batchsize]
+        num_batches = 1 + _BATCHES_PER_WORKER * num_workers()
+        images = self._dataset.validation[: num_batches * self._config.eval_batchsize]
         evaluator = Evaluator(self._program.model)
 
         def work() -> None:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
-from data.batches import batch_indices
+from data.batches import call_indices
 from data.dataset import Dataset
 from dvae import final, report
 from dvae.code_version import code_version
@@ -123,12 +123,10 @@ class Run:
     def _advance(self, num_steps: int) -> float:
         """Trains `num_steps` steps in one compiled call; returns its seconds."""
         config, step = self.config, self.progress.step
-        padded = np.zeros([STEPS_PER_CALL, config.train_batchsize], np.int32)
-        padded[:num_steps] = batch_indices(
-            len(self.dataset.train), config.train_batchsize, config.seed, step, num_steps
-        )
+        num_images, batch_size = len(self.dataset.train), config.train_batchsize
+        indices = call_indices(num_images, batch_size, config.seed, step, num_steps, STEPS_PER_CALL)
         start = time.perf_counter()
-        self.program.run(padded, num_steps)
+        self.program.run(indices, num_steps)
         self.progress.step = int(self.program.state.step)
         return time.perf_counter() - start
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from configs.errors import UserError
 
-# What a run of the largest structure is given: generous guesses, which --jobs overrides.
-_RUN_GIB = 3.0
+THREADS = "TF_NUM_INTRAOP_THREADS"
+# What a run is given; --jobs overrides it. On a CPU a run takes 1.3 GiB (1-layer-nonlin, k=1) to
+# 1.8 GiB (4-layer-nonlin, k=25). The share of a GPU is a generous guess.
+_RUN_GIB = 2.5
 _RUN_GPU_GIB = 8.0
-_CORES_PER_RUN = 2
 _RUNS_PER_GPU = 4
 
 
@@ -59,8 +60,16 @@ def this_machine() -> Machine:
     return Machine(cores, _memory_gib(), _gpus())
 
 
+def threads_environment(cores: float) -> dict[str, str]:
+    """Lets a run compute on so many cores, at least one, unless the caller's environment says."""
+    return {} if THREADS in os.environ else {THREADS: str(max(1, int(cores)))}
+
+
 def slots(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
-    """One entry for each run that may run at once: the environment that ties it to a GPU.
+    """One entry for each run that may run at once: the environment that gives it its share.
+
+    Without a GPU each core takes a run, as memory allows: two runs on one core each do a third
+    more steps than one after the other on two (docs/tables.md). With GPUs several share each.
 
     Args:
       jobs: how many, or None for as many as fit.
@@ -72,8 +81,8 @@ def slots(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
         raise UserError(f"--jobs={jobs} must be at least 1")
     by_memory = max(1, int(machine.memory_gib // _RUN_GIB))
     if not machine.gpus:
-        fit = min(by_memory, max(1, machine.cores // _CORES_PER_RUN))
-        return [{} for _ in range(jobs or fit)]
+        count = jobs or min(by_memory, machine.cores)
+        return [threads_environment(machine.cores / count) for _ in range(count)]
     each = [min(_RUNS_PER_GPU, max(1, int(gib // _RUN_GPU_GIB))) for _, gib in machine.gpus]
     fit = min(by_memory, machine.cores, sum(each))
     # One run on each GPU before a second on any.

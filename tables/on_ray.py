@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from configs.errors import UserError
 from tables import attempt
+from tables.machine import threads_environment
 from tables.planned import Outcome, PlannedRun
 from tables.stop import StopRequest
 
@@ -18,14 +19,17 @@ _POLL_SECONDS = 0.5
 _CONNECT_SECONDS = 10.0
 
 
-def attempt_run(run: PlannedRun, program: list[str] | None) -> int:
+def attempt_run(run: PlannedRun, program: list[str] | None, cpus: float) -> int:
     """The task: trains, from the last checkpoint on, and returns the exit code.
 
     A cancelled task lets the run write a checkpoint. When Ray takes the node for dead the run dies
     with the task, at once, since another node goes on with it.
     """
     process = attempt.start(
-        run, program or attempt.training_program(), {}, at_parents_death=signal.SIGKILL
+        run,
+        program or attempt.training_program(),
+        threads_environment(cpus),
+        at_parents_death=signal.SIGKILL,
     )
     while True:
         try:
@@ -131,7 +135,7 @@ class RayExecutor:
                     pending[self._submit(entry.run)] = again
 
     def _submit(self, run: PlannedRun) -> Any:
-        return self._task.remote(run, self._program)
+        return self._task.remote(run, self._program, self._cpus)
 
     def _ended(self, reference: Any, entry: _Pending) -> Outcome | None:
         """How a task ended; None when its node died and it may be tried again."""

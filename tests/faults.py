@@ -108,18 +108,18 @@ def likelihood_averaged(patch: Patch) -> None:
 
 def resume_reuses_first_seed(patch: Patch) -> None:
     """A resumed run draws its batches as if it were at its first step."""
-    correct, restore, resumed_at = training.batch_indices, Saver.restore, [0]
+    correct, restore, resumed_at = training.call_indices, Saver.restore, [0]
 
     def remembering(saver):
         progress = restore(saver)
         resumed_at[0] = progress.step if progress else 0
         return progress
 
-    def batch_indices(num_images, batch_size, seed, first_step, num_steps):
-        return correct(num_images, batch_size, seed, first_step - resumed_at[0], num_steps)
+    def call_indices(num_images, batch_size, seed, first_step, *counts):
+        return correct(num_images, batch_size, seed, first_step - resumed_at[0], *counts)
 
     patch.setattr(Saver, "restore", remembering)
-    patch.setattr(training, "batch_indices", batch_indices)
+    patch.setattr(training, "call_indices", call_indices)
 
 
 def short_batch_weighs_as_much(patch: Patch) -> None:

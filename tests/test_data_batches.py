@@ -5,6 +5,7 @@ import pytest
 
 import data
 from configs.errors import UserError
+from data.batches import call_indices
 
 
 def test_each_epoch_is_a_permutation_of_its_own():
@@ -59,3 +60,10 @@ def test_no_steps():
 def test_impossible_batches(batch_size):
     with pytest.raises(UserError, match="batch size"):
         data.batch_indices(11, batch_size, 0, 0, 1)
+
+
+def test_rows_of_a_call_are_padded():
+    rows = call_indices(11, 4, 7, 3, 2, 5)
+    assert rows.shape == (5, 4) and rows.dtype == np.int32
+    np.testing.assert_array_equal(rows[:2], data.batch_indices(11, 4, 7, 3, 2))
+    assert not rows[2:].any()

@@ -64,7 +64,7 @@ class TestAgainstEnumeration:
     def test_chunks(self, exact, monkeypatch, rows):
         """1 or 17 samples a pass, 17 no divisor of 501: the same likelihood as the exact one."""
         evaluator, images, log_z, nll, neg_elbo, variance = exact
-        monkeypatch.setattr(evaluation, "_ROWS_PER_PASS", rows)
+        monkeypatch.setattr(evaluation, "_ROWS_PER_PASS_CPU", rows)
         found = evaluator.likelihood(images, 501, 11, chance.key(3))
         # The bias of the K-sample bound is about half of the variance of one image.
         bias = 0.5 * found.sampling_stderr**2 * 11
@@ -195,7 +195,7 @@ def test_memory_does_not_grow_with_samples(exact):
     patched._compiled = batch
     for batch_size in (4, 11):
         patched.per_image(images, 100_000, batch_size, chance.key(8))
-    assert len(seen) == 4 and max(seen) <= evaluation._ROWS_PER_PASS
+    assert len(seen) == 4 and max(seen) <= evaluation._ROWS_PER_PASS_CPU
 
 
 class TestWorkers:
@@ -206,11 +206,19 @@ class TestWorkers:
         evaluator, images, *_ = exact
         alone, many = [], []
         for count, done in ((1, alone), (num_workers, many)):
-            monkeypatch.setattr(evaluation, "_num_workers", lambda count=count: count)
+            monkeypatch.setattr(evaluation, "num_workers", lambda count=count: count)
             done.append(evaluator.per_image(images, 30, 2, chance.key(8), done.append))
         assert alone[:-1] == many[:-1] == [2, 4, 6, 8, 10, 11]
         for ours, theirs in zip(many[-1], alone[-1], strict=True):
             assert np.array_equal(ours, theirs)
+
+    def test_threads_given_to_tensorflow_bound_it(self, monkeypatch):
+        monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+        cores = evaluation.num_workers()
+        assert cores >= 1
+        for text, expected in (("3", 3), ("0", cores), ("", cores), ("all", cores)):
+            monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", text)
+            assert evaluation.num_workers() == expected
 
     def test_a_stop_ends_all(self, exact, monkeypatch):
         """What `progress` raises reaches the caller, and batches not begun never are."""
@@ -223,7 +231,7 @@ class TestWorkers:
             return compiled(*arguments)
 
         monkeypatch.setattr(evaluator, "_compiled", watched)
-        monkeypatch.setattr(evaluation, "_num_workers", lambda: 1)
+        monkeypatch.setattr(evaluation, "num_workers", lambda: 1)
 
         def stop(done):
             if done > 2:

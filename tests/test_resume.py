@@ -138,8 +138,8 @@ def test_four_steps_are_two_saved_restored_and_two(tmp_path):
     dataset = data.load(config.dataset, ".")
 
     def advance(program, first, count):
-        indices = training.batch_indices(
-            len(dataset.train), config.train_batchsize, config.seed, first, count
+        indices = training.call_indices(
+            len(dataset.train), config.train_batchsize, config.seed, first, count, count
         )
         with eager():
             program.run(indices, count)

@@ -139,12 +139,21 @@ def test_a_result_of_another_configuration_finishes_nothing(tmp_path):
     assert not run.is_finished()
 
 
-def test_slots_fit_the_machine():
-    assert slots(Machine(2, 64.0, ()), None) == [{}]
-    assert slots(Machine(8, 64.0, ()), None) == [{}] * 4
-    assert slots(Machine(8, 7.0, ()), None) == [{}] * 2
-    assert slots(Machine(1, 0.5, ()), None) == [{}]
-    assert slots(Machine(2, 64.0, ()), 3) == [{}] * 3
+def test_slots_fit_the_machine(monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+
+    def threads(machine, jobs=None):
+        return [int(slot.pop("TF_NUM_INTRAOP_THREADS")) for slot in slots(machine, jobs)]
+
+    assert threads(Machine(2, 64.0, ())) == [1, 1]
+    assert threads(Machine(8, 64.0, ())) == [1] * 8
+    assert threads(Machine(8, 7.0, ())) == [4, 4]
+    assert threads(Machine(1, 0.5, ())) == [1]
+    assert threads(Machine(2, 64.0, ()), 3) == [1] * 3
+    assert threads(Machine(8, 64.0, ()), 3) == [2] * 3
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "2")
+    assert slots(Machine(8, 64.0, ()), None) == [{}] * 8  # the user's own setting stands
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
     two = Machine(16, 128.0, (("a", 80.0), ("b", 16.0)))
     names = [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(two, None)]
     assert names == ["a", "b", "a", "b", "a", "a"]
