@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tables import writing
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "performance"
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FLOOR, OURS = "matrix products alone", "ours"
 
 Record = dict[str, Any]
@@ -144,9 +145,7 @@ def measured() -> str:
 
 def main() -> None:
     """Writes the page again."""
-    before, rest = PAGE.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{measured()}\n{END}{after}")
+    writing.insert(PAGE, measured(), "measured")
     print(f"wrote {PAGE}")
 
 

@@ -91,7 +91,7 @@ def _present(path: Path) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Trained:
+class TrainedRun:
     """A run's best model, read back."""
 
     config: ExperimentConfig
@@ -100,7 +100,7 @@ class _Trained:
     program: TrainProgram
 
 
-def _load_run(path: Path, changed: dict[str, Any], data_dir: str) -> _Trained:
+def load_run(path: Path, changed: dict[str, Any], data_dir: str) -> TrainedRun:
     """Rebuilds a run from its directory, with measuring settings changed."""
     directory = RunDirectory(path)
     config, data_sha256 = directory.read_config()
@@ -115,13 +115,13 @@ def _load_run(path: Path, changed: dict[str, Any], data_dir: str) -> _Trained:
     prepare_device()
     program = TrainProgram(config, dataset)
     Saver(directory, program, RunOptions()).restore_best()
-    return _Trained(config, dataset, directory, program)
+    return TrainedRun(config, dataset, directory, program)
 
 
 def evaluate(path: Path, changed: dict[str, Any], *, data_dir: str, num_images: int) -> int:
     """log Z and test NLL of a run's best checkpoint, without training; writes evaluation.json."""
     del num_images
-    run = _load_run(path, changed, data_dir)
+    run = load_run(path, changed, data_dir)
     config, program = run.config, run.program
     say(f"evaluating {path} on {device_name()}")
     record = final.evaluate_model(
@@ -143,7 +143,7 @@ def generate(path: Path, changed: dict[str, Any], *, data_dir: str, num_images: 
     """Draws images from a run's prior; writes generated.png and generated.npz (means)."""
     if num_images < 1:
         raise UserError(f"--num_images={num_images} must be at least 1")
-    run = _load_run(path, changed, data_dir)
+    run = load_run(path, changed, data_dir)
     program = run.program
     key = counter_random.fold_in(counter_random.key(run.config.seed), _GENERATE_STREAM)
     kept = program.sampler.chains(program.sampler_state())
@@ -170,7 +170,7 @@ def log_z(path: Path, changed: dict[str, Any], *, data_dir: str, num_images: int
     del num_images
     from dvae.log_z_table import format_table, measure_all
 
-    run = _load_run(path, changed, data_dir)
+    run = load_run(path, changed, data_dir)
     program = run.program
     state = program.sampler_state()
     key = counter_random.fold_in(counter_random.key(run.config.seed), _LOG_Z_STREAM)

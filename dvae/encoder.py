@@ -49,7 +49,7 @@ class Encoder(keras.layers.Layer):
         centered = images - self._mean
         return [network.product(0, centered) for network in self.networks]
 
-    def _group_params(
+    def group_params(
         self,
         products: list[tf.Tensor],
         group: int,
@@ -88,7 +88,7 @@ class Encoder(keras.layers.Layer):
         groups: list[PosteriorParams] = []
         relaxed: list[tf.Tensor] = []
         for group in range(len(self.networks)):
-            params = self._group_params(products, group, relaxed, num_samples, training)
+            params = self.group_params(products, group, relaxed, num_samples, training)
             groups.append(params)
             relaxed.append(self.posterior.sample(params, counter_random.fold_in(key, group)))
         return Encoding(tf.concat(relaxed, axis=1), concat(groups))
@@ -109,7 +109,7 @@ class Encoder(keras.layers.Layer):
         binary: list[tf.Tensor] = []
         log_prob = 0.0
         for group in range(len(self.networks)):
-            logits = self._group_params(products, group, binary, num_samples, False).logits
+            logits = self.group_params(products, group, binary, num_samples, False).logits
             z = counter_random.bernoulli_logits(counter_random.fold_in(key, group), logits)
             log_prob += log_bernoulli(z, logits)
             binary.append(z)

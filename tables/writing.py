@@ -22,7 +22,6 @@ _TEX_SPECIAL = {
     "<": "$<$",
     ">": "$>$",
 }
-_BEGIN, _END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 def _environment(**options: object) -> jinja2.Environment:
@@ -121,18 +120,22 @@ def write_all(
     write_text(folder / f"{name}.html", html(document))
 
 
-def insert(path: Path, text: str) -> None:
+def insert(path: Path, text: str, name: str = "table") -> None:
     """Puts text between the markers of a file, in place of what was there.
+
+    Args:
+      name: of the markers, the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 
     Raises:
       UserError: the file cannot be read, or does not hold each marker once, in order.
     """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
         old = path.read_text()
     except OSError as error:
-        raise UserError(f"--insert_into={path} cannot be read: {error.strerror}") from None
-    before, begin, rest = old.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (begin and end) or old.count(_BEGIN) + old.count(_END) != 2:
-        raise UserError(f"--insert_into={path} must hold the lines '{_BEGIN}' and '{_END}' once")
-    write_text(path, f"{before}{_BEGIN}\n\n{text}\n{_END}{after}")
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    before, found_begin, rest = old.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end) or old.count(begin) + old.count(end) != 2:
+        raise UserError(f"{path} must hold the lines '{begin}' and '{end}' once")
+    write_text(path, f"{before}{begin}\n\n{text}\n{end}{after}")

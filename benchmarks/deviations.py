@@ -1,0 +1,231 @@
+"""What differences from the published method do, measured on the best model of a finished run.
+
+    python -m benchmarks.deviations --run=DIR --name=NAME    measures
+    python -m benchmarks.deviations                          only writes the page again
+
+Results are kept in benchmarks/results/deviations/ as JSON; docs/deviations.md shows them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dvae.commands import TrainedRun, load_run
+from dvae.priors import (
+    LAMBDA_MARGIN,
+    gram_powers,
+    largest_singular_value,
+    log_det_identity_minus_gram,
+)
+from samplers import ais, counter_random, gibbs
+from samplers.diagnostics import LogMeanEstimate, log_mean_estimate
+from samplers.rbm import RBM, Chains, energy
+from tables import writing
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "deviations"
+PAGE = ROOT / "docs" / "deviations.md"
+
+_AIS_SETTINGS = {"chains": 1024, "temperatures": 1000}
+_EQUAL_ROWS = 5  # K of the comparison of first groups
+
+Record = dict[str, Any]
+
+
+@tf.function(jit_compile=True)
+def ais_of_both_halves(
+    rbm: RBM, base: ais.Base, key: tf.Tensor, temperatures: tf.Tensor, num_chains: int
+) -> tf.Tensor:
+    """[C] float64 log weights of AIS whose weights hold both halves: nothing is summed out."""
+    keys = counter_random.split(key, 3)
+    shape = [num_chains, 1]
+    start = Chains(
+        counter_random.bernoulli_logits(keys[0], tf.tile(base.left_bias[None], shape)),
+        counter_random.bernoulli_logits(keys[1], tf.tile(base.right_bias[None], shape)),
+    )
+    # Energies are linear in the parameters.
+    way = RBM(rbm.left_bias - base.left_bias, rbm.right_bias - base.right_bias, rbm.coupling)
+
+    def body(index: tf.Tensor, chains: Chains, log_weights: tf.Tensor) -> tuple:
+        new = temperatures[index + 1]
+        increment = (temperatures[index] - new) * energy(way, chains)
+        mixed = RBM(
+            base.left_bias + new * way.left_bias,
+            base.right_bias + new * way.right_bias,
+            new * rbm.coupling,
+        )
+        chains = gibbs.sweeps(mixed, chains, counter_random.fold_in(keys[2], index), 1)
+        return index + 1, chains, log_weights + tf.cast(increment, tf.float64)
+
+    steps = tf.shape(temperatures)[0] - 1
+    loop = (tf.constant(0), start, tf.zeros([num_chains], tf.float64))
+    log_weights = tf.while_loop(lambda index, *_: index < steps, body, loop)[2]
+    return log_weights + tf.cast(ais.base_log_partition(base), tf.float64)
+
+
+def _spread(estimate: LogMeanEstimate) -> Record:
+    return {name: float(getattr(estimate, name)) for name in ("value", "stderr", "ess")}
+
+
+def ais_weights(run: TrainedRun) -> Record:
+    """log Z, its standard error and ESS with and without the right half summed out."""
+    rbm = run.program.rbm()
+    chains = run.program.sampler.chains(run.program.sampler_state())
+    temperatures = ais.linear_temperatures(_AIS_SETTINGS["temperatures"])
+    key, count, found = counter_random.key(1), _AIS_SETTINGS["chains"], {}
+    for name, base in (("uniform", ais.uniform_base(rbm)), ("fitted", ais.fitted_base(chains))):
+        summed = ais.run(rbm, base, key, temperatures, count).log_weights
+        both = ais_of_both_halves(rbm, base, key, temperatures, count)
+        found[name] = {
+            "right half summed out": _spread(log_mean_estimate(summed)),
+            "both halves": _spread(log_mean_estimate(both)),
+        }
+    return found
+
+
+def tracked_log_z(run: TrainedRun) -> Record | None:
+    """What the population that feeds the gradient says of log Z, beside AIS; None for PCD."""
+    tracked = run.program.sampler.log_partition(run.program.sampler_state())
+    if tracked is None:
+        return None
+    rbm = run.program.rbm()
+    temperatures = ais.linear_temperatures(_AIS_SETTINGS["temperatures"])
+    result = ais.run(
+        rbm, ais.uniform_base(rbm), counter_random.key(2), temperatures, _AIS_SETTINGS["chains"]
+    )
+    return {"tracked": float(tracked), "ais": float(log_mean_estimate(result.log_weights).value)}
+
+
+def largest_value_bound(coupling: tf.Tensor) -> Record:
+    """The bound of σ_max(W) and what λ = σ_max + 5 becomes by it."""
+    exact = float(np.linalg.svd(coupling.numpy().astype(np.float64), compute_uv=False)[0])
+    bound = float(largest_singular_value(gram_powers(coupling)))
+    return {
+        "exact": exact,
+        "bound": bound,
+        "lambda_exact": exact + LAMBDA_MARGIN,
+        "lambda": bound + LAMBDA_MARGIN,
+    }
+
+
+def log_det_gradient(coupling: tf.Tensor) -> Record:
+    """Largest difference from a float64 solve, and of a float32 solve, over the largest entry."""
+    powers = gram_powers(coupling)
+    scale = largest_singular_value(powers) + LAMBDA_MARGIN
+    with tf.GradientTape() as tape:
+        tape.watch(coupling)
+        value = log_det_identity_minus_gram(coupling, scale, powers)
+    ours = tape.gradient(value, coupling).numpy()
+
+    def by_solving(dtype: type) -> np.ndarray:
+        matrix, square = coupling.numpy().astype(dtype), dtype(float(scale)) ** 2
+        rest = np.eye(matrix.shape[1], dtype=dtype) - matrix.T @ matrix / square
+        return -2.0 / square * np.linalg.solve(rest, matrix.T).T
+
+    truth = by_solving(np.float64)
+    largest = np.abs(truth).max()
+    return {
+        "products": float(np.abs(ours - truth).max() / largest),
+        "solve": float(np.abs(by_solving(np.float32) - truth).max() / largest),
+    }
+
+
+def first_group(run: TrainedRun) -> float:
+    """Largest difference of logits when K equal rows go through the first group's network."""
+    encoder = run.program.model.encoder
+    images = tf.cast(run.dataset.train[: run.config.train_batchsize], tf.float32)
+
+    def logits(images: tf.Tensor, repeats: int) -> np.ndarray:
+        products = encoder.image_products(images)
+        return encoder.group_params(products, 0, [], repeats, True).logits.numpy()
+
+    once = logits(images, _EQUAL_ROWS)
+    return float(np.abs(once - logits(tf.repeat(images, _EQUAL_ROWS, axis=0), 1)).max())
+
+
+def measure(run: TrainedRun) -> Record:
+    """Everything of this module, of one run."""
+    coupling = run.program.rbm().coupling
+    result = json.loads(run.directory.result.read_text())
+    kept = ("dataset", "struct", "baseline", "k", "seed", "num_train_iter", "skipped_updates")
+    return {
+        "run": {name: result[name] for name in kept},
+        "half": int(coupling.shape[0]),
+        "ais": {**_AIS_SETTINGS, "bases": ais_weights(run)},
+        "tracked": tracked_log_z(run),
+        "largest_singular_value": largest_value_bound(coupling),
+        "log_det_gradient": log_det_gradient(coupling),
+        "first_group": first_group(run),
+    }
+
+
+def rows(record: Record) -> list[tuple[str, str]]:
+    """(difference, measured effect) of one run."""
+    bound, gradient = record["largest_singular_value"], record["log_det_gradient"]
+    found = [
+        (
+            "first group computed once",
+            f"logits of {_EQUAL_ROWS} equal rows differ by {record['first_group']:.1e} at most",
+        ),
+        (
+            "bound of σ_max(W)",
+            f"{bound['bound']:.3f} for {bound['exact']:.3f}: λ would be {bound['lambda']:.3f} for "
+            f"{bound['lambda_exact']:.3f}",
+        ),
+        (
+            "gradient of log det by products",
+            f"relative error {gradient['products']:.1e}; "
+            f"of a float32 solve {gradient['solve']:.1e}",
+        ),
+    ]
+    tracked = record["tracked"]
+    if tracked:
+        text = f"{tracked['tracked']:.1f} nats, AIS {tracked['ais']:.1f}"
+        found.append(("tracked log Z of the population that feeds the gradient", text))
+    for base, kinds in record["ais"]["bases"].items():
+        summed, both = kinds["right half summed out"], kinds["both halves"]
+        text = f"standard error {summed['stderr']:.4f} (ESS {summed['ess']:.0f}), "
+        text += f"of both halves {both['stderr']:.4f} (ESS {both['ess']:.0f})"
+        found.append((f"weights of AIS, {base} base: right half summed out", text))
+    found.append(("updates skipped", str(record["run"]["skipped_updates"])))
+    return found
+
+
+def section(record: Record) -> str:
+    """The table of one run."""
+    run, half, ais_used = record["run"], record["half"], record["ais"]
+    lines = [
+        f"**{run['dataset']}, {run['struct']}, {run['baseline']}, k={run['k']}, "
+        f"{run['num_train_iter']:,} steps** (prior {half}x{half}; AIS with {ais_used['chains']} "
+        f"chains and {ais_used['temperatures']} temperatures)\n",
+        "| difference | measured |",
+        "|---|---|",
+        *(f"| {name} | {text} |" for name, text in rows(record)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measures what is asked for, and writes the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--name", help="of the result; default: struct-baseline of the run")
+    parser.add_argument("--data_dir", default="datasets")
+    options = parser.parse_args()
+    if options.run:
+        record = measure(load_run(options.run, {}, options.data_dir))
+        name = options.name or f"{record['run']['struct']}-{record['run']['baseline']}"
+        writing.write_text(RESULTS / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    writing.insert(PAGE, "\n".join(map(section, records)), "measured")
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
