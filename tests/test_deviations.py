@@ -18,7 +18,7 @@ REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
 
 @pytest.mark.parametrize("name", ["uniform", "arbitrary"])
 def test_weights_of_both_halves_are_unbiased(name, seed=1):
-    """Mean of w / Z is 1 at four temperatures; a Z wrong by 10 % is noticed."""
+    """Mean of w / Z is 1 at four temperatures; a Z wrong by 15 % is noticed."""
     rbm, key = rbm_of(REFERENCE), chance.key(seed)
     base = ais.uniform_base(rbm)
     if name == "arbitrary":
@@ -26,7 +26,7 @@ def test_weights_of_both_halves_are_unbiased(name, seed=1):
     temperatures = ais.linear_temperatures(4)
     log_weights = deviations.ais_of_both_halves(rbm, base, key, temperatures, 16_384)
     ratios = np.exp(log_weights - REFERENCE.log_partition())
-    chance.assert_mean(ratios, 1.0, largest_error=0.02)
+    chance.assert_mean(ratios, 1.0, largest_error=0.03)
 
 
 def test_published_scale_gradient_leaves_the_shift_out(monkeypatch):
