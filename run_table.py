@@ -174,8 +174,9 @@ def _command() -> int:
     log_dir = log_dirs[0].absolute()
     planned = _planned(log_dir)
     if FLAGS.dry_run:
-        at_once = len(slots(this_machine(), FLAGS.jobs))
-        return driver.list_runs(planned, Estimates(training_program()), at_once, _say)
+        shares = slots(this_machine(), FLAGS.jobs)
+        estimates = Estimates(training_program(), shares[0])
+        return driver.list_runs(planned, estimates, len(shares), _say)
     executor = _executor()
     writing.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
     code = driver.run_missing(planned, executor, log_dir, folder, _say)

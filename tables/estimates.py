@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
@@ -17,12 +18,15 @@ def program_of(config: ExperimentConfig) -> ExperimentConfig:
     return dataclasses.replace(config, seed=0)
 
 
-def measure(run: PlannedRun, program: list[str]) -> dict[str, float]:
+def measure(
+    run: PlannedRun, program: list[str], environment: Mapping[str, str]
+) -> dict[str, float]:
     """What `run.py --mode=time` says of a run. Raises UserError when it fails."""
     done = subprocess.run(
         [*program, *run.arguments, "--mode=time"],
         capture_output=True,
         text=True,
+        env={**os.environ, **environment},
         cwd=run.start_in,
     )
     lines = done.stdout.strip().splitlines()
@@ -33,17 +37,22 @@ def measure(run: PlannedRun, program: list[str]) -> dict[str, float]:
 
 
 class Estimates:
-    """Hours of runs, each distinct program measured once."""
+    """Hours of runs, each distinct program measured once.
 
-    def __init__(self, program: list[str]) -> None:
-        self._program = program
+    Args:
+      program: the command that takes run.py's flags.
+      environment: of the slot that a run gets, which ties it to its share of the machine.
+    """
+
+    def __init__(self, program: list[str], environment: Mapping[str, str]) -> None:
+        self._program, self._environment = program, environment
         self._known: dict[ExperimentConfig, dict[str, float]] = {}
 
     def hours(self, run: PlannedRun) -> float:
-        """Hours of a whole run, alone on this machine. Raises UserError."""
+        """Hours of a whole run on its share, with nothing beside it. Raises UserError."""
         key = program_of(run.config)
         if key not in self._known:
-            self._known[key] = measure(run, self._program)
+            self._known[key] = measure(run, self._program, self._environment)
         return self._known[key]["hours"]
 
 

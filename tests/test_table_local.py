@@ -165,15 +165,15 @@ def test_runs_that_share_a_program_share_its_measurement(tmp_path, monkeypatch):
     measured = []
     measure = estimates.measure
 
-    def counted(run, program):
+    def counted(run, program, environment):
         measured.append(run.setting)
-        return measure(run, program)
+        return measure(run, program, environment)
 
     monkeypatch.setattr(estimates, "measure", counted)
     said = []
     runs = light_table.plan(tmp_path, light_table.GRID._replace(baselines=("dvaes_power",)))
     hand_made.write(tmp_path, 90.0, k=5, seed=1)
-    known = estimates.Estimates(light_table.PROGRAM)
+    known = estimates.Estimates(light_table.PROGRAM, {})
     assert driver.list_runs(runs, known, 2, said.append) == 0
     assert [setting.k for setting in measured] == [1, 5]
     assert [line.rpartition(": ")[2] for line in said[:4]] == [
@@ -185,10 +185,11 @@ def test_runs_that_share_a_program_share_its_measurement(tmp_path, monkeypatch):
     assert said[-1] == "3 runs to do: 7.00 h one after another, at best 3.50 h with 2 at once"
 
 
-def test_a_run_that_cannot_be_timed_is_told(tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHT_FAILING", "dvaes_exp")
+def test_a_run_that_cannot_be_timed_is_told(tmp_path):
+    """The environment of a slot reaches what is timed: here it makes one baseline fail."""
     said = []
     runs = light_table.plan(tmp_path, light_table.SMALL_GRID)
-    assert driver.list_runs(runs, estimates.Estimates(light_table.PROGRAM), 1, said.append) == 1
+    known = estimates.Estimates(light_table.PROGRAM, {"LIGHT_FAILING": "dvaes_exp"})
+    assert driver.list_runs(runs, known, 1, said.append) == 1
     assert said[0].endswith(": 1.00 h")
     assert "no estimate" in said[1] and "made to fail" in said[1]
