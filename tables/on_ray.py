@@ -25,6 +25,8 @@ def attempt_run(run: PlannedRun, program: list[str] | None, cpus: float) -> int:
     A cancelled task lets the run write a checkpoint. When Ray takes the node for dead the run dies
     with the task, at once, since another node goes on with it.
     """
+    # Ray cancels by an interrupt, which a cluster started in a script's background ignores.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = attempt.start(
         run,
         program or attempt.training_program(),

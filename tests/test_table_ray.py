@@ -1,5 +1,6 @@
 """Tables on a real Ray cluster of two nodes, one of which is killed in the middle of a run."""
 
+import signal
 import threading
 import time
 
@@ -20,15 +21,17 @@ _GRID = light_table.GRID._replace(ks=(1,), baselines=("dvaes_power",))
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes that take one run each."""
+    """Two nodes that take one run each, deaf to SIGINT like all that a script starts with &."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHT_SECONDS", "8")
         patch.setenv("LIGHT_HOSTS", "1")  # an attempt elsewhere must judge the lock by its lease
         patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
         small = dict(object_store_memory=80 * 2**20, num_cpus=1)
         head = dict(small, include_dashboard=False)
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
         cluster.other = cluster.add_node(**small)
+        signal.signal(signal.SIGINT, heard)
         yield cluster
         ray.shutdown()
         cluster.shutdown()
