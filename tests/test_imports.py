@@ -44,7 +44,10 @@ def test_tables_know_of_dvae_only_how_to_read_files():
 
 
 def test_only_the_command_line_imports_tables():
+    """The pages that benchmarks write share with it how text goes between markers."""
     for room in (set(_ALLOWED) - {"tables"}) | {"benchmarks", "examples"}:
+        allowed = {"tables.writing"} if room == "benchmarks" else set()
         for path in (ROOT / room).glob("**/*.py"):
-            assert not any(name.split(".")[0] == "tables" for name in _imported(path)), path
+            used = {name for name in _imported(path) if name.split(".")[0] == "tables"}
+            assert used <= allowed, path
     assert "tables" not in {name.split(".")[0] for name in _imported(ROOT / "run.py")}
