@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from dvae import compile_cache
+
+# A shell starts what runs in its background deaf to SIGINT, and tests send it to children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 compile_cache.enable(Path(__file__).parents[1] / "build" / "xla-cache")
 
