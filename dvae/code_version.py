@@ -25,6 +25,11 @@ def code_version() -> dict[str, str | None]:
     return {"sources": digest.hexdigest()[:12], "commit": _commit()}
 
 
+def version_name(version: dict[str, str | None]) -> str:
+    """The commit, or the digest of the sources, or "not recorded"."""
+    return version.get("commit") or version.get("sources") or "not recorded"
+
+
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(

@@ -19,7 +19,10 @@ _RETRY_SECONDS = 60.0
 
 @dataclasses.dataclass
 class Progress:
-    """What the loop itself remembers; travels in each checkpoint as JSON."""
+    """What the loop itself remembers; travels in each checkpoint as JSON.
+
+    code: each version of the code that trained the run, as `code_version`, the present one last.
+    """
 
     step: int = 0
     best_step: int | None = None
@@ -28,6 +31,7 @@ class Progress:
     evaluated_step: int = -1
     train_seconds: float = 0.0
     timed_steps: int = 0
+    code: list[dict[str, str | None]] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from configs.paper import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae import final, report
-from dvae.code_version import code_version
+from dvae.code_version import code_version, version_name
 from dvae.console import device_name, progress_bar, say
 from dvae.milestones import Milestones
 from dvae.pictures import write_png
@@ -91,6 +91,21 @@ class Run:
             self.progress = restored
             self.directory.forget_after(restored.step, restored.evaluated_step)
             say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
+        self._note_code()
+
+    def _note_code(self) -> None:
+        """Adds this version of the code to those that trained the run, and tells of a change."""
+        versions = self.progress.code
+        if self.progress.step and not versions:  # a checkpoint from before they were noted
+            versions.append({"sources": None, "commit": None})
+        if versions and versions[-1]["sources"] == self._code["sources"]:
+            return
+        if versions:
+            say(
+                f"trained by other code so far ({version_name(versions[-1])}, now "
+                f"{version_name(self._code)}): result.json will name both"
+            )
+        versions.append(self._code)
 
     def _loop(self) -> None:
         total, progress = self.config.num_train_iter, self.progress
@@ -197,7 +212,8 @@ class Run:
             "log_z_population": config.log_z_population,
             "ms_per_step": 1e3 * progress.train_seconds / max(progress.timed_steps, 1),
             "device": device_name(),
-            "code": self._code,
+            "code": progress.code[-1],
+            "earlier_code": progress.code[:-1],
             "versions": report.versions(),
         }
         self.directory.check_lock()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from configs.tables import Setting
+from dvae.code_version import version_name
 from dvae.records import read_json, read_result
 
 _MOVED_ASIDE = ".old-"  # what run.py --fresh puts into a directory's name
@@ -58,9 +59,9 @@ class Result(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The commit, or the digest of the sources, or "not recorded"."""
-        code = self.record.get("code") or {}
-        return code.get("commit") or code.get("sources") or "not recorded"
+        """Every version that trained the run, the first one first."""
+        versions = [*self.record.get("earlier_code", ()), self.record.get("code") or {}]
+        return " then ".join(map(version_name, versions))
 
 
 class Tree(NamedTuple):

@@ -1,10 +1,12 @@
 """What results say of the code that made them."""
 
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
-from dvae import code_version
+from dvae import code_version, training
+from dvae.saving import Progress
 
 
 @pytest.fixture
@@ -49,3 +51,21 @@ def test_commit_and_later_changes(tree):
     assert len(commit) == 10 and int(commit, 16) >= 0
     (tree / "run.py").write_text("a = 2\n")
     assert _version()["commit"] == f"{commit}+changes"
+
+
+@pytest.mark.parametrize(
+    "step, before, named",
+    [
+        (0, [], ["new"]),
+        (7, ["new"], ["new"]),
+        (7, ["old"], ["old", "new"]),
+        (7, ["older", "old"], ["older", "old", "new"]),
+        (7, [], ["not recorded", "new"]),  # a checkpoint from before versions were noted
+    ],
+)
+def test_a_resumed_run_names_all_code_that_trained_it(step, before, named, capsys):
+    progress = Progress(step=step, code=[{"sources": name, "commit": None} for name in before])
+    stand_in = SimpleNamespace(progress=progress, _code={"sources": "new", "commit": None})
+    training.Run._note_code(stand_in)
+    assert [code_version.version_name(version) for version in progress.code] == named
+    assert ("trained by other code so far" in capsys.readouterr().out) == (len(named) > 1)

@@ -51,6 +51,12 @@ def test_published_protocol_is_compared_with_its_mark(tmp_path):
     assert record["published_status"] == "unverified"
 
 
+def test_a_run_resumed_by_other_code_names_both(tmp_path):
+    earlier = [{"commit": None, "sources": None}, {"commit": None, "sources": "4567"}]
+    hand_made.write(tmp_path, 85.0, record_changes=dict(earlier_code=earlier), **_FULL)
+    assert _document(tmp_path)[1][0]["code"] == "not recorded then 4567 then c0ffee"
+
+
 def test_one_seed_claims_no_significance(tmp_path):
     hand_made.write(tmp_path, 85.0, **_FULL)
     [table] = _document(tmp_path)[0].tables
