@@ -41,8 +41,8 @@ flags.DEFINE_string("insert_into", None, "put the tables between the markers of 
 flags.DEFINE_enum("executor", "local", ["local", "ray"], "this machine, or an existing Ray cluster")
 flags.DEFINE_integer("jobs", None, "runs at once on this machine; default: as many as fit")
 flags.DEFINE_string("ray_address", "auto", "address of the Ray cluster")
-flags.DEFINE_float("run_cpus", 1.0, "CPU cores that a run reserves on the Ray cluster")
-flags.DEFINE_float("run_gpus", 0.0, "share of a GPU that a run reserves on the Ray cluster")
+flags.DEFINE_float("run_cpus", 1.0, "CPU cores that a run reserves on the Ray cluster", 0.0)
+flags.DEFINE_float("run_gpus", 0.0, "share of a GPU that a run reserves on the Ray cluster", 0.0)
 flags.DEFINE_integer("max_attempts", 5, "starts of a run whose node dies, on the Ray cluster")
 
 # Flags of run.py that the axes of a table take the place of.

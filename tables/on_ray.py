@@ -80,6 +80,9 @@ class RayExecutor:
             ) from None
         if max_attempts < 1:
             raise UserError(f"--max_attempts={max_attempts} must be at least 1")
+        for name, share in (("run_cpus", cpus), ("run_gpus", gpus)):
+            if share > 1 and share % 1:  # Ray takes such a task, and fails it later
+                raise UserError(f"--{name}={share:g} must be a fraction of one, or a whole number")
         self._ray, self._address, self._program = ray, address, program
         self._max_attempts = max_attempts
         self._cpus, self._gpus = cpus, gpus
@@ -107,9 +110,18 @@ class RayExecutor:
     def describe(self) -> str:
         """Where the runs go, for people."""
         total = self._ray.cluster_resources()
-        return (
+        text = (
             f"on a Ray cluster with {total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs, "
             f"{self._cpus:g} and {self._gpus:g} for each run"
+        )
+        if not any(self._fits(node) for node in self._ray.nodes()):
+            text += "; NO NODE HAS THAT: runs wait for one (or change --run_cpus, --run_gpus)"
+        return text
+
+    def _fits(self, node: dict[str, Any]) -> bool:
+        has = node["Resources"]
+        return node["Alive"] and (
+            has.get("CPU", 0) >= self._cpus and has.get("GPU", 0) >= self._gpus
         )
 
     def outcomes(self, runs: Sequence[PlannedRun], stop: StopRequest) -> Iterator[Outcome]:

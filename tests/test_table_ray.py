@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from configs.errors import UserError
 from tables.on_ray import RayExecutor
 from tables.results import read_tree
 from tables.stop import StopRequest
@@ -55,6 +56,15 @@ def _when_all_train(runs, act):
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
+
+
+def test_runs_that_fit_no_node_are_told(cluster):
+    assert "2 CPUs and 0 GPUs, 1 and 0 for each run" in _executor(cluster).describe()
+    assert "NO NODE" not in _executor(cluster).describe()
+    for cpus, gpus in ((2.0, 0.0), (1.0, 0.25)):  # the two nodes have one core each
+        assert "NO NODE HAS THAT" in RayExecutor(cluster.address, cpus, gpus, 1).describe()
+    with pytest.raises(UserError, match="run_gpus"):
+        RayExecutor(cluster.address, 1.0, 1.5, 1)
 
 
 def test_a_stop_lets_every_run_write_a_checkpoint(cluster, tmp_path):
