@@ -9,6 +9,7 @@ from scipy import stats
 
 _Z95 = float(stats.norm.ppf(0.975))
 SEEDS_ALONE = "seeds"  # the spread over seeds gives the error
+MEASUREMENT_FLOOR = "measurement: seeds agree better than that"
 MEASUREMENT_ONLY = "one seed: error of measurement only"
 UNKNOWN = "one seed: error unknown"
 
@@ -37,7 +38,8 @@ class Difference(NamedTuple):
       value: in nats.
       standard_error: in nats, NaN where `basis` is UNKNOWN.
       p_value: two-sided, of Welch's t-test, or of a normal error of measurement.
-      basis: where the error comes from: SEEDS_ALONE, MEASUREMENT_ONLY or UNKNOWN.
+      basis: where the error comes from: SEEDS_ALONE, MEASUREMENT_FLOOR, MEASUREMENT_ONLY or
+        UNKNOWN.
     """
 
     value: float
@@ -67,19 +69,28 @@ def summarize(nlls: Sequence[float], half_widths: Sequence[float]) -> Sample:
 def difference(ours: Sample, theirs: Sample) -> Difference:
     """ours - theirs, by Welch's t-test where both have two seeds or more.
 
-    With fewer, the error of measurement stands in: it says nothing of other seeds.
+    A few seeds may agree by chance better than each was measured: the standard error is never
+    taken for smaller than that of measurement. With one seed the error of measurement stands
+    alone: it says nothing of other seeds.
     """
     value = ours.mean - theirs.mean
+    known = [s.measurement_error for s in (ours, theirs) if s.measurement_error is not None]
+    measured = math.hypot(*known)
     if ours.count > 1 and theirs.count > 1:
-        error = math.hypot(
-            ours.deviation / math.sqrt(ours.count), theirs.deviation / math.sqrt(theirs.count)
-        )
-        if error == 0.0:
-            return Difference(value, 0.0, math.nan, SEEDS_ALONE)
-        test = stats.ttest_ind_from_stats(*ours[:3], *theirs[:3], equal_var=False)
-        return Difference(value, error, float(test.pvalue), SEEDS_ALONE)
-    if ours.measurement_error is None or theirs.measurement_error is None:
+        variances = [sample.deviation**2 / sample.count for sample in (ours, theirs)]
+        freedom = _welch_freedom(variances, (ours.count, theirs.count))
+        error, basis = math.sqrt(sum(variances)), SEEDS_ALONE
+        if error < measured:
+            error, basis = measured, MEASUREMENT_FLOOR
+        p_value = 2.0 * stats.t.sf(abs(value) / error, freedom) if error > 0 else math.nan
+        return Difference(value, error, float(p_value), basis)
+    if len(known) < 2:
         return Difference(value, math.nan, math.nan, UNKNOWN)
-    error = math.hypot(ours.measurement_error, theirs.measurement_error)
-    p_value = float(2.0 * stats.norm.sf(abs(value) / error)) if error > 0 else math.nan
-    return Difference(value, error, p_value, MEASUREMENT_ONLY)
+    p_value = 2.0 * stats.norm.sf(abs(value) / measured) if measured > 0 else math.nan
+    return Difference(value, measured, float(p_value), MEASUREMENT_ONLY)
+
+
+def _welch_freedom(variances: Sequence[float], counts: Sequence[int]) -> float:
+    """Degrees of freedom (Welch 1947) of a difference of means with these variances."""
+    parts = sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
+    return sum(variances) ** 2 / parts if parts > 0 else float(sum(counts) - len(counts))

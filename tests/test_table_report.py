@@ -12,7 +12,15 @@ from configs.errors import UserError
 from tables import comparison, driver, protocol, report, writing
 from tables.cells import gather
 from tables.results import read_tree
-from tables.statistics import MEASUREMENT_ONLY, SEEDS_ALONE, UNKNOWN, Sample, difference, summarize
+from tables.statistics import (
+    MEASUREMENT_FLOOR,
+    MEASUREMENT_ONLY,
+    SEEDS_ALONE,
+    UNKNOWN,
+    Sample,
+    difference,
+    summarize,
+)
 from tests import hand_made
 
 _FULL = dict(num_train_iter=1_000_000)
@@ -161,6 +169,18 @@ def test_welch_is_scipys_on_the_runs_themselves():
     assert found.basis == SEEDS_ALONE
     assert found.in_standard_errors == pytest.approx(wanted.statistic)
     assert found.p_value == pytest.approx(wanted.pvalue)
+
+
+@pytest.mark.parametrize("ours", [[90.0, 90.001], [90.0, 90.0]])
+def test_seeds_that_agree_by_chance_claim_no_more_than_was_measured(ours):
+    theirs = [90.1, 90.1005]
+    found = difference(*(summarize(x, [0.196] * 2) for x in (ours, theirs)))
+    assert found.basis == MEASUREMENT_FLOOR
+    assert found.standard_error == pytest.approx(0.1, rel=1e-3)  # two means of two, 0.1 each run
+    assert found.p_value > 0.4
+    exact = difference(Sample(1.0, 0.0, 2), Sample(1.0, 0.0, 2))
+    assert (exact.standard_error, exact.basis) == (0.0, SEEDS_ALONE)
+    assert np.isnan(exact.p_value) and np.isnan(exact.in_standard_errors)
 
 
 def test_one_seed_falls_back_on_the_error_of_measurement_and_says_so():
