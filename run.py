@@ -46,6 +46,9 @@ flags.DEFINE_float("checkpoint_minutes", 10.0, "longest time between checkpoints
 flags.DEFINE_float(
     "max_unsaved_minutes", 60.0, "end the run when no checkpoint could be written for so long"
 )
+flags.DEFINE_list(
+    "keep_steps", [], "steps whose model (weights and chains) is kept, such as 10000,30000"
+)
 flags.DEFINE_string(
     "compile_cache",
     str(compile_cache.default_directory()),
@@ -93,8 +96,18 @@ def _given_input_size() -> int | None:
     return FLAGS.input_size if FLAGS["input_size"].present else None
 
 
+def _keep_steps() -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(text) for text in FLAGS.keep_steps}))
+    except ValueError:
+        raise UserError(
+            f"--keep_steps={','.join(FLAGS.keep_steps)} must be whole numbers"
+        ) from None
+
+
 def _train() -> int:
     config = config_from_flags()  # bad settings are told before data is read
+    keep_steps = _keep_steps()
     from dvae.commands import train
 
     flags_text = "\n".join(
@@ -108,6 +121,7 @@ def _train() -> int:
         fresh=FLAGS.fresh,
         checkpoint_minutes=FLAGS.checkpoint_minutes,
         max_unsaved_minutes=FLAGS.max_unsaved_minutes,
+        keep_steps=keep_steps,
         flags_text=flags_text,
     )
 

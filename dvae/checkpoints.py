@@ -61,8 +61,8 @@ class CheckpointStore:
         found = [p for p in self._directory.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
         return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
 
-    def save(self, kind: str, step: int, progress: dict[str, Any], keep: int) -> Path:
-        """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind.
+    def save(self, kind: str, step: int, progress: dict[str, Any], keep: int | None) -> Path:
+        """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind (None: none).
 
         Raises:
           OSError or tf.errors.OpError when it cannot be written; older checkpoints are then intact.
@@ -87,7 +87,7 @@ class CheckpointStore:
             _sync(self._directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        for old in self._found(kind)[keep:]:
+        for old in self._found(kind)[keep:] if keep is not None else ():
             shutil.rmtree(old, ignore_errors=True)
         self._sweep_leftovers()
         return target

@@ -46,6 +46,7 @@ def train(
     fresh: bool,
     checkpoint_minutes: float,
     max_unsaved_minutes: float,
+    keep_steps: tuple[int, ...],
     flags_text: str,
 ) -> int:
     """Trains, or goes on training, and prints the result; returns the exit code.
@@ -53,7 +54,7 @@ def train(
     Raises:
       UserError: the user can mend what is wrong.
     """
-    options = RunOptions(checkpoint_minutes, max_unsaved_minutes, flags_text)
+    options = RunOptions(checkpoint_minutes, max_unsaved_minutes, flags_text, keep_steps)
     dataset = data.load(config.dataset, data_dir, input_size)
     config = dataclasses.replace(config, input_size=dataset.input_size)
     if config.train_batchsize > len(dataset.train):

@@ -41,8 +41,11 @@ class RunOptions:
     checkpoint_minutes: float = 10.0
     max_unsaved_minutes: float = 60.0
     flags_text: str = ""
+    keep_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if any(step < 1 for step in self.keep_steps):
+            raise UserError(f"--keep_steps={min(self.keep_steps)} must be at least 1")
         for name in ("checkpoint_minutes", "max_unsaved_minutes"):
             if not getattr(self, name) >= 0.0:
                 raise UserError(f"--{name}={getattr(self, name):g} must be 0 or more minutes")
@@ -135,8 +138,15 @@ class Saver:
 
     def save_best(self, progress: Progress) -> bool:
         """Writes `best`; returns whether that worked (if not, the older best stays)."""
+        return self._save_model("best", progress, keep=1)
+
+    def save_kept(self, progress: Progress) -> bool:
+        """Writes `kept-<step>`, which nothing replaces; returns whether that worked."""
+        return self._save_model("kept", progress, keep=None)
+
+    def _save_model(self, kind: str, progress: Progress, keep: int | None) -> bool:
         try:
-            self._best.save("best", progress.step, dataclasses.asdict(progress), keep=1)
+            self._best.save(kind, progress.step, dataclasses.asdict(progress), keep)
         except (OSError, tf.errors.OpError) as error:
             self._failed(str(error).split("\n", 1)[0])
             return False

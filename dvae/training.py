@@ -132,6 +132,7 @@ class Run:
         step, config = self.progress.step, self.config
         ends = [config.num_train_iter]
         ends += [(step // every + 1) * every for every in (config.summary_every, config.eval_every)]
+        ends += [kept for kept in self.options.keep_steps if kept > step]
         # The very first call is a single step, so that the first sign of life comes at once.
         return min(min(ends) - step, STEPS_PER_CALL if step else 1)
 
@@ -160,6 +161,8 @@ class Run:
     def _boundary(self, bar: tqdm) -> None:
         """Does what is due at this step and not done yet: summary, evaluation, checkpoint."""
         step, config, progress = self.progress.step, self.config, self.progress
+        if step in self.options.keep_steps:  # before `latest`: a resumed run comes by here again
+            self._saver.save_kept(progress)
         if step and step % config.summary_every == 0 and progress.summarized_step < step:
             bar.set_postfix_str(self.milestones.summarize(progress))
         at_end = step == config.num_train_iter

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import data
 from dvae import training
@@ -154,6 +155,35 @@ def test_four_steps_are_two_saved_restored_and_two(tmp_path):
     advance(resumed, progress.step, 2)
     for ours, theirs in zip(_everything(resumed), _everything(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_kept_models_are_of_their_steps_and_change_nothing(tmp_path):
+    """Kept at steps that are no boundary otherwise: same numbers, and the model of that step."""
+    config = _case("pcd, own log Z population", tmp_path)
+    plain, keeping = tmp_path / "plain", tmp_path / "keeping"
+    tiny_run.train(config, plain)
+    tiny_run.train(config, keeping, RunOptions(checkpoint_minutes=0.0, keep_steps=(7, 31)))
+    kept = [tmp_path / f"kept-{step:010d}" for step in (7, 31)]
+    for path in kept:
+        (keeping / "checkpoints" / path.name).rename(path)
+    tiny_run.assert_same_numbers(tiny_run.numbers(keeping), tiny_run.numbers(plain))
+    short = tmp_path / "short"
+    directory = RunDirectory(short)
+    dataset = data.load(config.dataset, ".")
+    program = TrainProgram(config, dataset)
+    indices = training.call_indices(
+        len(dataset.train), config.train_batchsize, config.seed, 0, 7, training.STEPS_PER_CALL
+    )
+    program.run(indices, 7)
+    Saver(directory, program, RunOptions()).save_kept(Progress(step=7))
+    ours, theirs = (
+        tf.train.load_checkpoint(str(folder / "tensors"))
+        for folder in (kept[0], short / "checkpoints" / "kept-0000000007")
+    )
+    names = [name for name in ours.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    assert len(names) > 10
+    for name in names:
+        np.testing.assert_array_equal(ours.get_tensor(name), theirs.get_tensor(name))
 
 
 def _everything(program):
