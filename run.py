@@ -12,7 +12,7 @@ from absl import flags, logging
 from configs import command_line
 from configs.errors import UserError
 from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, build_config
-from dvae import compile_cache
+from dvae.runs import process
 
 FLAGS = flags.FLAGS
 MODES = ("train", "time", "evaluate", "generate", "log_z")
@@ -51,7 +51,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_string(
     "compile_cache",
-    str(compile_cache.default_directory()),
+    str(process.compile_cache_directory()),
     "directory that keeps compiled programs, so that a second start is quick; empty: none",
 )
 flags.DEFINE_integer("num_images", 100, "images that --mode=generate draws")
@@ -108,7 +108,7 @@ def _keep_steps() -> tuple[int, ...]:
 def _train() -> int:
     config = config_from_flags()  # bad settings are told before data is read
     keep_steps = _keep_steps()
-    from dvae.commands import train
+    from dvae.runs.commands import train
 
     flags_text = "\n".join(
         f"--{name}={getattr(FLAGS, name)}" for name in (*_SAME_NAME, "qupa", "data_dir")
@@ -128,7 +128,7 @@ def _train() -> int:
 
 def _time() -> int:
     config = config_from_flags()
-    from dvae.timing import time_run
+    from dvae.runs.timing import time_run
 
     return time_run(config, data_dir=FLAGS.data_dir, input_size=_given_input_size())
 
@@ -139,7 +139,7 @@ def _of_run(command: str) -> Callable[[], int]:
     def go() -> int:
         if FLAGS.run is None:
             raise UserError(f"--mode={FLAGS.mode} needs --run=DIR, the directory of a run")
-        from dvae import commands
+        from dvae.runs import commands
 
         changed = {name: getattr(FLAGS, name) for name in _MEASURING if FLAGS[name].present}
         return getattr(commands, command)(
@@ -162,11 +162,11 @@ def main() -> int:
         logging.set_verbosity(logging.WARNING)
     if not FLAGS.compile_cache:
         return commands[FLAGS.mode]()
-    compile_cache.enable(Path(FLAGS.compile_cache))
+    process.enable_compile_cache(Path(FLAGS.compile_cache))
     try:
-        with compile_cache.guard():
+        with process.compile_cache_guard():
             return commands[FLAGS.mode]()
-    except compile_cache.Suspected as error:
+    except process.CompileCacheSuspected as error:
         # A run goes on from its newest checkpoint.
         logging.warning(
             "TensorFlow failed (%s): starting again without the compile cache %s, which may be "
@@ -174,7 +174,7 @@ def main() -> int:
             error,
             FLAGS.compile_cache,
         )
-        compile_cache.start_again_without()
+        process.start_again_without_compile_cache()
 
 
 if __name__ == "__main__":

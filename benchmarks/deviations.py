@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from dvae.commands import TrainedRun, load_run
 from dvae.priors import (
     LAMBDA_MARGIN,
     gram_powers,
     largest_singular_value,
     log_det_identity_minus_gram,
 )
+from dvae.runs.commands import TrainedRun, load_run
 from samplers import ais, counter_random, gibbs
 from samplers.diagnostics import LogMeanEstimate, log_mean_estimate
 from samplers.rbm import RBM, Chains, energy

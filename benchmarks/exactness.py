@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from benchmarks import exactness_page, small_prior
 from configs.paper import ExperimentConfig
-from dvae import log_z_table
+from dvae.runs import log_z_table
 from samplers import ais, counter_random, diagnostics, exact, gibbs, population_annealing
 from samplers.rbm import RBM, Chains, uniform_chains
 
@@ -129,7 +129,7 @@ def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
 
 def trained_prior(path: Path, data_dir: str) -> dict[str, Any]:
     """The table of `run.py --mode=log_z` for one run."""
-    from dvae import commands
+    from dvae.runs import commands
 
     commands.log_z(path, {}, data_dir=data_dir, num_images=1)
     rows = json.loads((path / "log_z.json").read_text())["estimators"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dvae.log_z_table import COLUMNS, CONFIDENCE, cells, student_factor
+from dvae.runs.log_z_table import COLUMNS, CONFIDENCE, cells, student_factor
 
 Record = dict[str, Any]
 

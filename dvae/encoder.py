@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from configs.paper import Structure
-from dvae.bernoulli import log_bernoulli
+from dvae.likelihood import log_bernoulli
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams, concat
 from samplers import counter_random

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from dvae.bernoulli import log_bernoulli
+from dvae.likelihood import log_bernoulli
 from dvae.model import DVAE
 from dvae.priors import halves
 from samplers import counter_random

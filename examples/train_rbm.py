@@ -24,7 +24,7 @@ import data
 from configs import command_line
 from data.batches import batch_indices
 from data.dataset import Dataset
-from dvae.pictures import grid, write_png
+from dvae.runs.pictures import grid, write_png
 from samplers import ais, counter_random, diagnostics, pcd, population_annealing
 from samplers.rbm import RBM, Chains, energy, left_log_marginal
 

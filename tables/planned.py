@@ -6,7 +6,7 @@ from typing import NamedTuple
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from configs.tables import Setting
-from dvae.records import read_json
+from dvae.runs.records import read_json
 
 _FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from configs.tables import Setting
-from dvae.code_version import version_name
-from dvae.records import read_json, read_result
+from dvae.runs.records import read_json, read_result, version_name
 
 _MOVED_ASIDE = ".old-"  # what run.py --fresh puts into a directory's name
 _NUMBERS = ("test_nll", "val_nll", "log_z", "ms_per_step")

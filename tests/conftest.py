@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from dvae.runs.process import enable_compile_cache
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from dvae import compile_cache
 
 # A shell starts what runs in its background deaf to SIGINT, and tests send it to children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-compile_cache.enable(Path(__file__).parents[1] / "build" / "xla-cache")
+enable_compile_cache(Path(__file__).parents[1] / "build" / "xla-cache")
 
 
 @pytest.fixture(scope="module")
 def spawner():
     """Starts processes from a server that has the slow imports behind it."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.conftest", "data", "dvae.training", "tests.tiny_run"])
+    context.set_forkserver_preload(
+        ["tests.conftest", "data", "dvae.runs.loop", "tests.helpers.tiny_runs"]
+    )
     return context

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae import decoder, kl, training
+from dvae import decoder, kl
 from dvae.evaluation import Evaluator, reduce_images
-from dvae.saving import Saver
+from dvae.runs import loop
+from dvae.runs.checkpoints import Saver
 from samplers import ais, counter_random, gibbs, population_annealing
 from samplers.diagnostics import log_mean_exp
 from samplers.rbm import Chains
@@ -108,7 +109,7 @@ def likelihood_averaged(patch: Patch) -> None:
 
 def resume_reuses_first_seed(patch: Patch) -> None:
     """A resumed run draws its batches as if it were at its first step."""
-    correct, restore, resumed_at = training.call_indices, Saver.restore, [0]
+    correct, restore, resumed_at = loop.call_indices, Saver.restore, [0]
 
     def remembering(saver):
         progress = restore(saver)
@@ -119,7 +120,7 @@ def resume_reuses_first_seed(patch: Patch) -> None:
         return correct(num_images, batch_size, seed, first_step - resumed_at[0], *counts)
 
     patch.setattr(Saver, "restore", remembering)
-    patch.setattr(training, "call_indices", call_indices)
+    patch.setattr(loop, "call_indices", call_indices)
 
 
 def short_batch_weighs_as_much(patch: Patch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import FAULTS
-from tests.sampler_programs import fresh_programs
+from tests.helpers.compiled_samplers import fresh_programs
 
 FOLDER = Path(__file__).parent
 

@@ -41,9 +41,9 @@ def test_tables_know_of_dvae_only_how_to_read_files():
         if name.split(".")[0] == "dvae"
     }
     assert used == {
-        "dvae.code_version.version_name",
-        "dvae.records.read_json",
-        "dvae.records.read_result",
+        "dvae.runs.records.version_name",
+        "dvae.runs.records.read_json",
+        "dvae.runs.records.read_result",
     }
 
 

@@ -1,0 +1,1 @@
+"""The life of a run: what surrounds the method and decides none of its numbers."""

@@ -1,0 +1,157 @@
+"""The directory of one run: what lies in it, who may write to it, and how it is resumed."""
+
+import json
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+from dvae.runs.lock import RunLock
+from dvae.runs.records import digest, read_json, write_json
+
+# What an evaluation writes; everything else belongs to the training summaries.
+EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
+# What a run writes once it is finished.
+RESULT_TAGS = ("result/",)
+
+
+class RunDirectory:
+    """Paths of a run and the guarantees about them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.result = path / "result.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self._lock = RunLock(path / "lock.json")
+        self._record: dict[str, Any] = {}
+
+    def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
+        """Creates or reopens the directory for a configuration and its data, and locks it.
+
+        Raises:
+          UserError: it cannot be written, another process trains in it, or it holds a run of
+            another configuration (naming the fields that differ).
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.take()
+            if fresh and self.config.exists():
+                self._move_aside()
+            self._record = {"data_sha256": data_sha256, **config.to_json()}
+            if self.config.exists():
+                self._check_same(self._record)
+            else:
+                write_json(self.config, self._record)
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
+            ) from None
+
+    def restore_if_removed(self) -> None:
+        """Makes an opened directory anew that was removed under the run. Raises OSError."""
+        if self._record and not self.config.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.take()
+            write_json(self.config, self._record)
+            logging.warning("%s had been removed: made it again", self.path)
+
+    def owner(self) -> str:
+        """What checkpoints of this directory's configuration are marked with; "" before it is."""
+        return digest(read_json(self.config)) if self.config.exists() else ""
+
+    def read_config(self) -> tuple[ExperimentConfig, str]:
+        """The recorded configuration and the checksum of its data. Raises UserError."""
+        record = read_json(self.config)
+        data_sha256 = str(record.pop("data_sha256", ""))
+        return ExperimentConfig.from_json(record), data_sha256
+
+    def _check_same(self, new: dict[str, Any]) -> None:
+        config, data_sha256 = self.read_config()
+        old = {"data_sha256": data_sha256, **config.to_json()}
+        changed = [f"{k}: {old[k]} there, {new[k]} now" for k in new if old[k] != new[k]]
+        if changed:
+            self.unlock()
+            raise UserError(
+                f"{self.path} holds a run of another configuration ({'; '.join(changed)}): "
+                "use its settings, another --log_dir, or --fresh to move it aside"
+            )
+
+    def _move_aside(self) -> None:
+        """Moves an old run beside this directory, under a name that tells when."""
+        target = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
+        serial = 1
+        while target.exists():
+            serial += 1
+            target = target.with_name(f"{target.name}-{serial}")
+        target.mkdir()
+        for entry in self.path.iterdir():
+            if entry != self._lock.path:
+                os.rename(entry, target / entry.name)
+        logging.warning("the old run was moved to %s", target)
+
+    def check_lock(self) -> None:
+        """Raises UserError when another process has taken this run over."""
+        self._lock.check()
+
+    def unlock(self) -> None:
+        """Gives the directory back."""
+        self._lock.release()
+
+    def forget_after(self, step: int, evaluated_step: int) -> None:
+        """Drops logged points that a resumed run will write again.
+
+        Args:
+          step: of the checkpoint that training resumes from; -1 when it starts over.
+          evaluated_step: of the last evaluation that the checkpoint knows.
+        """
+        if step < 0:
+            for path in (self.metrics, *self.path.glob("events.out.tfevents.*")):
+                path.unlink(missing_ok=True)
+            return
+
+        def keep(tag: str, at: int) -> bool:
+            if tag.startswith(RESULT_TAGS):  # the last thing written: a resumed run writes it again
+                return False
+            return at <= (evaluated_step if tag.startswith(EVALUATION_TAGS) else step)
+
+        if self.metrics.exists():
+            _rewrite_lines(self.metrics, keep)
+        for path in sorted(self.path.glob("events.out.tfevents.*")):
+            _rewrite_events(path, keep)
+
+
+def _rewrite_lines(path: Path, keep: Any) -> None:
+    kept = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            tag = "val/" if record["kind"] == "evaluation" else "train/"
+            if keep(tag, record["step"]):
+                kept.append(line)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # the torn last line of a killed writer
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    os.replace(temporary, path)
+
+
+def _rewrite_events(path: Path, keep: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        try:
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                event = Event.FromString(record)
+                tags = [value.tag for value in event.summary.value] or [""]
+                if keep(tags[0], event.step):
+                    writer.write(record)
+        except tf.errors.DataLossError:
+            pass  # the torn last record of a killed writer
+    os.replace(temporary, path)

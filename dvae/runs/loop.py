@@ -1,0 +1,223 @@
+"""One run from start to result: the loop, its signals, and the final evaluation."""
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+from data.batches import call_indices
+from data.dataset import Dataset
+from dvae.runs.checkpoints import Progress, RunOptions, Saver
+from dvae.runs.directory import RunDirectory
+from dvae.runs.monitor import Milestones
+from dvae.runs.pictures import write_png
+from dvae.runs.process import SignalWatch, Stopped, device_name, progress_bar, say
+from dvae.runs.records import code_version, version_name, write_checked
+from dvae.runs.result import evaluate_model, versions
+from dvae.runs.summaries import Summaries
+from dvae.train_step import BAD_TERMS, TrainProgram
+from samplers import counter_random
+
+STEPS_PER_CALL = 100
+MAX_SKIPPED_IN_A_ROW = 100
+_FINAL_STREAM = 4
+
+
+class Run:
+    """Trains one configuration in one directory, from wherever it stands."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        dataset: Dataset,
+        directory: RunDirectory,
+        options: RunOptions,
+    ) -> None:
+        self.config, self.dataset, self.directory = config, dataset, directory
+        self.options = options
+        self.program = TrainProgram(config, dataset)
+        self.progress = Progress()
+        self._summaries = Summaries(directory)
+        self.milestones = Milestones(config, dataset, self.program, self._summaries)
+        self._saver = Saver(directory, self.program, options)
+        self._signals = SignalWatch()
+        self._code = code_version()
+        # Traced before anything that differs between a fresh start and a resumed one, so that both
+        # find the same compiled program in the cache.
+        self.program.trace(STEPS_PER_CALL)
+
+    def save(self) -> None:
+        """Writes a checkpoint of where the run stands."""
+        self.directory.check_lock()
+        self._summaries.flush()
+        self._saver.save(self.progress)
+
+    def train(self) -> dict[str, Any]:
+        """Trains to the end and returns the content of result.json.
+
+        Raises:
+          Stopped: a signal asked for it; a checkpoint was written.
+          UserError: the numbers stay bad, or no checkpoint or result can be written.
+        """
+        try:
+            self._resume()
+            with self._signals:
+                try:
+                    self._loop()
+                except Stopped:
+                    self.save()
+                    raise
+                return self._finish()
+        except OSError as error:  # checkpoints and summaries bear their failures themselves
+            raise UserError(
+                f"cannot write to {self.directory.path} ({error.strerror}): mend that and start "
+                "the same command again"
+            ) from None
+
+    def _resume(self) -> None:
+        """Goes back to the newest checkpoint; without one, starts with empty logs."""
+        restored = self._saver.restore()
+        if restored is None:
+            # A run that was killed before its first checkpoint may have left some.
+            self.directory.forget_after(-1, -1)
+            self._summaries.start(self.config, self.options.flags_text)
+        else:
+            self.progress = restored
+            self.directory.forget_after(restored.step, restored.evaluated_step)
+            say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
+        self._note_code()
+
+    def _note_code(self) -> None:
+        """Adds this version of the code to those that trained the run, and tells of a change."""
+        versions = self.progress.code
+        if self.progress.step and not versions:  # a checkpoint from before they were noted
+            versions.append({"sources": None, "commit": None})
+        if versions and versions[-1]["sources"] == self._code["sources"]:
+            return
+        if versions:
+            say(
+                f"trained by other code so far ({version_name(versions[-1])}, now "
+                f"{version_name(self._code)}): result.json will name both"
+            )
+        versions.append(self._code)
+
+    def _loop(self) -> None:
+        total, progress = self.config.num_train_iter, self.progress
+        with progress_bar(total, progress.step, "training", "step") as bar:
+            self._boundary(bar)
+            compiled = False
+            while progress.step < total:
+                before = progress.step
+                seconds = self._advance(self._steps_to_boundary())
+                bar.update(progress.step - before)
+                if compiled:  # the first call's time is the compiler's
+                    progress.train_seconds += seconds
+                    progress.timed_steps += progress.step - before
+                compiled = True
+                self._check_numbers()
+                self.directory.check_lock()
+                self._boundary(bar)
+                if self._signals.save_requested():
+                    self.save()
+                self._signals.raise_if_stopped()
+
+    def _steps_to_boundary(self) -> int:
+        """Steps until something is due, at most one call's."""
+        step, config = self.progress.step, self.config
+        ends = [config.num_train_iter]
+        ends += [(step // every + 1) * every for every in (config.summary_every, config.eval_every)]
+        ends += [kept for kept in self.options.keep_steps if kept > step]
+        # The very first call is a single step, so that the first sign of life comes at once.
+        return min(min(ends) - step, STEPS_PER_CALL if step else 1)
+
+    def _advance(self, num_steps: int) -> float:
+        """Trains `num_steps` steps in one compiled call; returns its seconds."""
+        config, step = self.config, self.progress.step
+        num_images, batch_size = len(self.dataset.train), config.train_batchsize
+        indices = call_indices(num_images, batch_size, config.seed, step, num_steps, STEPS_PER_CALL)
+        start = time.perf_counter()
+        self.program.run(indices, num_steps)
+        self.progress.step = int(self.program.state.step)
+        return time.perf_counter() - start
+
+    def _check_numbers(self) -> None:
+        state = self.program.state
+        if int(state.skipped_in_a_row) < MAX_SKIPPED_IN_A_ROW:
+            return
+        counts = state.skipped_terms.numpy()
+        first = BAD_TERMS[int(np.argmax(counts))]
+        raise UserError(
+            f"{int(state.skipped_in_a_row)} updates in a row were not finite, first of all in: "
+            f"{first}. The last good checkpoint is kept in {self.directory.checkpoints}; try a "
+            "smaller --base_lr or --beta"
+        )
+
+    def _boundary(self, bar: tqdm) -> None:
+        """Does what is due at this step and not done yet: summary, evaluation, checkpoint."""
+        step, config, progress = self.progress.step, self.config, self.progress
+        if step in self.options.keep_steps:  # before `latest`: a resumed run comes by here again
+            self._saver.save_kept(progress)
+        if step and step % config.summary_every == 0 and progress.summarized_step < step:
+            bar.set_postfix_str(self.milestones.summarize(progress))
+        at_end = step == config.num_train_iter
+        if step and (step % config.eval_every == 0 or at_end) and progress.evaluated_step < step:
+            self._evaluate()
+            self.save()
+        elif self._saver.is_due(step):
+            self.save()
+
+    def _evaluate(self) -> None:
+        """Evaluates; the best model so far is kept, or the evaluation counts as not done."""
+        progress = self.progress
+        before = dataclasses.replace(progress)
+        better = self.milestones.evaluate(progress, self._signals.raise_if_stopped)
+        if better and not self._saver.save_best(progress):
+            # No result may name a checkpoint that is not there.
+            progress.best_step, progress.best_val_nll = before.best_step, before.best_val_nll
+            progress.evaluated_step = before.evaluated_step
+
+    def _finish(self) -> dict[str, Any]:
+        """Final numbers and pictures from the best checkpoint; writes result.json."""
+        config, progress = self.config, self.progress
+        say(f"final evaluation of the best checkpoint (step {progress.best_step})")
+        self._saver.restore_best()
+        chains = self.program.sampler.chains(self.program.sampler_state())
+        record = evaluate_model(
+            config,
+            self.dataset,
+            self.milestones.evaluator,
+            self.program.rbm(),
+            chains,
+            counter_random.fold_in(counter_random.key(config.seed), _FINAL_STREAM),
+            self._signals.raise_if_stopped,
+        )
+        inspector = self.milestones.inspector
+        images, latents = self.milestones.inspected_batch(config.num_train_iter)
+        recon = inspector.reconstructions(images, latents["reconstruction"])
+        write_png(self.directory.path / "reconstructions.png", recon)
+        write_png(self.directory.path / "samples.png", inspector.generated(chains))
+        result = {
+            **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
+            "data_sha256": self.dataset.sha256,
+            "sampler": config.sampler_name,
+            "beta": config.sharpness,
+            "seed": config.seed,
+            "num_train_iter": config.num_train_iter,
+            "best_step": progress.best_step,
+            **record,
+            "skipped_updates": int(self.program.state.skipped),
+            "log_z_population": config.log_z_population,
+            "ms_per_step": 1e3 * progress.train_seconds / max(progress.timed_steps, 1),
+            "device": device_name(),
+            "code": progress.code[-1],
+            "earlier_code": progress.code[:-1],
+            "versions": versions(),
+        }
+        self.directory.check_lock()
+        self._summaries.finish(config.num_train_iter, result)
+        write_checked(self.directory.result, result)
+        return result

@@ -1,0 +1,167 @@
+"""What a run does every so many steps: summaries for TensorBoard, and evaluations."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from configs.paper import SELECTION_SAMPLES, ExperimentConfig
+from data.dataset import Dataset
+from dvae import schedules
+from dvae.evaluation import Evaluator
+from dvae.runs.checkpoints import Progress
+from dvae.runs.pictures import Inspector, scalars
+from dvae.runs.process import say
+from dvae.runs.result import estimate_log_partition
+from dvae.runs.summaries import Summaries
+from dvae.train_step import TrainProgram
+from samplers import counter_random
+from samplers.diagnostics import LogMeanEstimate
+
+# A tracked log Z further than this many standard errors from AIS is taken back to it.
+MAX_DRIFT = 5.0
+COLLAPSED_SHARE = 0.02
+# Streams of the run's key, beside those of the training program.
+_EVAL_STREAM, _INSPECT_STREAM, _SUMMARY_STREAM = 3, 5, 9
+# Of the log Z that completes the loss in summaries: a fraction of a nat is enough there.
+SUMMARY_TEMPERATURES = 100
+
+
+class Milestones:
+    """Summaries and evaluations of one run."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        dataset: Dataset,
+        program: TrainProgram,
+        summaries: Summaries,
+    ) -> None:
+        self._config, self._dataset, self._program = config, dataset, program
+        self._model = program.model
+        self.summaries = summaries
+        self.evaluator = Evaluator(program.model)
+        self.inspector = Inspector(program.model, dataset.image_shape)
+        self._run_key = counter_random.key(config.seed)
+
+    def _key(self, stream: int, step: int) -> tf.Tensor:
+        return counter_random.fold_in(counter_random.fold_in(self._run_key, stream), step)
+
+    def summarize(self, progress: Progress) -> str:
+        """Writes scalars, histograms and pictures of this step; returns a word for the console."""
+        step, config, program = progress.step, self._config, self._program
+        values = self._losses(step)
+        values["kl_coeff"] = float(schedules.kl_weight(step, config.num_train_iter))
+        values["learning_rate"] = float(
+            schedules.learning_rate(step, config.num_train_iter, config.base_lr)
+        )
+        values["train/skipped_updates"] = float(program.state.skipped)
+        sampler_state = program.sampler_state()
+        log_z = program.sampler.log_partition(sampler_state)
+        if log_z is not None:
+            values["log_z/train"] = float(log_z)
+        images, latents = self.inspected_batch(step)
+        values |= scalars(config, self._model, latents)
+        self.summaries.scalars("train", step, values)
+        means = latents.pop("reconstruction")
+        self.summaries.histograms(step, latents)
+        recon = self.inspector.reconstructions(images, means)
+        generated = self.inspector.generated(program.sampler.chains(sampler_state))
+        self.summaries.image("recon", step, recon)
+        self.summaries.image("generated_sample", step, generated)
+        progress.summarized_step = step
+        self._warn_of_collapse(values)
+        loss = next(iter(values.values()))
+        return f"loss {loss:.2f}, recon {values['obj/recon_loss']:.2f}"
+
+    def _losses(self, step: int) -> dict[str, float]:
+        """The loss and its terms since the last summary, completed by a quick AIS of log Z."""
+        program = self._program
+        chains = program.sampler.chains(program.sampler_state())
+        quick = dataclasses.replace(self._config, ais_temperatures=SUMMARY_TEMPERATURES)
+        log_z = estimate_log_partition(
+            quick, program.rbm(), chains, self._key(_SUMMARY_STREAM, step)
+        )
+        values = program.add_log_partition(program.take_metrics(), float(log_z.value))
+        decay = self._model.weight_decay()
+        values |= {f"weight_decay/{name}": float(value) for name, value in decay.items()}
+        return {**values, "log_z/quick_ais": float(log_z.value)}
+
+    def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
+        """Validation images, the same at each summary, and their latents."""
+        count = min(self._config.train_batchsize, len(self._dataset.validation))
+        images = tf.cast(self._dataset.validation[:count], tf.float32)
+        return images, self.inspector.latents(images, self._key(_INSPECT_STREAM, step))
+
+    def _warn_of_collapse(self, values: dict[str, float]) -> None:
+        families = values.get("sampler/surviving_families", math.inf)
+        if families < COLLAPSED_SHARE * self._config.num_chains:
+            logging.warning(
+                "the population has collapsed to %.0f families of %d: its log Z gradient is "
+                "poor; more --num_chains or --num_sweeps, or a smaller --base_lr, would help",
+                families,
+                self._config.num_chains,
+            )
+
+    def evaluate(self, progress: Progress, check: Callable[[], None]) -> bool:
+        """AIS, validation and test with 100 samples.
+
+        Args:
+          progress: of the run; told of the evaluation.
+          check: called between batches; may raise to stop.
+
+        Returns:
+          Whether this is the best validation NLL so far.
+        """
+        step, config, program = progress.step, self._config, self._program
+        key = self._key(_EVAL_STREAM, step)
+        chains = program.sampler.chains(program.sampler_state())
+        log_z = estimate_log_partition(
+            config, program.rbm(), chains, counter_random.fold_in(key, 0)
+        )
+        self._anchor(log_z)
+        values = {
+            "log_z/ais": float(log_z.value),
+            "log_z/ais_stderr": float(log_z.stderr),
+            "log_z/ais_ess": float(log_z.ess),
+        }
+        for index, (name, images) in enumerate(
+            (("val", self._dataset.validation), ("test", self._dataset.test)), start=1
+        ):
+            likelihood = self.evaluator.likelihood(
+                images,
+                SELECTION_SAMPLES,
+                config.eval_batchsize,
+                counter_random.fold_in(key, index),
+                progress=lambda _: check(),
+            )
+            values[f"{name}/neg_ll"] = likelihood.nll + values["log_z/ais"]
+            values[f"{name}/neg_elbo"] = likelihood.neg_elbo + values["log_z/ais"]
+        tracked = program.sampler.log_partition(program.sampler_state())
+        if tracked is not None:
+            values["log_z/drift"] = float(tracked) - values["log_z/ais"]
+        self.summaries.scalars("evaluation", step, values)
+        say(
+            f"step {step}: validation NLL {values['val/neg_ll']:.2f}, "
+            f"test NLL {values['test/neg_ll']:.2f} ({SELECTION_SAMPLES} samples), "
+            f"log Z {values['log_z/ais']:.2f} ± {values['log_z/ais_stderr']:.2f}"
+        )
+        progress.evaluated_step = step
+        if values["val/neg_ll"] >= progress.best_val_nll:
+            return False
+        progress.best_val_nll, progress.best_step = values["val/neg_ll"], step
+        return True
+
+    def _anchor(self, log_z: LogMeanEstimate) -> None:
+        """Takes AIS as the value of log Z; mends a separate population that drifted off it."""
+        sampler = self._program.sampler
+        if self._config.log_z_population != "separate":
+            return
+        tracked = float(sampler.log_partition(self._program.sampler_state()))
+        drift = tracked - float(log_z.value)
+        if abs(drift) > MAX_DRIFT * float(log_z.stderr):
+            logging.warning("tracked log Z drifted %.2f nats from AIS: re-anchored to it", drift)
+            self._program.anchor_log_partition(log_z.value)

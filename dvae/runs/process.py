@@ -1,0 +1,183 @@
+"""The process of a run: what a person sees of it, signals, and the cache of compiled programs.
+
+A terminal that went away, or a log file on a full disk, does not end a run. TensorFlow is imported
+by need: the compile cache must be set up before it.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+
+def say(message: str) -> None:
+    """One line on standard output, at once, above any progress bar."""
+    with suppress(OSError):
+        tqdm.write(message, file=sys.stdout)
+        sys.stdout.flush()
+
+
+class _Bar(tqdm):
+    """A bar that goes on unseen when its stream cannot be written to."""
+
+    def display(self, *arguments: Any, **options: Any) -> None:
+        with suppress(OSError):
+            super().display(*arguments, **options)
+
+    def clear(self, *arguments: Any, **options: Any) -> None:
+        with suppress(OSError):
+            super().clear(*arguments, **options)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
+    """A bar with rate and remaining time; in a log file it becomes a line every half minute."""
+    return _Bar(
+        total=total,
+        initial=initial,
+        desc=what,
+        unit=unit,
+        dynamic_ncols=True,
+        mininterval=0.2 if sys.stderr.isatty() else 30.0,
+        file=sys.stderr,
+    )
+
+
+def device_name() -> str:
+    """The device that compiled programs run on, e.g. "GPU: NVIDIA H100" or "CPU"."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"GPU: {details.get('device_name', gpus[0].name)}"
+
+
+class Stopped(Exception):
+    """A signal asked the run to end; `exit_code` is 128 + its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class SignalWatch:
+    """Remembers signals while it is entered; the loop asks between compiled calls.
+
+    Outside the main thread, where Python allows no handlers, it watches nothing.
+    """
+
+    _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._stop: int | None = None
+        self._save = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "SignalWatch":
+        if threading.current_thread() is threading.main_thread():
+            for number in (*self._STOPPING, signal.SIGUSR1):
+                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup does with SIGHUP
+                    self._previous[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _received(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGUSR1:
+            self._save = True
+        else:
+            self._stop = number
+
+    def save_requested(self) -> bool:
+        """Whether SIGUSR1 came since the last time this was asked."""
+        asked, self._save = self._save, False
+        return asked
+
+    def raise_if_stopped(self) -> None:
+        """Raises Stopped when a stopping signal has come."""
+        if self._stop is not None:
+            raise Stopped(self._stop)
+
+
+_FLAGS = "TF_XLA_FLAGS"
+
+
+class CompileCacheSuspected(Exception):
+    """TensorFlow failed while a cache was in use."""
+
+
+def _processor() -> str:
+    """What compiled code depends on: architecture and instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {platform.processor()} {features}"
+
+
+def compile_cache_directory() -> Path:
+    """$XDG_CACHE_HOME/dvae-xla, or ~/.cache/dvae-xla."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "dvae-xla"
+
+
+def enable_compile_cache(directory: Path) -> None:
+    """Lets TensorFlow keep compiled programs under `directory`; warns and goes on if it cannot."""
+    version = importlib.metadata.version("tensorflow")
+    kind = hashlib.sha256(f"{version} {_processor()}".encode()).hexdigest()[:16]
+    place = directory.absolute() / kind
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not os.access(place, os.W_OK):
+            raise PermissionError("not writable")
+    except OSError as error:
+        logging.warning("compiled programs are not kept: %s (%s)", place, error)
+        return
+    flags = os.environ.get(_FLAGS, "")
+    if "tf_xla_persistent_cache_directory" not in flags:
+        flag = f"--tf_xla_persistent_cache_directory={place}"
+        os.environ[_FLAGS] = f"{flags} {flag}".strip()
+
+
+@contextlib.contextmanager
+def compile_cache_guard() -> Iterator[None]:
+    """Raises `CompileCacheSuspected` in the place of a TensorFlow error.
+
+    A full disk or a damaged entry of the cache fails the compilation itself, with errors of many
+    kinds. Without the cache an error that has another cause comes again, as it is.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise CompileCacheSuspected(error.message.split("\n", 1)[0]) from error
+
+
+def start_again_without_compile_cache() -> NoReturn:
+    """Replaces this process by the same command without a cache."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.environ.pop(_FLAGS, None)
+    os.execv(sys.executable, [sys.executable, *sys.argv, "--compile_cache="])

@@ -1,0 +1,127 @@
+"""JSON records on disk: written whole or not at all, checked when read; which code wrote them."""
+
+import functools
+import hashlib
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UserError
+
+_CHECKSUM = "checksum"
+# What every result must hold, each a finite number.
+_NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "log_z_stderr", "val_nll")
+_INTERVALS = ("log_z_interval", "nll_interval")
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Writes JSON atomically: written aside, synced, renamed. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w") as file:
+            json.dump(record, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object. Raises UserError when there is none."""
+    try:
+        record = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not valid JSON: restore it or train anew") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} does not hold a JSON object: restore it or train anew")
+    return record
+
+
+def digest(record: dict[str, Any]) -> str:
+    """SHA-256 of a JSON object, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def write_checked(path: Path, record: dict[str, Any]) -> None:
+    """Writes a JSON object with its checksum; numbers come back as they are. Raises OSError."""
+    record = json.loads(json.dumps(record))
+    write_json(path, {**record, _CHECKSUM: digest(record)})
+
+
+def read_checked(path: Path) -> dict[str, Any]:
+    """Reads what `write_checked` wrote. Raises UserError when it has changed since."""
+    record = read_json(path)
+    if record.pop(_CHECKSUM, None) != digest(record):
+        raise UserError(f"{path} does not match its checksum: restore it or train anew")
+    return record
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A run's result.json. Raises UserError when it is not what the run wrote.
+
+    Older results have no checksum; of them only the sense of the likelihood fields is checked.
+    """
+    record = read_checked(path) if _CHECKSUM in (record := read_json(path)) else record
+    try:
+        values = [record[name] for name in _NUMBERS]
+        values += [record[name][end] for name in _INTERVALS for end in ("low", "high")]
+        sound = all(isinstance(v, float) and math.isfinite(v) for v in values)
+        nll, low, high = record["test_nll"], *(record["nll_interval"][e] for e in ("low", "high"))
+        sound = sound and low <= nll <= high and record["log_z_stderr"] >= 0.0
+        total = record["unnormalized_nll"] + record["log_z"]
+        sound = sound and math.isclose(nll, total, rel_tol=1e-9, abs_tol=1e-6)
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise UserError(f"{path} is damaged: remove it and start the same command again")
+    return record
+
+
+_ROOT = Path(__file__).parents[2]
+# What decides the numbers of a run.
+_SOURCES = ("run.py", "configs/*.py", "data/*.py", "dvae/*.py", "dvae/runs/*.py", "samplers/*.py")
+
+
+@functools.cache
+def code_version() -> dict[str, str | None]:
+    """{"sources": first 12 hex digits of the digest of all sources, "commit": or None}.
+
+    A commit with later changes ends in "+changes". Asked once for a process, so that a checkout
+    beside a running process does not change what it reports.
+    """
+    digest = hashlib.sha256()
+    for pattern in _SOURCES:
+        for path in sorted(_ROOT.glob(pattern)):
+            digest.update(f"{path.relative_to(_ROOT)}\n".encode())
+            digest.update(path.read_bytes())
+    return {"sources": digest.hexdigest()[:12], "commit": _commit()}
+
+
+def version_name(version: dict[str, str | None]) -> str:
+    """The commit, or the digest of the sources, or "not recorded"."""
+    return version.get("commit") or version.get("sources") or "not recorded"
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # no git here: the digest speaks alone
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _commit() -> str | None:
+    # A tree unpacked inside another project's repository is not that project's commit.
+    if _git("ls-files", "--error-unmatch", "run.py") is None:
+        return None
+    described = _git("describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=+changes")
+    return described or None

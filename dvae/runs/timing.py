@@ -1,0 +1,123 @@
+"""How long a run would take on this machine, measured over a few steps of its own programs."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+
+import data
+from configs.paper import SELECTION_SAMPLES, ExperimentConfig
+from data.batches import call_indices
+from data.dataset import Dataset
+from dvae.evaluation import Evaluator, num_workers
+from dvae.runs.commands import prepare_device
+from dvae.runs.loop import STEPS_PER_CALL
+from dvae.runs.process import device_name, say
+from dvae.runs.result import estimate_log_partition
+from dvae.train_step import TrainProgram
+from samplers import counter_random
+
+MIN_SECONDS = 3.0  # steps are timed for at least so long
+MIN_STEPS = 5
+_BATCHES_PER_WORKER = 4  # of evaluation are timed; the first one is alone, as always
+_FINAL_AIS_RUNS = 2  # forward and reverse
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class _Timer:
+    """Times the programs of one run; its weights and chains are those of its start."""
+
+    def __init__(self, config: ExperimentConfig, dataset: Dataset) -> None:
+        self._config, self._dataset = config, dataset
+        self._program = TrainProgram(config, dataset)
+        self._key = counter_random.key(config.seed)
+
+    def _steps(self, count: int) -> float:
+        indices = call_indices(
+            len(self._dataset.train),
+            self._config.train_batchsize,
+            self._config.seed,
+            0,
+            count,
+            STEPS_PER_CALL,
+        )
+        return _seconds(lambda: self._program.run(indices, count))
+
+    def compile_and_step(self) -> tuple[float, float]:
+        """(seconds of the first step, compiler included; seconds per step after it)."""
+        first = self._steps(1)
+        count, taken = MIN_STEPS, self._steps(MIN_STEPS)
+        if taken < MIN_SECONDS:
+            wanted = int(MIN_STEPS * MIN_SECONDS / max(taken, 1e-6))
+            count = min(STEPS_PER_CALL, max(MIN_STEPS, wanted))
+            taken = self._steps(count)
+        return first, taken / count
+
+    def per_sample(self) -> float:
+        """Seconds of evaluation per image and importance sample."""
+        num_batches = 1 + _BATCHES_PER_WORKER * num_workers()
+        images = self._dataset.validation[: num_batches * self._config.eval_batchsize]
+        evaluator = Evaluator(self._program.model)
+
+        def work() -> None:
+            evaluator.likelihood(images, SELECTION_SAMPLES, self._config.eval_batchsize, self._key)
+
+        work()
+        return _seconds(work) / (len(images) * SELECTION_SAMPLES)
+
+    def ais(self) -> float:
+        """Seconds of one estimate of log Z."""
+        chains = self._program.sampler.chains(self._program.sampler_state())
+        rbm = self._program.rbm()
+
+        def work() -> None:
+            float(estimate_log_partition(self._config, rbm, chains, self._key).value)
+
+        work()
+        return _seconds(work)
+
+
+def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
+    """Times a few steps, one evaluation batch and one AIS.
+
+    Returns:
+      "ms_per_step", "compile_seconds" (of the training program), "evaluation_seconds" (each of
+      those during training), "final_seconds" (of the final evaluation) and "hours" (of the whole
+      run, alone on this machine).
+    """
+    timer = _Timer(config, dataset)
+    compile_seconds, step = timer.compile_and_step()
+    per_sample, ais = timer.per_sample(), timer.ais()
+    num_validation, num_test = len(dataset.validation), len(dataset.test)
+    selection = per_sample * SELECTION_SAMPLES
+    evaluation = ais + selection * (num_validation + num_test)
+    final = _FINAL_AIS_RUNS * ais + selection * num_validation
+    final += per_sample * config.eval_iw_samples * num_test
+    evaluations = -(-config.num_train_iter // config.eval_every)
+    total = compile_seconds + step * config.num_train_iter + evaluation * evaluations + final
+    return {
+        "ms_per_step": 1e3 * step,
+        "compile_seconds": compile_seconds,
+        "evaluation_seconds": evaluation,
+        "final_seconds": final,
+        "hours": total / 3600.0,
+    }
+
+
+def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None) -> int:
+    """Prints how long a run would take here; the last line is `measure`'s result as JSON."""
+    dataset = data.load(config.dataset, data_dir, input_size)
+    prepare_device()
+    measured = measure(dataclasses.replace(config, input_size=dataset.input_size), dataset)
+    say(
+        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler_name} on "
+        f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
+        f"for {config.num_train_iter} steps and their evaluations"
+    )
+    say(f"measured: {json.dumps(measured)}")
+    return 0

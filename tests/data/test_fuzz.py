@@ -1,0 +1,248 @@
+"""Damaged data files of each form: one clear line, or data that is still sound; nothing else."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+import data
+from configs.errors import UserError
+from data import omniglot
+from tests.helpers import data_files as made
+from tests.helpers.damaged_files import damaged_bytes, no_hang
+
+
+def damaged_arrays(good):
+    """Arrays of the right name that hold what they must not."""
+    rows, columns = good.shape
+    for value in (np.nan, -1.0, -1e-9, 1.0000001, np.inf, -np.inf, 255.0, 1e300):
+        for place in ((0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1)):
+            bad = good.astype(np.float64)
+            bad[place] = value
+            yield bad
+    shapes = [good[:, :-1], good[:0], good[:, :0], good[0], good[None], good.ravel(), good[0, 0]]
+    shapes += [np.concatenate([good, good[:, :3]], axis=1), good.reshape(rows, columns, 1, 1)]
+    yield from (np.array(a) for a in shapes)
+    for dtype in (np.complex64, "S3", "U3"):
+        yield good.astype(dtype)
+    yield (good * 255).astype(np.uint8)
+    yield good.astype(np.int8) - 2
+
+
+def npy(header, payload=b""):
+    text = header.encode() + b" " * (64 - (len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + payload
+
+
+def damaged_members():
+    """npy files with headers that lie."""
+    form = "{{'descr': {}, 'fortran_order': {}, 'shape': {}}}"
+    for shape in ("(10**12, 784)", "(1000000000000, 784)", "(-1, 784)", "(-1, -784)", "(2**63,)"):
+        yield npy(form.format("'|u1'", False, shape))
+    for shape in (
+        "()",
+        "(0, 784)",
+        "(99999999999999999999999,)",
+        "('a',)",
+        "7",
+        "None",
+        "(7, 784)",
+    ):
+        yield npy(form.format("'|u1'", False, shape))
+    for dtype in (
+        "'|O'",
+        "'O'",
+        "'<U8'",
+        "'|V8'",
+        "[('a', '|u1')]",
+        "'x'",
+        "7",
+        "'<M8[s]'",
+        "'<c8'",
+    ):
+        yield npy(form.format(dtype, False, "(1, 784)"), bytes(784 * 8))
+    yield npy(form.format("'|u1'", 3, "(1, 784)"), bytes(784))
+    yield npy("{}" * 5000)
+    yield npy("(" * 5000)
+    yield npy("__import__('os').abort()")
+    yield b"\x93NUMPY\x09\x00" + bytes(100)
+    yield b"\x93NUMPY\x03\x00" + bytes(100)
+    yield b"no array"
+    yield b""
+
+
+def zipped(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def assert_sound(found):
+    grey = found.train * found.grey_unit
+    assert grey.min() >= 0
+    assert grey.max() <= 1
+    for array in (found.validation, found.test):
+        assert array.dtype == np.uint8
+        assert array.max() <= 1
+    widths = {array.shape[1] for array in (found.train, found.validation, found.test)}
+    assert widths == {found.image_shape[0] * found.image_shape[1]}
+    assert min(map(len, (found.train, found.validation, found.test))) > 0
+
+
+def throw(path, contents, load, exact):
+    """Loads each damaged content from `path`; returns how many there were and were refused.
+
+    With `exact`, what loads must be the undamaged data, as the format has checksums.
+    """
+    reference = load().sha256
+    total = refused = 0
+    for content in contents:
+        path.write_bytes(content)
+        total += 1
+        try:
+            with no_hang():
+                found = load()
+        except UserError as error:
+            text = str(error)
+            assert text.startswith(f"{path}: ")
+            assert len(text.splitlines()) == 1
+            assert len(text) < 1000
+            refused += 1
+        else:
+            assert_sound(found)
+            if exact:
+                assert found.sha256 == reference
+    return total, refused
+
+
+def test_amat(tmp_path):
+    made.put_binarized_mnist(tmp_path, ".amat")
+    path = tmp_path / "binarized_mnist_valid.amat"
+    good = made.binary_images("valid")
+
+    def contents():
+        yield from damaged_bytes(path.read_bytes(), 1)
+        for array in damaged_arrays(good):
+            rows = array if array.ndim == 2 else array.reshape(1, -1)
+            yield "\n".join(" ".join(map(str, row)) for row in rows).encode()
+        yield b"0 " * 5_000_011
+        yield b"\n" * 5_000_011
+
+    contents = list(contents())
+    total, refused = throw(path, contents, lambda: data.load("binarized_mnist", tmp_path), False)
+    assert total >= 300
+    # what is left: pixels turned over, and files cut at the end of a line
+    assert refused > 0.7 * total
+
+
+def test_npz_of_binarized_mnist(tmp_path):
+    made.put_binarized_mnist(tmp_path, ".npz")
+    path = tmp_path / "binarized_mnist_valid.npz"
+    good = made.binary_images("valid")
+    contents = list(damaged_bytes(path.read_bytes(), 2))
+    damaged = [made.npz_bytes(array) for array in damaged_arrays(good)]
+    damaged += [made.npz_bytes(good * 0.5), made.npz_bytes(good.astype(object))]
+    damaged += [zipped("arr_0.npy", member) for member in damaged_members()]
+    damaged += [made.npz_bytes(other=good), zipped("../arr_0.npy", b""), zipped("arr_0", b"x")]
+
+    def load():
+        return data.load("binarized_mnist", tmp_path)
+
+    total, refused = throw(path, contents, load, exact=True)
+    assert total >= 300
+    assert refused > 0.8 * total
+    made.put(path, made.npz_bytes(good))
+    total, refused = throw(path, damaged, load, exact=True)
+    assert refused == total
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_npz_of_a_user(tmp_path, compressed):
+    arrays = made.user_arrays()
+    path = tmp_path / "mine.npz"
+    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+
+    def load():
+        return data.load(str(path), "")
+
+    contents = list(damaged_bytes(path.read_bytes(), 3))
+    total, refused = throw(path, contents, load, exact=True)
+    assert total >= 300
+    assert refused > 0.8 * total
+    if not compressed:
+        return
+    damaged = [
+        made.npz_bytes(**{**arrays, name: array})
+        for name in arrays
+        for array in damaged_arrays(arrays[name])
+    ]
+    damaged += [zipped("train.npy", member) for member in damaged_members()]
+    damaged += [made.npz_bytes(**{k: v for k, v in arrays.items() if k != name}) for name in arrays]
+    damaged += [made.npz_bytes(**{**arrays, "test": np.array([{}], dtype=object)})]
+    np.savez_compressed(path, **arrays)
+    total, refused = throw(path, damaged, load, exact=True)
+    assert refused == total
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_mat(tmp_path, monkeypatch, compressed):
+    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
+    columns = {key: made.to_columns(made.omniglot_rows(key)) for key in made.OMNIGLOT_COUNTS}
+    good = made.mat_bytes(compressed, target=np.eye(3), **columns)
+    path = made.put(tmp_path / "chardata.mat", good)
+
+    def load():
+        return data.load("omniglot", tmp_path)
+
+    # an uncompressed .mat has no checksum: a flipped bit of a grey value is another grey value
+    total, refused = throw(path, list(damaged_bytes(good, 4)), load, exact=compressed)
+    assert total >= 300
+    assert refused > (0.7 if compressed else 0.3) * total
+    if not compressed:
+        return
+    damaged = [
+        made.mat_bytes(**{**columns, key: array.T if array.ndim == 2 else array})
+        for key in columns
+        for array in damaged_arrays(columns[key].T)
+    ]
+    for odd in ("text", {"a": 1}, [1, "b"], np.array([{}, 1], dtype=object), 1j, _sparse()):
+        damaged.append(made.mat_bytes(**{**columns, "testdata": odd}))
+    damaged += [made.mat_bytes(data=columns["data"]), made.mat_bytes(testdata=columns["data"])]
+    damaged += [good[:124] + b"\x00\x02" + good[126:]]  # says to be of MATLAB 7.3
+    damaged += [made.mat_bytes(version="4", **columns)]
+    made.put(path, good)
+    total, refused = throw(path, damaged, load, exact=True)
+    assert refused == total
+
+
+def test_mat_with_lies_about_its_structure(tmp_path, monkeypatch):
+    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
+    columns = {key: made.to_columns(made.omniglot_rows(key)) for key in made.OMNIGLOT_COUNTS}
+    others = {"target": np.eye(3), "struct": {"a": 1}, "cell": np.array([1, "b"], dtype=object)}
+    good = made.mat_bytes(False, **others, **columns)
+    path = made.put(tmp_path / "chardata.mat", good)
+    places, start = [], 128
+    while start < len(good):  # the first bytes of each variable: type, length, flags, shape, name
+        length = int.from_bytes(good[start + 4 : start + 8], "little")
+        places += range(start, min(start + 72, start + 8 + length))
+        start += 8 + length
+    generator = np.random.default_rng(6)
+
+    def contents():
+        for _ in range(600):
+            changed = bytearray(good)
+            for place in generator.choice(places, generator.integers(1, 4)):
+                changed[place] = generator.integers(256)
+            yield bytes(changed)
+
+    total, refused = throw(path, contents(), lambda: data.load("omniglot", tmp_path), exact=False)
+    assert total == 600
+    assert refused > 0.3 * total
+
+
+def _sparse():
+    from scipy.sparse import csc_array
+
+    return csc_array(np.eye(5))

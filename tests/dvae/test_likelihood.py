@@ -1,0 +1,57 @@
+"""log p of bits against SciPy in float64, near and far from zero, for sizes of every divisor."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.stats import bernoulli as scipy_bernoulli
+
+from dvae import likelihood
+
+
+def expected(bits, logits):
+    logits = np.float64(logits)
+    signed = np.where(bits == 1, logits, -logits)
+    return -np.logaddexp(0.0, -signed).sum(axis=-1)
+
+
+@pytest.mark.parametrize("size", [1, 7, 30, 64, 97, 200, 784])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 30.0])
+def test_against_numpy(size, scale):
+    rng = np.random.default_rng(size)
+    logits = np.float32(scale * rng.standard_normal((5, 3, size)))
+    bits = np.float32(rng.integers(0, 2, (5, 1, size)))
+    found = likelihood.log_bernoulli(tf.constant(bits), tf.constant(logits)).numpy()
+    assert found.shape == (5, 3)
+    np.testing.assert_allclose(found, expected(bits, logits), rtol=3e-6, atol=2e-7 * size)
+
+
+def test_reference_is_a_bernoulli():
+    logits = np.linspace(-3.0, 3.0, 7)
+    bits = np.array([0, 1, 1, 0, 0, 1, 0])
+    p = 1.0 / (1.0 + np.exp(-logits))
+    assert expected(bits, logits) == pytest.approx(scipy_bernoulli.logpmf(bits, p).sum())
+
+
+@pytest.mark.parametrize("value", [0.0, 88.0, 1e4, 3e38])
+def test_extremes_do_not_overflow(value):
+    """Saturated logits: 0 where the bit agrees, -784 * logit where not; -log 2 each at zero."""
+    logits = tf.fill([784], value)
+    agree = float(likelihood.log_bernoulli(tf.ones([784]), logits))
+    differ = float(likelihood.log_bernoulli(tf.zeros([784]), logits))
+    if value == 0.0:
+        assert agree == differ == pytest.approx(-784 * np.log(2.0), rel=1e-6)
+    else:
+        assert agree == pytest.approx(0.0, abs=1e-30)
+        wanted = -np.inf if value > 1e38 else pytest.approx(-784 * value, rel=1e-6)
+        assert differ == wanted
+
+
+def test_groups_are_products_that_fit():
+    """The largest product, of factors 2, is far from overflow; MNIST's rows fill vectors."""
+    assert likelihood._num_factors(784) == 14
+    assert likelihood._num_factors(200) == 5
+    assert likelihood._num_factors(97) == 1
+    assert all(
+        2.0 ** likelihood._num_factors(n) < 1e30 and n % likelihood._num_factors(n) == 0
+        for n in range(1, 1000)
+    )

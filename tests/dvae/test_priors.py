@@ -1,0 +1,229 @@
+"""Relaxed priors against log p(ζ) by summing the binary variables out one state at a time."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dvae import priors
+from dvae import smoothing as ours
+from samplers.rbm import RBM, Chains
+from tests.reference.prior import (
+    gaussian_integral_log_prior,
+    mean_field_log_prior,
+    mean_field_means,
+    mean_field_value,
+    overlap_log_prior,
+    precision_matrix,
+)
+from tests.reference.rbm import ReferenceRBM, numerical_gradient, random_rbm
+from tests.reference.rbm import smoothing as reference
+
+PAIRS = [
+    (ours.Exponential(6.0), reference.Exponential(6.0)),
+    (ours.Power(30.0), reference.Power(30.0, 1e-7)),
+    (ours.UniformExponential(16.0), reference.UniformExponential(16.0)),
+    (ours.Gaussian(10.0), reference.Gaussian(10.0)),
+]
+every_smoothing = pytest.mark.parametrize(
+    ("smoothing", "exact"), PAIRS, ids=[str(pair[1]) for pair in PAIRS]
+)
+EXACT_RBM = random_rbm(3, 5, seed=1)
+LOG_Z = EXACT_RBM.log_partition()
+ZETA = np.float32(np.random.default_rng(2).uniform(0.02, 0.98, (11, 8)))
+
+
+def as_tensors(rbm):
+    return RBM(*(tf.constant(p, tf.float32) for p in rbm.parameters))
+
+
+def gradients(function, rbm, zeta):
+    """Gradients of the sum over rows with respect to a, b, W and ζ."""
+    tensors = [*as_tensors(rbm), tf.constant(zeta)]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        total = tf.reduce_sum(function(RBM(*tensors[:3]), tensors[3]))
+    return [g.numpy() for g in tape.gradient(total, tensors)]
+
+
+def complement(zeta):
+    return np.float64(np.float32(1) - zeta)
+
+
+class TestParameters:
+    def test_start_and_halves(self):
+        """All zero; with an odd number of latents the right half is the larger."""
+        rbm = priors.RBMPrior(7).rbm()
+        assert [tuple(p.shape) for p in rbm] == [(3,), (4,), (3, 4)]
+        assert all(np.all(p.numpy() == 0) for p in rbm)
+        left, right = priors.halves(rbm, tf.constant(np.arange(14.0).reshape(2, 7)))
+        assert left.numpy().tolist() == [[0, 1, 2], [7, 8, 9]]
+        assert right.numpy().tolist() == [[3, 4, 5, 6], [10, 11, 12, 13]]
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_log_partition_surrogate(self, weighted):
+        """Its gradient is the (weighted) mean of z_L, z_R and z_L z_R' over 7 chains."""
+        rng = np.random.default_rng(3)
+        left, right = (np.float32(rng.random((7, n)) < 0.5) for n in (3, 5))
+        weights = rng.dirichlet(np.ones(7)) if weighted else np.full(7, 1 / 7)
+        expected = [np.zeros(3), np.zeros(5), np.zeros((3, 5))]
+        for chain, weight in enumerate(weights):
+            expected[0] += weight * left[chain]
+            expected[1] += weight * right[chain]
+            expected[2] += weight * np.outer(left[chain], right[chain])
+        given = tf.constant(weights, tf.float32) if weighted else None
+        variables = list(as_tensors(EXACT_RBM))
+        chains = Chains(tf.constant(left), tf.constant(right))
+        with tf.GradientTape() as tape:
+            tape.watch([*variables, *chains])
+            surrogate = priors.log_partition_surrogate(RBM(*variables), chains, given)
+        found = tape.gradient(surrogate, [*variables, *chains])
+        assert found[3] is None and found[4] is None  # the states are constants
+        for ours_, exact in zip(found[:3], expected, strict=True):
+            assert np.allclose(ours_, exact, atol=1e-6)
+
+
+class TestMeanField:
+    def value(self, smoothing, rbm=EXACT_RBM):
+        prior = priors.MeanFieldPrior(smoothing)
+        return prior.unnormalized_log_density(as_tensors(rbm), tf.constant(ZETA)).numpy()
+
+    @every_smoothing
+    def test_value(self, smoothing, exact):
+        """Five iterations from one half, the right half first; float32 error 1e-4 of 20 nats."""
+        args = EXACT_RBM, exact, np.float64(ZETA)
+        found = self.value(smoothing)
+        expected = LOG_Z + mean_field_log_prior(*args, 5, complement(ZETA))
+        assert np.allclose(found, expected, rtol=1e-5, atol=2e-4)
+
+    def test_the_value_tells_iterations_apart(self):
+        """What the test above would notice: four iterations, or the left half first."""
+        smoothing, exact = PAIRS[3]
+        strong = random_rbm(3, 5, seed=4, coupling_scale=4.0)
+        args = strong, exact, np.float64(ZETA)
+        found = self.value(smoothing, strong) - strong.log_partition()
+        five, four = (mean_field_log_prior(*args, n) for n in (5, 4))
+        swapped = ReferenceRBM(strong.right_bias, strong.left_bias, strong.coupling.T)
+        turned = np.float64(np.concatenate([ZETA[:, 3:], ZETA[:, :3]], axis=1))
+        left_first = mean_field_log_prior(swapped, exact, turned, 5)
+        assert np.allclose(found, five, rtol=1e-5, atol=5e-4)
+        assert np.max(np.abs(four - five)) > 5e-3
+        assert np.max(np.abs(left_first - five)) > 5e-3
+
+    @every_smoothing
+    def test_lower_bound(self, smoothing, exact):
+        """At most the exact log p(ζ), by a gap that shows; equal to it without coupling."""
+        args = exact, np.float64(ZETA), complement(ZETA)
+        gap = LOG_Z + overlap_log_prior(EXACT_RBM, *args) - self.value(smoothing)
+        assert np.all(gap > -2e-4) and gap.max() > 1e-3
+        free = ReferenceRBM(EXACT_RBM.left_bias, EXACT_RBM.right_bias, np.zeros((3, 5)))
+        exact_value = free.log_partition() + overlap_log_prior(free, *args)
+        assert np.allclose(self.value(smoothing, free), exact_value, rtol=1e-5, atol=2e-4)
+
+    @every_smoothing
+    def test_gradient_with_means_held(self, smoothing, exact):
+        """Finite differences of the bound at fixed means, in a, b, W and ζ."""
+        means = mean_field_means(EXACT_RBM, exact, np.float64(ZETA), 5, complement(ZETA))
+
+        def bound(arrays):
+            rbm = ReferenceRBM(*arrays[:3])
+            other = complement(ZETA) - (arrays[3] - np.float64(ZETA))
+            value = mean_field_value(rbm, exact, arrays[3], means, other)
+            return float(np.sum(value + rbm.log_partition()))
+
+        arrays = [*EXACT_RBM.parameters, np.float64(ZETA)]
+        expected = numerical_gradient(bound, arrays, step=1e-4)
+        prior = priors.MeanFieldPrior(smoothing)
+        found = gradients(prior.unnormalized_log_density, EXACT_RBM, ZETA)
+        for ours_, exact_ in zip(found, expected, strict=True):
+            assert np.allclose(ours_, exact_, rtol=1e-4, atol=1e-3)
+
+    def test_entropy_of_means(self):
+        """Zero at 0 and 1, log 2 at one half, summed over the last axis only."""
+        means = tf.constant([[0.0, 1.0, 0.5], [0.5, 0.5, 0.25]])
+        quarter = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
+        expected = [math.log(2), 2 * math.log(2) + quarter]
+        assert np.allclose(priors.entropy_of_means(means), expected, atol=1e-6)
+
+
+class TestGaussianIntegral:
+    zeta = np.float32(np.random.default_rng(5).normal(0.5, 0.7, (11, 8)))
+
+    @pytest.mark.parametrize("sharpness", [5.0, 30.0])
+    @pytest.mark.parametrize("coupling_scale", [0.0, 0.3, 1.5, 6.0])
+    def test_exact(self, sharpness, coupling_scale):
+        """The closed form is the sum over all states, for weak and strong couplings."""
+        rbm = random_rbm(3, 5, seed=6, coupling_scale=coupling_scale)
+        prior = priors.GaussianIntegralPrior(sharpness)
+        tensors = as_tensors(rbm)
+        strength = float(prior.precision(priors.gram_powers(tensors.coupling)))
+        found = prior.unnormalized_log_density(tensors, tf.constant(self.zeta))
+        expected = gaussian_integral_log_prior(rbm, np.float64(self.zeta), strength)
+        assert np.allclose(found, rbm.log_partition() + expected, rtol=2e-5, atol=5e-4)
+        norm = np.linalg.norm(rbm.coupling, 2)
+        assert max(norm + 5, sharpness) <= strength * (1 + 1e-6)
+        assert strength <= max(1.02 * norm + 5, sharpness) * (1 + 1e-6)
+        assert np.linalg.eigvalsh(precision_matrix(rbm, strength))[0] > 4.999
+
+    def test_gradient(self):
+        """Finite differences with λ held, in a, b, W and ζ."""
+        prior = priors.GaussianIntegralPrior(5.0)
+        coupling = as_tensors(EXACT_RBM).coupling
+        strength = float(prior.precision(priors.gram_powers(coupling)))
+
+        def value(arrays):
+            rbm = ReferenceRBM(*arrays[:3])
+            log_prior = gaussian_integral_log_prior(rbm, arrays[3], strength)
+            return float(np.sum(log_prior + rbm.log_partition()))
+
+        expected = numerical_gradient(value, [*EXACT_RBM.parameters, np.float64(self.zeta)])
+        found = gradients(prior.unnormalized_log_density, EXACT_RBM, self.zeta)
+        for ours_, exact in zip(found, expected, strict=True):
+            assert np.allclose(ours_, exact, rtol=2e-4, atol=2e-3)
+
+
+def coupling_of_norm(shape, norm, rank=None):
+    """A dense matrix with the given largest singular value."""
+    rng = np.random.default_rng(7)
+    matrix = rng.standard_normal(shape)
+    if rank == 1:
+        matrix = np.outer(matrix[:, 0], matrix[0])
+    elif rank == "equal":
+        matrix = np.linalg.qr(matrix)[0]
+    return np.float32(matrix * norm / np.linalg.norm(matrix, 2))
+
+
+class TestSpectrum:
+    @pytest.mark.parametrize("norm", [1e-6, 0.3, 17.0, 300.0])
+    @pytest.mark.parametrize("rank", [1, None, "equal"])
+    def test_largest_singular_value(self, norm, rank):
+        """Between σ_max and n^(1/2^8) σ_max; "equal" singular values are the worst case."""
+        for shape in ((3, 5), (53, 53)):
+            matrix = coupling_of_norm(shape, norm, rank)
+            powers = priors.gram_powers(tf.constant(matrix))
+            ratio = float(priors.largest_singular_value(powers)) / norm
+            assert 1 - 1e-5 < ratio < min(shape) ** (1 / 256) + 1e-5
+
+    def test_largest_singular_value_of_zero(self):
+        powers = priors.gram_powers(tf.zeros([3, 5]))
+        assert 0 <= float(priors.largest_singular_value(powers)) < 1e-20
+
+    @pytest.mark.parametrize("norm", [0.0, 0.3, 17.0, 300.0])
+    @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (53, 53)])
+    def test_log_det(self, norm, shape):
+        """Value and gradient from singular values s: Σ log(1 - s²/λ²), U diag(-2s/(λ²-s²)) V'."""
+        matrix = np.float32(np.zeros(shape)) if norm == 0 else coupling_of_norm(shape, norm)
+        coupling = tf.constant(matrix)
+        powers = priors.gram_powers(coupling)
+        scale = priors.largest_singular_value(powers) + 5.0
+        with tf.GradientTape() as tape:
+            tape.watch(coupling)
+            value = 3.0 * priors.log_det_identity_minus_gram(coupling, scale, powers)
+        found = tape.gradient(value, coupling).numpy()
+        left, singular, right = np.linalg.svd(np.float64(matrix), full_matrices=False)
+        square = float(scale) ** 2
+        expected = 3 * np.sum(np.log1p(-(singular**2) / square))
+        assert np.isclose(value, expected, rtol=1e-4, atol=2e-5)
+        slope = (left * (-6 * singular / (square - singular**2))) @ right
+        assert np.allclose(found, slope, rtol=1e-3, atol=1e-3 * np.abs(slope).max())

@@ -1,0 +1,126 @@
+"""What enters a training step's gradient and its metrics, and which bad term is blamed."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from dvae import train_step
+from dvae.train_step import BAD_TERMS
+from tests.helpers import statistical, tiny_models
+from tests.helpers.tiny_training import (
+    STRUCTURES,
+    config_of,
+    dataset,
+    eager,
+    make_program,
+    nan_like,
+    poisoned_everywhere,
+    same,
+    snapshot,
+    split_gradient,
+    use_numpy_random,
+    watch_gradients,
+)
+
+
+@pytest.fixture(autouse=True)
+def fast_eager(monkeypatch):
+    use_numpy_random(monkeypatch)
+    with eager():
+        yield
+
+
+class TestTerms:
+    def bad(self, program):
+        """Runs one step and returns the one term that is blamed; nothing else may move."""
+        before = snapshot(program)
+        program.run(np.array([[1, 5, 8]]), 1)
+        assert same(before, snapshot(program))
+        terms = program.state.skipped_terms.numpy()
+        assert terms.sum() == 1 == int(program.state.skipped)
+        return BAD_TERMS[int(np.argmax(terms))]
+
+    def test_the_first_bad_term_is_named(self, monkeypatch):
+        """Each of the four; a bad KL makes bad gradients too, yet only the KL is blamed."""
+        config = config_of(baseline="dvaepp_exp", structure=STRUCTURES["1-layer-lin"])
+        assert self.bad(make_program(config, poisoned_everywhere())) == "reconstruction"
+        program = make_program(config)
+        parts = program.model.parts
+        program.model.parts = parts._replace(kl=lambda *args: nan_like(parts.kl(*args)))
+        assert self.bad(program) == "posterior or prior"
+        program = make_program(config)
+        decay = program.model.weight_decay_gradients
+        monkeypatch.setattr(
+            program.model, "weight_decay_gradients", lambda: [nan_like(g) for g in decay()]
+        )
+        assert self.bad(program) == "gradient"
+        program = make_program(config)
+        surrogate = train_step.log_partition_surrogate
+        monkeypatch.setattr(
+            train_step, "log_partition_surrogate", lambda *args: nan_like(surrogate(*args))
+        )
+        assert self.bad(program) == "log Z"
+
+    def test_gradient_of_the_prior(self, monkeypatch):
+        """kl_weight (E_chains - E_q) of z_L, z_R and z_L z_R', plus weight decay on W, by loops.
+
+        A population of unequal weights, 3 images, kl_weight 1/3.
+        """
+        config = config_of(
+            baseline="dvaepp_exp", structure=STRUCTURES["1-layer-lin"], resample_threshold=1e-6
+        )
+        program = make_program(config, step=1)
+        seen = watch_gradients(program, monkeypatch)
+        rbm = [p.numpy() for p in program.model.prior.rbm()]
+        images = np.float32(tiny_models.images())[[1, 5, 8]]
+        network = program.model.encoder.networks[0]
+        logits = tiny_models.reference_network(network)(images - dataset().train_mean)
+        program.run(np.array([[1, 5, 8]]), 1)
+        state = program.sampler_state()
+        weights = np.float64(program.sampler.weights(state))
+        assert np.isclose(weights.sum(), 1, atol=1e-6) and weights.max() > 2 * weights.min()
+        expected = [np.zeros(3), np.zeros(3), np.zeros((3, 3))]
+        chains = [np.float64(half) for half in program.sampler.chains(state)]
+        q = expit(logits)
+        rows = [(weight, chains[0][c], chains[1][c]) for c, weight in enumerate(weights)]
+        rows += [(-1 / 3, row[:3], row[3:]) for row in q]
+        for weight, left, right in rows:
+            expected[0] += weight * left / 3
+            expected[1] += weight * right / 3
+            expected[2] += weight * np.outer(left, right) / 3
+        expected[2] += 1e-4 * rbm[2]
+        found = split_gradient(seen[0], program)
+        for name, value in zip(("left_bias", "right_bias", "coupling"), expected, strict=True):
+            assert np.allclose(found[name], value, atol=1e-5), name
+
+    def test_log_partition_completes_the_metrics(self):
+        """log Z goes into the bound with kl_weight (1/3 at step 1 of 10) and into the KL."""
+        for baseline, has_value in (("dvaes_exp", True), ("dvae_spike_exp", False)):
+            program = make_program(config_of(baseline=baseline), step=1)
+            bound, _, kl, *_ = program._metric_names()
+            means = {bound: 90.0, "obj/recon_loss": 80.0, kl: 20.0}
+            found = program.add_log_partition(means, 6.0)
+            assert math.isclose(found[bound], 92.0, rel_tol=1e-6)
+            assert math.isclose(found[kl], 26.0 if has_value else 20.0)
+            assert found["obj/recon_loss"] == 80.0
+
+    def test_batches(self):
+        """Binary images as they are; grey ones drawn anew with their values as probabilities.
+
+        4000 draws of each of 7 pixels: standard error 0.008.
+        """
+        program = make_program(config_of())
+        images = tf.constant(tiny_models.images())
+        indices = tf.constant([5, 1, 5])
+        found = program.batch(images, indices, statistical.key(2))
+        assert np.array_equal(found, np.float32(tiny_models.images()[[5, 1, 5]]))
+        levels = np.uint8([[0, 1, 4, 8, 12, 15, 16]])
+        program._binarize, program._grey_unit = True, 1 / 16
+        drawn = program.batch(tf.constant(levels), tf.zeros([4000], tf.int32), statistical.key(3))
+        drawn = drawn.numpy()
+        assert set(np.unique(drawn)) == {0.0, 1.0}
+        assert np.all(drawn[:, 0] == 0) and np.all(drawn[:, -1] == 1)
+        statistical.assert_fraction(drawn[:, 1:-1], levels[0, 1:-1] / 16)

@@ -1,0 +1,125 @@
+"""From reference RBMs to tensors, means held against their error, and programs compiled once.
+
+XLA takes seconds to compile a sampler, so tests that can use the same shapes share a program.
+`fresh_programs` forgets them all, for tests which patch a fault into what they are made of.
+"""
+
+import contextlib
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from samplers import ais, counter_random, gibbs, population_annealing
+from samplers.population_annealing import PopulationState
+from samplers.rbm import RBM, Chains
+from tests.reference.rbm import ReferenceRBM
+
+
+def rbm_of(reference: ReferenceRBM, dtype: tf.DType = tf.float32) -> RBM:
+    return RBM(*(tf.constant(parameter, dtype) for parameter in reference.parameters))
+
+
+def chains_of(reference: ReferenceRBM, states: np.ndarray, dtype: tf.DType = tf.float32) -> Chains:
+    halves = states[:, : reference.num_left], states[:, reference.num_left :]
+    return Chains(*(tf.constant(half, dtype) for half in halves))
+
+
+def exact_chains(reference: ReferenceRBM, seed: int, num_chains: int) -> Chains:
+    return chains_of(reference, reference.sample(np.random.default_rng(seed), num_chains))
+
+
+def features(chains: Chains) -> np.ndarray:
+    """Left units, right units and all their products, [C, L + R + L R] in float64."""
+    left, right = (np.asarray(half, np.float64) for half in chains)
+    products = left[:, :, None] * right[:, None, :]
+    return np.concatenate([left, right, products.reshape(len(left), -1)], axis=1)
+
+
+def exact_features(reference: ReferenceRBM) -> np.ndarray:
+    """What the means of `features` are under p(z), by enumeration."""
+    return np.concatenate([np.ravel(part) for part in reference.log_partition_gradient()])
+
+
+def z_scores(samples: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
+    """(mean - expected) / standard error over the first axis of independent samples."""
+    samples = np.asarray(samples, np.float64)
+    error = np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
+    return (np.mean(samples, axis=0) - expected) / error
+
+
+def path_of(references: list[ReferenceRBM]) -> RBM:
+    """A path of parameters: each parameter with the step as first axis."""
+    parameters = zip(*(reference.parameters for reference in references), strict=True)
+    return RBM(*(tf.constant(np.stack(parameter), tf.float32) for parameter in parameters))
+
+
+class Populations(NamedTuple):
+    """Final states of P populations, and the most bridges that a step took."""
+
+    log_partition: tf.Tensor
+    chains: Chains
+    log_weights: tf.Tensor
+    family: tf.Tensor
+    bridges: tf.Tensor
+
+
+@functools.cache
+def gibbs_program():
+    return tf.function(gibbs.sweeps, jit_compile=True)
+
+
+@functools.cache
+def population_program(num_populations: int, num_chains: int, num_sweeps: int, **settings):
+    """Independent populations annealed along one path of parameters.
+
+    The program's arguments are the path ([S, ...] each), how many of its steps to take, a key and
+    a threshold of resampling (used unless `settings` has one).
+    """
+
+    def programmed(path: RBM, num_steps: tf.Tensor, key: tf.Tensor, threshold: tf.Tensor):
+        num_left, num_right = path.coupling.shape[1:]
+        options = {"resample_threshold": threshold, **settings}
+
+        def one(population_key: tf.Tensor):
+            keys = counter_random.split(population_key, 2)
+
+            def body(index, state: PopulationState, bridges):
+                rbm = RBM(*(parameter[index] for parameter in path))
+                step_key = counter_random.fold_in(keys[1], index)
+                state, info = population_annealing.step(rbm, state, step_key, num_sweeps, **options)
+                return index + 1, state, tf.maximum(bridges, info.bridges)
+
+            state = population_annealing.init(keys[0], num_chains, num_left, num_right)
+            start = (tf.constant(0), state, tf.constant(0.0))
+            _, state, bridges = tf.while_loop(lambda i, *_: i < num_steps, body, start)
+            return Populations(
+                state.log_partition, state.chains, state.log_weights, state.family, bridges
+            )
+
+        floats = Chains(tf.float32, tf.float32)
+        signature = Populations(tf.float64, floats, tf.float32, tf.int32, tf.float32)
+        keys = counter_random.split(key, num_populations)
+        return tf.map_fn(one, keys, fn_output_signature=signature)
+
+    return tf.function(programmed, jit_compile=True)
+
+
+_COMPILED = ((ais, "run"), (ais, "run_reverse"))
+
+
+@contextlib.contextmanager
+def fresh_programs():
+    """Inside, every program is traced anew, so that a patch takes effect; and again after it."""
+    caches = (gibbs_program, population_program)
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in _COMPILED:
+            python_function = getattr(module, name).python_function
+            patch.setattr(module, name, tf.function(python_function, jit_compile=True))
+        for cache in caches:
+            cache.cache_clear()
+        yield
+    for cache in caches:
+        cache.cache_clear()

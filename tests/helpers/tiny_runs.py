@@ -1,0 +1,173 @@
+"""Whole runs small enough for tests: a tiny model on a few small images, and what they leave."""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig, Structure
+
+TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_units=5)
+# The command line of a run that takes seconds, beside data set, structure and directory.
+FLAGS = (
+    "--num_train_iter=40",
+    "--train_batchsize=10",
+    "--summary_every=20",
+    "--eval_every=20",
+    "--eval_iw_samples=7",
+    "--num_chains=20",
+    "--num_sweeps=2",
+    "--ais_temperatures=10",
+    "--ais_chains=64",
+    f"--compile_cache={Path(__file__).parents[2]}/build/xla-cache",
+)
+
+
+def write_data(path, grey):
+    """A data file of 6x5 pictures; grey ones are binarised anew for each batch."""
+    rng = np.random.default_rng(5)
+    arrays = {}
+    for name, count in (("train", 77), ("validation", 13), ("test", 17)):
+        values = rng.random((count, 6, 5))
+        arrays[name] = values if grey else np.float64(values < 0.3)
+    np.savez(path, **arrays)
+    return path
+
+
+def tiny_config(data_path, **fields):
+    """A run of 60 steps with summaries, evaluations and batches of odd sizes."""
+    values = dict(
+        dataset=str(data_path),
+        struct="2-layer-nonlin",
+        baseline="dvaes_power",
+        structure=TINY,
+        input_size=30,
+        num_train_iter=60,
+        train_batchsize=10,
+        eval_batchsize=7,
+        eval_iw_samples=11,
+        eval_every=30,
+        summary_every=12,
+        num_chains=37,
+        num_sweeps=3,
+        ais_chains=41,
+        ais_temperatures=10,
+        log_z_chains=31,
+        sharpness=5.0,
+    )
+    return ExperimentConfig(**(values | fields))
+
+
+def train(config, directory, options=None):
+    """Trains in this process, from wherever the directory stands; returns the result."""
+    import data
+    from dvae.runs.checkpoints import RunOptions
+    from dvae.runs.directory import RunDirectory
+    from dvae.runs.loop import Run
+
+    dataset = data.load(config.dataset, ".")
+    place = RunDirectory(directory)
+    place.open(config, dataset.sha256, fresh=False)
+    try:
+        return Run(config, dataset, place, options or RunOptions(checkpoint_minutes=0.0)).train()
+    finally:
+        place.unlock()
+
+
+def train_in_child(config_json, directory, actions=(), steps_per_call=100, **options):
+    """`train` for a process of its own; exits like run.py when a signal or an error ends it.
+
+    Args:
+      actions: pairs (steps, function): called, without arguments, when the process has trained so
+        many steps of its own.
+      steps_per_call: at most, so that calls are cut elsewhere than usual.
+      **options: of `RunOptions`; a checkpoint after each call unless told otherwise.
+    """
+    from dvae.runs.checkpoints import RunOptions
+    from dvae.runs.loop import Run
+    from dvae.runs.process import Stopped
+
+    advance, waiting = Run._advance, sorted(actions, key=lambda action: action[0])
+    done = 0
+
+    def cut(run, num_steps):
+        nonlocal done
+        limit = waiting[0][0] - done if waiting else num_steps
+        seconds = advance(run, min(num_steps, steps_per_call, limit))
+        done += min(num_steps, steps_per_call, limit)
+        while waiting and waiting[0][0] <= done:
+            waiting.pop(0)[1]()
+        return seconds
+
+    Run._advance = cut
+    options = RunOptions(**{"checkpoint_minutes": 0.0, **options})
+    try:
+        train(ExperimentConfig.from_json(config_json), directory, options)
+    except Stopped as stop:
+        sys.exit(stop.exit_code)
+    except UserError as error:
+        fill_disk(False)
+        (directory.parent / "error").write_text(str(error))
+        sys.exit(2)
+
+
+def send_signal(number):
+    """To this process; returns when it has been received."""
+    os.kill(os.getpid(), number)
+    time.sleep(0.01)
+
+
+def fill_disk(full):
+    """Lets every write to a file fail from now on, or no more."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
+
+
+def note_checkpoints(directory, target):
+    """Writes the names of the checkpoints there are now to a file."""
+    names = sorted(path.name for path in (directory / "checkpoints").iterdir())
+    target.write_text("\n".join(names))
+
+
+def numbers(directory):
+    """Everything a run left that must not depend on whether it was interrupted."""
+    import tensorflow as tf
+
+    result = json.loads((directory / "result.json").read_text())
+    for name in ("ms_per_step", "code", "checksum"):  # a time, and the state of the checkout
+        result.pop(name)
+    metrics = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    tensors = {}
+    for checkpoint in sorted((directory / "checkpoints").iterdir()):
+        reader = tf.train.load_checkpoint(str(checkpoint / "tensors"))
+        for name in reader.get_variable_to_shape_map():
+            if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+                tensors[checkpoint.name, name] = reader.get_tensor(name)
+    return result, metrics, tensors
+
+
+def event_points(directory):
+    """(tag, step) of every point in the TensorBoard files, in order of time."""
+    import tensorflow as tf
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    points = []
+    for path in sorted(directory.glob("events.out.tfevents.*")):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            event = Event.FromString(record)
+            points += [(value.tag, event.step) for value in event.summary.value]
+    return points
+
+
+def assert_same_numbers(ours, theirs):
+    """Two outcomes of `numbers`, bit for bit."""
+    assert ours[0] == theirs[0]
+    assert ours[1] == theirs[1]
+    assert ours[2].keys() == theirs[2].keys()
+    for name, value in ours[2].items():
+        np.testing.assert_array_equal(value, theirs[2][name], err_msg=str(name))

@@ -1,0 +1,152 @@
+"""The directory of a run: one at a time, one configuration, nothing ever deleted."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+from dvae.runs.directory import RunDirectory
+from tests.helpers import tiny_runs
+from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
+
+
+@pytest.fixture
+def config():
+    return tiny_runs.tiny_config("own.npz")
+
+
+@pytest.fixture
+def other_process():
+    """A living process that is not this one."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.communicate()
+
+
+def open_at(path, config, fresh=False, sha256="5a"):
+    directory = RunDirectory(path)
+    directory.open(config, sha256, fresh)
+    return directory
+
+
+def hold(path, process):
+    """The lock of a run, as if another process of this machine held it."""
+    record = json.loads((path / "lock.json").read_text())
+    (path / "lock.json").write_text(json.dumps({**record, "pid": process.pid}))
+
+
+def test_second_run_is_refused_while_the_first_lives(tmp_path, config, other_process, caplog):
+    open_at(tmp_path / "run", config)
+    hold(tmp_path / "run", other_process)
+    with pytest.raises(UserError, match=f"process {other_process.pid} trains in"):
+        open_at(tmp_path / "run", config)
+    other_process.kill()
+    other_process.wait()
+    directory = open_at(tmp_path / "run", config)
+    assert "took over the lock" in caplog.text
+    directory.unlock()
+    assert not (tmp_path / "run" / "lock.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\0\0"])
+def test_lock_that_was_never_written_is_taken_over(tmp_path, config, text):
+    open_at(tmp_path, config).unlock()
+    (tmp_path / "lock.json").write_text(text)
+    open_at(tmp_path, config)
+    assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
+
+
+def test_other_configuration_is_refused_by_name(tmp_path, config):
+    """Every field that differs is named, with both values; the data's checksum too."""
+    open_at(tmp_path, config).unlock()
+    other = tiny_runs.tiny_config("own.npz", base_lr=0.5, k=5)
+    for path in (tmp_path, tmp_path):  # the refused one leaves no lock behind
+        with pytest.raises(UserError) as caught:
+            open_at(path, other, sha256="other")
+        for part in (
+            "base_lr: 0.003 there, 0.5 now",
+            "k: 1 there, 5 now",
+            "data_sha256: 5a there, other now",
+            "--fresh",
+        ):
+            assert part in str(caught.value)
+        assert "seed" not in str(caught.value)
+    assert open_at(tmp_path, config).read_config() == (config, "5a")
+
+
+def test_fresh_moves_everything_aside(tmp_path, config, caplog):
+    """Twice within a second, too: each old run keeps a directory of its own."""
+    path = tmp_path / "run"
+    for number in range(3):
+        directory = open_at(path, config, fresh=True)
+        directory.result.write_text(str(number))
+        directory.checkpoints.mkdir()
+        (directory.checkpoints / "tensors").write_text(str(number))
+        directory.unlock()
+    found = {p: (p / "result.json").read_text() for p in tmp_path.iterdir()}
+    assert sorted(found.values()) == ["0", "1", "2"]
+    assert found[path] == "2"
+    for place, number in found.items():
+        assert (place / "checkpoints" / "tensors").read_text() == number
+        assert place == path or place.name.startswith("run.old-")
+        assert place == path or str(place) in caplog.text
+
+
+def test_fresh_moves_a_run_of_another_configuration(tmp_path, config):
+    open_at(tmp_path / "run", config).unlock()
+    other = tiny_runs.tiny_config("own.npz", k=5)
+    assert open_at(tmp_path / "run", other, fresh=True).read_config()[0] == other
+
+
+def test_removed_directory_is_made_again(tmp_path, config):
+    """With configuration and lock, so that the run can be resumed and is not entered twice."""
+    directory = open_at(tmp_path / "run", config)
+    owner = directory.owner()
+    os.rename(tmp_path / "run", tmp_path / "gone")
+    directory.restore_if_removed()
+    assert directory.read_config() == (config, "5a")
+    assert directory.owner() == owner
+    assert json.loads((tmp_path / "run" / "lock.json").read_text())["pid"] == os.getpid()
+
+
+def test_damaged_config_is_one_line(tmp_path, config):
+    """Each of some 1000 damaged files: refused, the same, or another that the marks tell apart."""
+    directory = open_at(tmp_path, config)
+    good, owner = directory.config.read_bytes(), directory.owner()
+    contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
+    assert len(contents) >= 800
+    refused = 0
+    for content in contents:
+        directory.config.write_bytes(content)
+        try:
+            with no_hang():
+                found = directory.read_config()
+        except UserError as error:
+            assert len(str(error).splitlines()) == 1
+            refused += 1
+        else:
+            assert isinstance(found[0], ExperimentConfig)
+            # Checkpoints carry the owner's mark: they are refused with any other configuration.
+            assert found == (config, "5a") or directory.owner() != owner
+    assert refused > 0.7 * len(contents)
+
+
+def test_torn_and_damaged_metrics_are_dropped(tmp_path, config):
+    """Of damaged lines none stops a resume; whole ones up to the checkpoint stay."""
+    directory = open_at(tmp_path, config)
+    lines = [json.dumps({"kind": "train", "step": step, "x": 1.0}) for step in (10, 20, 30)]
+    torn = ['{"kind": "train", "st', "[]", "7", '{"step": 10}', "[" * 100_000, "é\udcff"]
+    text = "\n".join([lines[0], *torn, lines[1], lines[2]])
+    directory.metrics.write_bytes(text.encode(errors="surrogateescape"))
+    directory.forget_after(20, 20)
+    assert directory.metrics.read_text().splitlines() == lines[:2]
+
+
+def test_unwritable_place_is_one_line(tmp_path, config):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="choose another --log_dir"):
+        open_at(tmp_path / "file" / "run", config)

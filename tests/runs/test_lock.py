@@ -1,0 +1,171 @@
+"""The lock of a run directory: held by the living, taken over from the dead, never by two."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from configs.errors import UserError
+from dvae.runs import lock as run_lock
+from dvae.runs.lock import RunLock
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 0.5)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lock.json"
+
+
+def _become(monkeypatch, host):
+    monkeypatch.setattr(run_lock.socket, "gethostname", lambda: host)
+
+
+def _leave(path, host, pid):
+    path.write_text(json.dumps({"host": host, "pid": pid, "token": "t"}))
+
+
+def _dead_pid():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_taken_checked_and_given_back(path):
+    lock = RunLock(path)
+    lock.take()
+    lock.check()
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+    lock.release()
+    assert not path.exists()
+
+
+def test_living_process_of_this_machine_keeps_it(path):
+    _leave(path, run_lock.socket.gethostname(), os.getppid())
+    with pytest.raises(UserError, match=f"process {os.getppid()} trains in .* already"):
+        RunLock(path).take()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"host": "a"}'])
+def test_dead_or_torn_lock_of_this_machine_is_taken_at_once(path, monkeypatch, content):
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1e9)
+    if content is None:
+        _leave(path, run_lock.socket.gethostname(), _dead_pid())
+    else:
+        path.write_text(content)
+    lock = RunLock(path)
+    lock.take()
+    lock.check()
+    lock.release()
+
+
+def test_living_process_of_another_machine_keeps_it(path, monkeypatch):
+    _become(monkeypatch, "first")
+    holder = RunLock(path)
+    holder.take()
+    _become(monkeypatch, "second")
+    with pytest.raises(UserError, match="on first trains in"):
+        RunLock(path).take()
+    holder.check()
+    holder.release()
+
+
+def test_lock_of_a_dead_machine_is_taken_after_its_lease(path):
+    _leave(path, "gone", 1)
+    lock = RunLock(path)
+    start = time.monotonic()
+    lock.take()
+    assert time.monotonic() - start >= run_lock.LEASE_SECONDS
+    lock.check()
+    lock.release()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_lock_given_back_while_it_is_watched_is_taken_at_once(path, monkeypatch):
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 30.0)
+    monkeypatch.setattr(run_lock, "_POLL_SECONDS", 0.05)
+    _leave(path, "leaving", 1)
+    threading.Timer(0.3, path.unlink).start()
+    start = time.monotonic()
+    lock = RunLock(path)
+    lock.take()
+    assert time.monotonic() - start < 10.0
+    lock.release()
+
+
+def test_holder_that_was_cut_off_learns_of_it_and_leaves_the_lock_alone(path, monkeypatch):
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 1e6)  # no sign of life
+    _become(monkeypatch, "slow")
+    cut_off = RunLock(path)
+    cut_off.take()
+    _become(monkeypatch, "next")
+    new = RunLock(path)
+    new.take()
+    with pytest.raises(UserError, match="on next has taken over"):
+        cut_off.check()
+    cut_off.release()
+    new.check()
+    assert path.exists()
+    new.release()
+
+
+def test_of_many_that_find_a_dead_lock_one_takes_it(path, monkeypatch):
+    _become(monkeypatch, "here")
+    _leave(path, "gone", 1)
+    locks = [RunLock(path) for _ in range(8)]
+    refused = []
+
+    def take(lock):
+        try:
+            lock.take()
+        except UserError as error:
+            refused.append(error)
+
+    # One process here; the pid of a sibling would be refused at once, its own is "dead".
+    monkeypatch.setattr(run_lock, "_alive", lambda pid: True)
+    pids = iter(range(100, 200))
+    monkeypatch.setattr(run_lock.os, "getpid", lambda: next(pids))
+    threads = [threading.Thread(target=take, args=(lock,)) for lock in locks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(refused) == 7
+    for lock in locks:
+        lock.release()
+    assert not path.exists()
+
+
+def test_a_run_that_lost_its_lock_writes_no_checkpoint(tmp_path, monkeypatch):
+    from dvae.runs.directory import RunDirectory
+    from dvae.runs.loop import Run
+
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 1e6)
+    written = []
+
+    class Writer:
+        def save(self, progress):
+            written.append(progress)
+
+        def flush(self):
+            pass
+
+    run = object.__new__(Run)  # only what `save` needs: no model is built
+    run.directory, run.progress = RunDirectory(tmp_path), "progress"
+    run._saver = run._summaries = Writer()
+    run.directory._lock.take()
+    run.save()
+    assert written == ["progress"]
+    _leave(tmp_path / "lock.json", "elsewhere", 1)
+    with pytest.raises(UserError, match="on elsewhere has taken over"):
+        run.save()
+    assert written == ["progress"]

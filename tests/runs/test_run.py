@@ -1,0 +1,266 @@
+"""The command line: bad input ends with one line and code 2; a run leaves what it promises."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+
+import run
+from configs import command_line, paper
+from configs.errors import UserError
+from tests.helpers import table_process, tiny_runs
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(capsys, *arguments):
+    """run.py in this process: exit code, stdout, stderr."""
+    saved = flags.FLAGS.flag_values_dict()
+    flags.FLAGS.unparse_flags()
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.parse(["run.py", *arguments, "--compile_cache="])
+            command_line.guarded(run.main)
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name, value in saved.items():
+            flags.FLAGS[name].value = value
+            flags.FLAGS[name].present = 0
+        flags.FLAGS.mark_as_parsed()
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+_BAD_FLAGS = {
+    "--baseline=dvae_magic": "--baseline=dvae_magic is unknown; choose one of: dvae_spike_exp",
+    "--struct=9-layer": "--struct=9-layer is unknown",
+    "--dataset=cifar": "--dataset=cifar is unknown",
+    "--beta=0": "--beta=0 must be",
+    "--beta=-3": "--beta=-3 must be",
+    "--beta=nan": "--beta=nan must be",
+    "--k=0": "--k=0 must be at least 1",
+    "--num_train_iter=0": "--num_train_iter=0 must be at least 1",
+    "--base_lr=0": "--base_lr=0 must be",
+    "--seed=-1": "--seed=-1 must",
+    "--train_batchsize=5000": "exceeds the 1297 training images",
+    "--input_size=63": "63",
+    "--mode=evaluate": "--mode=evaluate needs --run=DIR",
+    "stray": "unexpected argument 'stray'",
+}
+
+
+@pytest.mark.parametrize("bad", _BAD_FLAGS)
+def test_bad_flags_give_one_line(capsys, tmp_path, bad):
+    base = [] if bad.startswith("--dataset") else ["--dataset=digits"]
+    code, out, err = _run(capsys, *base, f"--log_dir={tmp_path}/logs", bad)
+    lines = err.strip().split("\n")
+    assert code == 2
+    assert lines[-1].startswith("error: ")
+    assert _BAD_FLAGS[bad] in lines[-1]
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "logs").exists()
+
+
+def _bad_files(folder):
+    """Damaged data files, each with a word that its message must hold."""
+    good = np.random.default_rng(0).random((20, 9))
+    parts = dict(train=good, validation=good, test=good)
+    np.savez(folder / "range.npz", **(parts | {"train": good * 3.0}))
+    np.savez(folder / "shape.npz", **(parts | {"test": good[:, :5]}))
+    np.savez(folder / "lacks.npz", train=good, test=good)
+    whole = folder / "whole.npz"
+    np.savez(whole, **parts)
+    (folder / "truncated.npz").write_bytes(whole.read_bytes()[:700])
+    (folder / "text.npz").write_text("not a zip file")
+    return ["range", "shape", "lacks", "truncated", "text", "missing"]
+
+
+def test_bad_data_files_give_one_line(capsys, tmp_path):
+    for name in _bad_files(tmp_path):
+        path = tmp_path / f"{name}.npz"
+        code, out, err = _run(capsys, f"--dataset={path}", f"--log_dir={tmp_path}/logs")
+        lines = err.strip().split("\n")
+        assert code == 2, name
+        assert lines[-1].startswith("error: ") and f"{name}.npz" in lines[-1], lines
+        assert "Traceback" not in out + err
+    assert not (tmp_path / "logs").exists()
+
+
+def test_log_dir_that_cannot_be_written(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = _run(capsys, "--dataset=digits", f"--log_dir={tmp_path}/file/logs")
+    assert code == 2
+    assert "choose another --log_dir" in err.strip().split("\n")[-1]
+
+
+def test_published_flags_keep_names_and_defaults():
+    published = dict(
+        data_dir="./data",
+        log_dir="./logs",
+        dataset="binarized_mnist",
+        struct="2-layer-nonlin",
+        baseline="dvaes_power",
+        qupa=True,
+        k=1,
+        beta=None,
+        num_train_iter=1_000_000,
+        train_batchsize=100,
+        eval_batchsize=None,
+        eval_iw_samples=4000,
+        base_lr=3e-3,
+        input_size=784,
+    )
+    for name, default in published.items():
+        assert flags.FLAGS[name].default == default, name
+
+
+def test_flag_files_are_valid():
+    for path in sorted((ROOT / "configs").glob("*.flags")):
+        names = [line.split("=")[0] for line in path.read_text().splitlines() if line[:2] == "--"]
+        assert names and all(name[2:] in flags.FLAGS for name in names), path
+
+
+def test_config_survives_json_and_refuses_wrong_types():
+    config = paper.build_config(baseline="dvaes_exp", struct="4-layer-nonlin", k=5)
+    assert (config.sharpness, config.eval_every) == (10.0, 20_000)
+    record = json.loads(json.dumps(config.to_json()))
+    assert paper.ExperimentConfig.from_json(record) == config
+    for name, value in (("k", "5"), ("k", True), ("structure", None), ("seed", 1.5), ("x", 1)):
+        with pytest.raises(UserError):
+            paper.ExperimentConfig.from_json(record | {name: value})
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    """A tiny run on a user's own grey images, trained by the command line in a process."""
+    folder = tmp_path_factory.mktemp("cli")
+    data_path = tiny_runs.write_data(folder / "own.npz", grey=True)
+    arguments = [
+        f"--dataset={data_path}",
+        f"--log_dir={folder}/logs",
+        "--struct=1-layer-lin",
+        *tiny_runs.FLAGS,
+    ]
+    return folder, arguments, _process(arguments)
+
+
+def _process(arguments):
+    command = [sys.executable, str(ROOT / "run.py"), *arguments]
+    environment = {**os.environ, "TF_XLA_FLAGS": ""}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=400, cwd=ROOT, env=environment
+    )
+
+
+def test_a_run_leaves_what_it_promises(finished_run):
+    folder, _, done = finished_run
+    assert done.returncode == 0, done.stderr[-2000:]
+    last = done.stdout.strip().split("\n")[-1]
+    assert last.startswith("result: ")
+    result_path = Path(last.removeprefix("result: "))
+    directory = result_path.parent
+    assert directory == folder / "logs/own.npz/1-layer-lin/dvaes_power/1/pa_beta40_seed0"
+    result = json.loads(result_path.read_text())
+    wanted = (
+        "dataset data_sha256 struct baseline k sampler beta seed num_train_iter best_step val_nll "
+        "test_nll test_neg_elbo log_z log_z_stderr eval_iw_samples ms_per_step versions "
+        "log_z_interval nll_interval unnormalized_nll protocol"
+    )
+    assert set(wanted.split()) <= result.keys()
+    assert result["test_nll"] == pytest.approx(result["unnormalized_nll"] + result["log_z"])
+    interval = result["nll_interval"]
+    assert interval["low"] <= result["test_nll"] <= interval["high"]
+    assert result["test_neg_elbo"] >= result["test_nll"]
+    for name in ("samples.png", "reconstructions.png"):
+        assert (directory / name).read_bytes().startswith(b"\x89PNG")
+    assert not (directory / "lock.json").exists()
+    tags = {tag for tag, _ in tiny_runs.event_points(directory)}
+    wanted_tags = (
+        "train/neg_elbo obj/recon_loss obj/kl weight_decay/encoder weight_decay/decoder "
+        "weight_decay/total kl_coeff learning_rate beta posterior/beta posterior/lambda "
+        "posterior/active_q b_zeta_num val/neg_elbo val/neg_ll test/neg_elbo test/neg_ll b_zeta "
+        "b_zeta_clipped q mean_q var_q recon generated_sample log_z/train log_z/ais "
+        "log_z/ais_stderr log_z/ais_ess sampler/ess sampler/surviving_families sampler/resampled "
+        "result/test_nll result/val_nll result/log_z"
+    )
+    assert set(wanted_tags.split()) <= tags
+
+
+def test_a_finished_run_is_shown_and_another_configuration_refused(finished_run):
+    _, arguments, first = finished_run
+    again = _process(arguments)
+    assert again.returncode == 0
+    assert "this run is finished" in again.stdout
+    assert again.stdout.strip().split("\n")[-1] == first.stdout.strip().split("\n")[-1]
+    other = _process([*arguments, "--base_lr=0.5"])
+    assert other.returncode == 2
+    assert "base_lr: 0.003 there, 0.5 now" in other.stderr.strip().split("\n")[-1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"),
+    [
+        ("evaluate", "evaluation.json"),
+        ("generate", "generated.png"),
+        ("log_z", "log_z.json"),
+    ],
+)
+def test_modes_on_a_finished_run(finished_run, mode, left):
+    _, _, done = finished_run
+    directory = Path(done.stdout.strip().split("\n")[-1].removeprefix("result: ")).parent
+    arguments = [f"--mode={mode}", f"--run={directory}"]
+    if mode != "generate":
+        arguments += ["--ais_temperatures=20", "--ais_chains=64"]
+    process = _process(arguments)
+    assert process.returncode == 0, process.stderr[-2000:]
+    assert (directory / left).exists()
+    if mode == "evaluate":
+        record = json.loads((directory / left).read_text())
+        trained = json.loads((directory / "result.json").read_text())
+        difference = record["test_nll"] - trained["test_nll"]
+        assert abs(difference) < 1.0  # the same model, other samples
+        assert record["protocol"]["ais_temperatures"] == 20
+
+
+@pytest.mark.slow
+def test_damaged_compile_cache_is_done_without(finished_run, tmp_path):
+    """Entries cut short, as by a full disk, end in the same result and a line that says why."""
+    _, arguments, first = finished_run
+    kept, damaged = ROOT / "build" / "xla-cache", tmp_path / "cache"
+    for path in kept.glob("*/xla_compile_cache*"):
+        place = damaged / path.relative_to(kept)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes()[:1000])
+    assert any(damaged.glob("*/*"))
+    again = [f"--log_dir={tmp_path}/logs", f"--compile_cache={damaged}"]
+    done = _process([*arguments, *again])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "starting again without the compile cache" in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [run.stdout.strip().split("\n")[-2] for run in (first, done)]
+    assert lines[0] == lines[1]
+
+
+def test_an_interrupted_table_reports_what_an_uninterrupted_run_does(finished_run, tmp_path):
+    folder, arguments, _ = finished_run
+    flags_of_run = [
+        a for a in arguments if not a.startswith(("--dataset", "--log_dir", "--struct"))
+    ]
+    axes = [f"--datasets={folder}/own.npz", "--structs=1-layer-lin", "--baselines=dvaes_power"]
+    table = [*axes, "--ks=1", "--seeds=0", f"--log_dir={tmp_path}/table", *flags_of_run]
+    table_process.interrupt(table, tmp_path / "table", signal.SIGTERM)
+    code, out = table_process.finish(table_process.start(table))
+    assert code == 0, out
+    [said] = (tmp_path / "table" / "output").glob("own.npz_*.txt")
+    assert "resumed at step" in said.read_text()
+    alone = ["--report_only", f"--log_dir={folder}/logs", f"--report_dir={tmp_path}/alone"]
+    code, out = table_process.finish(table_process.start(alone))
+    assert code == 0, out
+    reports = [table_process.report_of(tmp_path / name) for name in ("table", "alone")]
+    assert reports[0] == reports[1]

@@ -1,0 +1,213 @@
+"""Population annealing along fixed paths of parameters, where it is exactly unbiased.
+
+For a path that does not depend on the population, E[exp(tracked log Z)] = Z for any size of the
+population and however it is resampled, and E[exp(log Z) sum_c W_c f(z_c)] = Z E_p[f]. Thousands
+of small populations hold both to a few percent. Then 1000 steps of a training, and what keeps a
+population alive: bridges and families.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from samplers import ais, counter_random, population_annealing
+from samplers.population_annealing import PopulationState
+from samplers.rbm import Chains
+from tests.helpers import statistical
+from tests.helpers.compiled_samplers import (
+    exact_features,
+    features,
+    path_of,
+    population_program,
+    rbm_of,
+)
+from tests.reference.rbm import ReferenceRBM, random_rbm
+
+REFERENCE = random_rbm(5, 7, seed=51, coupling_scale=1.2)
+LOG_Z = REFERENCE.log_partition()
+SHARES = [0.1, 0.2, 0.35, 0.45, 0.6, 0.7, 0.9, 1.0]
+NUM_POPULATIONS, NUM_CHAINS = 2000, 24
+RESAMPLING = {"always": 1.0, "never": 0.0, "by ESS": 0.6}
+
+
+def anneal(resampling, seed, num_populations=NUM_POPULATIONS):
+    """Populations of 24 led from zero to REFERENCE in eight steps with one sweep each."""
+    path = path_of([REFERENCE.scaled(share) for share in SHARES])
+    program = population_program(num_populations, NUM_CHAINS, 1)
+    threshold = tf.constant(RESAMPLING[resampling])
+    return program(path, tf.constant(len(SHARES)), counter_random.key(seed), threshold)
+
+
+@pytest.mark.parametrize("resampling", RESAMPLING)
+def test_log_partition_is_unbiased(resampling, seed=1, num_populations=NUM_POPULATIONS):
+    """Mean of exp(log Z - exact) over 2000 populations is 1.
+
+    Standard error 0.01 to 0.02: a Z wrong by 10 % is noticed. Forgetting the weights when
+    resampling is skipped makes it wrong by a factor.
+    """
+    outcome = anneal(resampling, seed, num_populations)
+    statistical.assert_mean(np.exp(outcome.log_partition - LOG_Z), 1.0)
+
+
+@pytest.mark.parametrize("resampling", RESAMPLING)
+def test_weighted_population_is_of_the_rbm(resampling, seed=1):
+    """Means and products of the weighted population at the end, against enumeration.
+
+    Weighted by exp(log Z - exact) they are unbiased; standard error about 0.015, errors of 0.08
+    are noticed.
+    """
+    outcome = anneal(resampling, seed)
+    members = features(Chains(*(tf.reshape(h, [-1, h.shape[-1]]) for h in outcome.chains)))
+    members = members.reshape(NUM_POPULATIONS, NUM_CHAINS, -1)
+    weights = np.asarray(tf.nn.softmax(outcome.log_weights))
+    means = np.einsum("pc,pcf->pf", weights, members)
+    statistical.assert_mean(
+        np.exp(outcome.log_partition - LOG_Z)[:, None] * means, exact_features(REFERENCE)
+    )
+
+
+def test_resampling_happens_as_asked(seed=1):
+    """Equal weights after resampling always, and every ancestor alive when never resampled."""
+    always, never, sometimes = (anneal(resampling, seed) for resampling in RESAMPLING)
+    assert np.all(always.log_weights.numpy() == 0.0)
+    assert np.all(never.family.numpy() == np.arange(NUM_CHAINS))
+    changed = np.any(sometimes.family.numpy() != np.arange(NUM_CHAINS), axis=1)
+    assert 0.5 < np.mean(changed)
+    assert np.any(sometimes.log_weights.numpy() != 0.0)
+    # Unnormalised weights are kept at mean one.
+    np.testing.assert_allclose(np.mean(np.exp(sometimes.log_weights), axis=1), 1.0, atol=1e-4)
+
+
+TRACKER = {"resample_threshold": 0.7, "bridge_ess": 0.5}
+NUM_STEPS, NUM_TRACKERS, TRACKER_SIZE = 1000, 8, 200
+BATCH = 50
+
+
+@functools.cache
+def training_path(seed):
+    """Parameters of an RBM that learns from another one's samples by noisy gradients."""
+    rng = np.random.default_rng(seed)
+    teacher, student = REFERENCE.states(), [np.zeros(5), np.zeros(7), np.zeros((5, 7))]
+    data = rng.choice(len(teacher), size=(NUM_STEPS, BATCH), p=REFERENCE.probabilities())
+    path = []
+    for rows in data:
+        model = ReferenceRBM(*student)
+        parts = [teacher[rows], model.sample(rng, BATCH)]
+        moments = [
+            (s[:, :5].mean(0), s[:, 5:].mean(0), s[:, :5].T @ s[:, 5:] / BATCH) for s in parts
+        ]
+        student = [p + 0.1 * (up - down) for p, up, down in zip(student, *moments, strict=True)]
+        student = [np.float64(np.float32(p)) for p in student]
+        path.append(ReferenceRBM(*student))
+    return path
+
+
+def track(path, num_steps, seed):
+    """Independent separate populations, with the settings of the training's tracker."""
+    program = population_program(NUM_TRACKERS, TRACKER_SIZE, 2, **TRACKER)
+    padded = path_of(path + path[-1:] * (NUM_STEPS - len(path)))
+    return program(padded, tf.constant(num_steps), counter_random.key(seed), tf.constant(0.0))
+
+
+def mean_and_error(log_values):
+    """log of the mean of Z over independent populations, and its standard error."""
+    ratios = np.exp(log_values - np.max(log_values))
+    error = np.std(ratios, ddof=1) / np.sqrt(len(ratios)) / np.mean(ratios)
+    return np.log(np.mean(ratios)) + np.max(log_values), error
+
+
+def test_log_partition_after_1000_training_steps(seed=1):
+    """Eight separate populations and AIS agree with each other and with enumeration.
+
+    Errors: about 0.02 nats for the populations (from their spread; 6 of them for so small a
+    sample) and 0.05 for AIS (5). A drift of 0.15 nats over the 1000 steps is noticed.
+    """
+    path = training_path(seed)
+    exact = path[-1].log_partition()
+    assert abs(exact - 12 * np.log(2)) > 1  # training has led far from the start
+    tracked, error = mean_and_error(track(path, NUM_STEPS, seed).log_partition.numpy())
+    rbm = rbm_of(path[-1])
+    annealed = ais.log_partition_estimate(
+        rbm, ais.uniform_base(rbm), counter_random.key(seed), 997, 16
+    )
+    assert error < 0.1 and annealed.stderr < 0.1
+    assert abs(tracked - exact) < 8 * error
+    assert abs(annealed.value - exact) < 5 * annealed.stderr
+    assert abs(tracked - annealed.value) < 8 * np.hypot(error, annealed.stderr)
+
+
+def test_huge_step_is_bridged(seed=1):
+    """From zero to strong couplings at once: several reweightings, and log Z still right.
+
+    Eight populations of 200: error about 0.1 nats; one reweighting alone would have an ESS of a few
+    members and an error of nats.
+    """
+    target = random_rbm(5, 7, seed=37, coupling_scale=3.0)
+    outcome = track([target], 1, seed)
+    assert np.all(outcome.bridges.numpy() >= 2)
+    tracked, error = mean_and_error(outcome.log_partition.numpy())
+    assert abs(tracked - target.log_partition()) < 8 * error and error < 0.2
+    small = track([REFERENCE.scaled(0.05)], 1, seed)
+    assert np.all(small.bridges.numpy() == 1)
+
+
+def test_unfinished_bridges_say_where_they_stand(monkeypatch):
+    """Out of bridges, a step ends at parameters in between and reports those."""
+    monkeypatch.setattr(population_annealing, "_MAX_BRIDGES", 2)
+    state = population_annealing.init(counter_random.key(1), 101, 5, 7)
+    target = rbm_of(REFERENCE.scaled(64.0))
+    state, info = population_annealing.step(target, state, counter_random.key(2), 1, bridge_ess=0.5)
+    share = state.rbm.coupling.numpy() / target.coupling.numpy()
+    assert info.bridges == 2
+    assert 0.0 < share[0, 0] < 0.5
+    np.testing.assert_allclose(share, share[0, 0], rtol=1e-5)
+    assert info.ess > 0.4 * 101
+
+
+def test_families():
+    labels = np.array([5, 1, 5, 0, 1, 5, 5], np.int32)
+    assert population_annealing.count_families(tf.constant(labels)) == 3
+    state = population_annealing.init(counter_random.key(1), 7, 3, 5)
+    state = state._replace(family=tf.constant(labels))
+    kept = population_annealing.relabel(state, tf.constant(False))
+    np.testing.assert_array_equal(kept.family, labels)
+    np.testing.assert_array_equal(population_annealing.relabel(state).family, np.arange(7))
+
+
+def test_step_info(seed=1):
+    """ESS and families of a step against NumPy; the population starts exact at zero."""
+    state = population_annealing.init(counter_random.key(seed), 29, 5, 7)
+    assert np.isclose(state.log_partition, 12 * np.log(2.0), atol=1e-12)
+    states = np.concatenate([*map(np.asarray, state.chains)], axis=1)
+    weights = np.exp(-REFERENCE.energy(states))
+    new, info = population_annealing.step(rbm_of(REFERENCE), state, counter_random.key(2), 1)
+    assert np.isclose(info.ess, weights.sum() ** 2 / np.sum(weights**2), rtol=1e-4)
+    expected = 12 * np.log(2.0) + np.log(np.mean(weights))
+    assert np.isclose(new.log_partition, expected, atol=1e-5)
+    assert info.surviving_families == len(np.unique(new.family))
+    assert info.resampled == 1.0 and info.bridges == 1.0
+
+
+def test_systematic_ancestors(seed=1):
+    """Each member has floor or ceil of C w offspring, and C w on average (500 draws, 5 errors)."""
+    weights = np.array([0.31, 0.02, 0.25, 0.17, 0.05, 0.2])
+    keys = counter_random.split(counter_random.key(seed), 500)
+    draw = tf.function(
+        lambda keys: tf.map_fn(
+            lambda key: population_annealing.systematic_ancestors(
+                tf.constant(np.log(weights) + 3.0, tf.float32), key
+            ),
+            keys,
+            fn_output_signature=tf.int32,
+        )
+    )
+    counts = np.stack([np.bincount(row, minlength=6) for row in draw(keys).numpy()])
+    assert np.all(np.abs(counts - 6 * weights) < 1)
+    statistical.assert_mean(counts, 6 * weights)
+
+
+def test_normalized_weights():
+    state = PopulationState(*[None] * 5)._replace(log_weights=tf.constant([0.0, np.log(3.0)]))
+    np.testing.assert_allclose(population_annealing.normalized_weights(state), [0.25, 0.75])
