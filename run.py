@@ -11,7 +11,8 @@ from absl import flags, logging
 
 from configs import command_line
 from configs.errors import UserError
-from configs.paper import BASELINES, DATASETS, STRUCTURES, ExperimentConfig, build_config
+from configs.paper import DATASETS, STRUCTURES, ExperimentConfig, build_config
+from configs.registry import BASELINES, SAMPLERS
 from dvae.runs import process
 
 FLAGS = flags.FLAGS
@@ -25,7 +26,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("struct", "2-layer-nonlin", f"model structure: {', '.join(STRUCTURES)}")
 flags.DEFINE_string("baseline", "dvaes_power", f"method: {', '.join(BASELINES)}")
-flags.DEFINE_bool("qupa", True, "sample the prior by population annealing (True) or PCD (False)")
+flags.DEFINE_bool("qupa", True, "published name: --sampler=pa if True, --sampler=pcd if False")
 flags.DEFINE_integer("k", 1, "samples per image in training")
 flags.DEFINE_float("beta", None, "sharpness of the smoothing; default: the published one")
 flags.DEFINE_integer("num_train_iter", 1_000_000, "training steps; schedules follow it")
@@ -54,9 +55,16 @@ flags.DEFINE_string(
     str(process.compile_cache_directory()),
     "directory that keeps compiled programs, so that a second start is quick; empty: none",
 )
+flags.DEFINE_integer("step", None, "model of this step instead of the best; see --keep_steps")
 flags.DEFINE_integer("num_images", 100, "images that --mode=generate draws")
 
 # The prior's sampler and log Z.
+flags.DEFINE_string(
+    "sampler",
+    None,
+    f"chains that feed the gradient of log Z: {', '.join(SAMPLERS)} (population annealing, "
+    "persistent contrastive divergence); default: as --qupa says",
+)
 flags.DEFINE_integer("num_chains", 1000, "chains, or population size, of the prior's sampler")
 flags.DEFINE_integer("num_sweeps", 40, "block-Gibbs sweeps per training step")
 flags.DEFINE_float(
@@ -85,10 +93,21 @@ _SAME_NAME = (
 _MEASURING = "eval_iw_samples eval_batchsize ais_chains ais_temperatures ais_base".split()
 
 
+def _sampler() -> str:
+    published = "pa" if FLAGS.qupa else "pcd"
+    if FLAGS.sampler is None:
+        return published
+    if FLAGS["qupa"].present and FLAGS.sampler != published:
+        raise UserError(
+            f"--qupa={FLAGS.qupa} means --sampler={published}: leave one of the two out"
+        )
+    return FLAGS.sampler
+
+
 def config_from_flags(**changed: Any) -> ExperimentConfig:
     """The configuration that the flags ask for, some fields of `ExperimentConfig` changed."""
     fields = {name: getattr(FLAGS, name) for name in _SAME_NAME}
-    fields |= {"population_annealing": FLAGS.qupa, "input_size": FLAGS.input_size}
+    fields |= {"sampler": _sampler(), "input_size": FLAGS.input_size}
     return build_config(**(fields | changed))
 
 
@@ -108,10 +127,14 @@ def _keep_steps() -> tuple[int, ...]:
 def _train() -> int:
     config = config_from_flags()  # bad settings are told before data is read
     keep_steps = _keep_steps()
+    from dvae.runs.checkpoints import RunOptions
     from dvae.runs.commands import train
 
-    flags_text = "\n".join(
-        f"--{name}={getattr(FLAGS, name)}" for name in (*_SAME_NAME, "qupa", "data_dir")
+    given = {name: getattr(FLAGS, name) for name in (*_SAME_NAME, "data_dir")}
+    given["sampler"] = config.sampler
+    flags_text = "\n".join(f"--{name}={value}" for name, value in given.items())
+    options = RunOptions(
+        FLAGS.checkpoint_minutes, FLAGS.max_unsaved_minutes, flags_text, keep_steps
     )
     return train(
         config,
@@ -119,10 +142,7 @@ def _train() -> int:
         input_size=_given_input_size(),
         run_path=config.run_directory(FLAGS.log_dir),
         fresh=FLAGS.fresh,
-        checkpoint_minutes=FLAGS.checkpoint_minutes,
-        max_unsaved_minutes=FLAGS.max_unsaved_minutes,
-        keep_steps=keep_steps,
-        flags_text=flags_text,
+        options=options,
     )
 
 
@@ -143,7 +163,11 @@ def _of_run(command: str) -> Callable[[], int]:
 
         changed = {name: getattr(FLAGS, name) for name in _MEASURING if FLAGS[name].present}
         return getattr(commands, command)(
-            Path(FLAGS.run), changed, data_dir=FLAGS.data_dir, num_images=FLAGS.num_images
+            Path(FLAGS.run),
+            changed,
+            data_dir=FLAGS.data_dir,
+            step=FLAGS.step,
+            num_images=FLAGS.num_images,
         )
 
     return go

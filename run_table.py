@@ -12,6 +12,7 @@ from absl import flags
 import run
 from configs import command_line
 from configs.errors import UserError
+from configs.registry import SAMPLERS
 from configs.tables import TABLES, Grid, Setting
 from tables import comparison, driver, writing
 from tables.attempt import training_program
@@ -23,7 +24,6 @@ from tables.planned import PlannedRun
 from tables.results import read_tree
 
 FLAGS = flags.FLAGS
-_SAMPLERS = {"pa": True, "pcd": False}
 
 flags.DEFINE_enum("table", "1", [str(number) for number in TABLES], "1: baselines; 2: samplers")
 flags.DEFINE_list("datasets", None, "data sets, as --dataset of run.py; default: the table's")
@@ -51,10 +51,11 @@ _AXES = {
     "struct": "structs",
     "k": "ks",
     "baseline": "baselines",
+    "sampler": "samplers",
     "qupa": "samplers",
     "seed": "seeds",
 }
-_NOT_FOR_TABLES = ("mode", "run", "fresh", "num_images")
+_NOT_FOR_TABLES = ("mode", "run", "fresh", "step", "num_images")
 
 
 def define_log_dirs() -> None:
@@ -89,16 +90,15 @@ def _integers(name: str, default: tuple[int, ...]) -> tuple[int, ...]:
 
 def _grid() -> Grid:
     table = TABLES[int(FLAGS.table)]
-    unknown = [name for name in FLAGS.samplers or () if name not in _SAMPLERS]
+    unknown = [name for name in FLAGS.samplers or () if name not in SAMPLERS]
     if unknown:
-        raise UserError(f"--samplers={unknown[0]} is unknown; choose of: {', '.join(_SAMPLERS)}")
-    samplers = [_SAMPLERS[name] for name in FLAGS.samplers or ()]
+        raise UserError(f"--samplers={unknown[0]} is unknown; choose of: {', '.join(SAMPLERS)}")
     grid = Grid(
         datasets=tuple(FLAGS.datasets or table.datasets),
         structs=tuple(FLAGS.structs or table.structs),
         ks=_integers("ks", table.ks),
         baselines=tuple(FLAGS.baselines or table.baselines),
-        samplers=tuple(samplers) or table.samplers,
+        samplers=tuple(FLAGS.samplers or table.samplers),
         seeds=_integers("seeds", table.seeds),
     )
     for name, values in grid._asdict().items():
@@ -120,7 +120,7 @@ def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> 
         f"--struct={setting.struct}",
         f"--k={setting.k}",
         f"--baseline={setting.baseline}",
-        f"--qupa={setting.population_annealing}",
+        f"--sampler={setting.sampler}",
         f"--seed={seed}",
         f"--log_dir={log_dir}",
     ]

@@ -8,7 +8,6 @@ Results are kept in benchmarks/results/exactness/ as JSON; docs/exactness.md is 
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -19,9 +18,15 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import exactness_page, small_prior
-from configs.paper import ExperimentConfig
-from dvae.runs import log_z_table
-from samplers import ais, counter_random, diagnostics, exact, gibbs, population_annealing
+from samplers import (
+    ais,
+    counter_random,
+    diagnostics,
+    exact,
+    gibbs,
+    log_partition,
+    population_annealing,
+)
 from samplers.rbm import RBM, Chains, uniform_chains
 
 ROOT = Path(__file__).parents[1]
@@ -31,11 +36,13 @@ PAGE = ROOT / "docs" / "exactness.md"
 NUM_CHAINS, BURN_IN = 1000, 500
 AIS_TEMPERATURES = 200
 NUM_POPULATIONS, POPULATION_SIZE, POPULATION_SWEEPS = 16, 256, 5
-_TEMPERING = {
-    "TEMPERING_LADDERS": 32,
-    "TEMPERING_TEMPERATURES": 8,
-    "TEMPERING_ROUNDS": 400,
-}
+SETTINGS = log_partition.Settings(
+    num_chains=NUM_CHAINS,
+    num_temperatures=AIS_TEMPERATURES,
+    num_ladders=32,
+    num_rungs=8,
+    num_rounds=400,
+)
 
 
 @tf.function(jit_compile=True)
@@ -66,12 +73,12 @@ def follow(path: RBM, key: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(one, keys, fn_output_signature=tf.float64)
 
 
-def population_rows(path: RBM, key: tf.Tensor) -> list[log_z_table.Row]:
+def population_rows(path: RBM, key: tf.Tensor) -> list[log_partition.Row]:
     """Populations that follow the training; their spread is the error."""
     result = diagnostics.log_mean_estimate(follow(path, key))
     name = "population annealing along training"
     return [
-        log_z_table.make_row(name, result.value, result.stderr, NUM_POPULATIONS, NUM_POPULATIONS)
+        log_partition.make_row(name, result.value, result.stderr, NUM_POPULATIONS, NUM_POPULATIONS)
     ]
 
 
@@ -83,34 +90,30 @@ def fresh_chains(rbm: RBM, key: tf.Tensor) -> Chains:
     return gibbs.sweeps(rbm, start, keys[1], tf.constant(BURN_IN))
 
 
-def one_seed(path: RBM, rbm: RBM, seed: int) -> list[log_z_table.Row]:
+def one_seed(path: RBM, rbm: RBM, seed: int) -> list[log_partition.Row]:
     """Every estimator once, with chains of its own."""
-    config = dataclasses.replace(
-        ExperimentConfig(), ais_chains=NUM_CHAINS, ais_temperatures=AIS_TEMPERATURES
-    )
     keys = counter_random.split(counter_random.key(seed), 4)
     chains = fresh_chains(rbm, keys[0])
-    rows = log_z_table.measure_all(config, rbm, chains, keys[1])
+    rows = log_partition.measure_all(rbm, chains, keys[1], SETTINGS)
     fitted = ais.fitted_base(chains)
-    checked = log_z_table.timed(
-        lambda: log_z_table.reverse_ais(config, rbm, fitted, chains.left, keys[2], ""), warm=False
+    checked = log_partition.timed(
+        lambda: log_partition.reverse_ais(SETTINGS, rbm, fitted, chains.left, keys[2], ""),
+        warm=False,
     )
     rows.append({**checked[0], "estimator": "reverse AIS from chains"})
-    rows += log_z_table.timed(lambda: population_rows(path, keys[3]), warm=False)
+    rows += log_partition.timed(lambda: population_rows(path, keys[3]), warm=False)
     truth = float(exact.log_partition(rbm))
     return [{**row, "distance": row["value"] - truth} for row in rows]
 
 
 def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
     """All estimators on the small prior over many seeds; the first one is for compilation."""
-    for name, value in _TEMPERING.items():
-        setattr(log_z_table, name, value)
     path, rbm = small_prior.train()
     one_seed(path, rbm, first_seed - 1)
     seeds = []
     for seed in range(first_seed, first_seed + num_seeds):
         seeds.append(one_seed(path, rbm, seed))
-        print(f"seed {seed}\n{log_z_table.format_table(seeds[-1])}", flush=True)
+        print(f"seed {seed}\n{log_partition.format_table(seeds[-1])}", flush=True)
     return {
         "kind": "many seeds",
         "log_z": float(exact.log_partition(rbm)),
@@ -121,7 +124,9 @@ def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
             "populations": f"{NUM_POPULATIONS} of {POPULATION_SIZE}",
             "training": small_prior.DESCRIPTION,
             "largest_coupling": float(np.abs(rbm.coupling).max()),
-            **{name.lower(): value for name, value in _TEMPERING.items()},
+            "tempering_ladders": SETTINGS.num_ladders,
+            "tempering_temperatures": SETTINGS.num_rungs,
+            "tempering_rounds": SETTINGS.num_rounds,
         },
         "seeds": seeds,
     }

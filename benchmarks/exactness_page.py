@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dvae.runs.log_z_table import COLUMNS, CONFIDENCE, cells, student_factor
+from samplers.log_partition import COLUMNS, CONFIDENCE, cells, student_factor
 
 Record = dict[str, Any]
 

@@ -19,7 +19,8 @@ import tensorflow as tf
 
 from benchmarks import timing
 from benchmarks.sampler import FLOOR, make_problem, products_alone
-from configs.paper import BASELINES, STRUCTURES, ExperimentConfig, build_config
+from configs.paper import STRUCTURES, ExperimentConfig, build_config
+from configs.registry import BASELINES
 from data.dataset import Dataset
 from dvae.train_step import TrainProgram
 
@@ -73,7 +74,7 @@ def measure(struct: str, options: argparse.Namespace) -> dict[str, Any]:
                     struct=struct,
                     baseline=baseline,
                     k=k,
-                    population_annealing=annealing == "pa",
+                    sampler=annealing,
                     num_chains=options.chains,
                     log_z_population=options.log_z_population,
                 )

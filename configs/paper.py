@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
+from configs.registry import (
+    BASELINES,
+    DECODERS,
+    ENCODERS,
+    LIKELIHOODS,
+    PRIORS,
+    SAMPLERS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +28,11 @@ class Structure:
     units_per_group: int
     num_hidden_layers: int  # of each group's encoder network and of the decoder
     hidden_units: int = 200
+    # Names of `configs.registry`.
+    encoder: str = "dense"
+    decoder: str = "dense"
+    likelihood: str = "bernoulli"
+    prior: str = "rbm"
 
     @property
     def num_latents(self) -> int:
@@ -32,31 +45,6 @@ STRUCTURES = {
     "1-layer-nonlin": Structure(1, 200, 2),
     "2-layer-nonlin": Structure(2, 200, 2),
     "4-layer-nonlin": Structure(4, 100, 2),
-}
-
-BASELINES = (
-    "dvae_spike_exp",
-    "dvaepp_exp",
-    "dvaepp_power",
-    "dvaes_gi",
-    "dvaes_gauss",
-    "dvaes_exp",
-    "dvaes_unexp",
-    "dvaes_power",
-)
-
-# Sharpness β of the smoothing, columns in the order of BASELINES.
-_DEEP_MNIST = (4, 10, 30, 30, 25, 10, 16, 30)
-_DEEP_OMNIGLOT = (4, 10, 30, 25, 25, 8, 16, 20)
-SHARPNESS = {
-    ("binarized_mnist", "1-layer-lin"): (5, 12, 40, 40, 40, 12, 40, 40),
-    ("binarized_mnist", "1-layer-nonlin"): (5, 14, 30, 30, 30, 12, 30, 40),
-    ("binarized_mnist", "2-layer-nonlin"): _DEEP_MNIST,
-    ("binarized_mnist", "4-layer-nonlin"): _DEEP_MNIST,
-    ("omniglot", "1-layer-lin"): (4, 14, 40, 40, 40, 12, 40, 40),
-    ("omniglot", "1-layer-nonlin"): (4, 12, 40, 30, 25, 10, 16, 30),
-    ("omniglot", "2-layer-nonlin"): _DEEP_OMNIGLOT,
-    ("omniglot", "4-layer-nonlin"): _DEEP_OMNIGLOT,
 }
 
 DATASETS = ("binarized_mnist", "omniglot", "digits")
@@ -81,7 +69,7 @@ class ExperimentConfig:
     struct: str = "2-layer-nonlin"
     baseline: str = "dvaes_power"
     k: int = 1
-    population_annealing: bool = True  # the flag --qupa; False = PCD
+    sampler: str = "pa"  # of the gradient of log Z, a name of `configs.registry.SAMPLERS`
     sharpness: float = 30.0
     seed: int = 0
     num_train_iter: int = 1_000_000
@@ -102,19 +90,9 @@ class ExperimentConfig:
     ais_base: str = "fitted"
     structure: Structure = STRUCTURES["2-layer-nonlin"]
 
-    @property
-    def sampler_name(self) -> str:
-        """Short name of the sampler of the log-partition gradient."""
-        return "pa" if self.population_annealing else "pcd"
-
-    @property
-    def importance_weighted(self) -> bool:
-        """Whether the training objective is the importance-weighted bound (DVAE#, k > 1)."""
-        return self.baseline.startswith("dvaes_") and self.k > 1
-
     def run_directory(self, log_dir: str | Path) -> Path:
         """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
-        leaf = f"{self.sampler_name}_beta{self.sharpness:g}_seed{self.seed}"
+        leaf = f"{self.sampler}_beta{self.sharpness:g}_seed{self.seed}"
         return (
             Path(log_dir)
             / Path(self.dataset).name
@@ -134,6 +112,8 @@ class ExperimentConfig:
         try:
             structure = Structure(**_typed(Structure, dict(record["structure"])))
             fields = {name: value for name, value in record.items() if name != "structure"}
+            if "population_annealing" in fields:  # what runs before the registry recorded
+                fields["sampler"] = "pa" if fields.pop("population_annealing") else "pcd"
             config = cls(**_typed(cls, fields), structure=structure)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(
@@ -151,12 +131,6 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, bool) != (types[name] is bool) or not isinstance(value, allowed):
             raise TypeError(f"{name} is {value!r}")
     return values
-
-
-def published_sharpness(dataset: str, struct: str, baseline: str) -> float:
-    """β of the published runs; data sets outside the papers take the values of MNIST."""
-    row = SHARPNESS.get((dataset, struct)) or SHARPNESS["binarized_mnist", struct]
-    return float(row[BASELINES.index(baseline)])
 
 
 def _require(condition: bool, message: str) -> None:
@@ -183,6 +157,7 @@ def check_config(config: ExperimentConfig) -> None:
         )
 
     one_of("baseline", BASELINES)
+    one_of("sampler", SAMPLERS)
     one_of("struct", tuple(STRUCTURES))
     if not config.dataset.endswith(".npz"):
         _require(
@@ -196,9 +171,10 @@ def check_config(config: ExperimentConfig) -> None:
         math.isfinite(config.sharpness) and config.sharpness > 0,
         f"--beta={config.sharpness:g} must be positive; leave it out for the published value",
     )
+    least = BASELINES[config.baseline].least_sharpness
     _require(
-        config.sharpness > 1 or not config.baseline.endswith("_power"),
-        f"--beta={config.sharpness:g} must exceed 1 for power smoothing (a density without a mode)",
+        config.sharpness > least,
+        f"--beta={config.sharpness:g} must exceed {least:g} for {config.baseline}",
     )
     _require(
         math.isfinite(config.base_lr) and config.base_lr > 0,
@@ -209,20 +185,32 @@ def check_config(config: ExperimentConfig) -> None:
         _require(value >= 1, f"--{name}={value} must be at least 1")
         most = MAX_STEPS if name in _STEPS else MAX_SIZE
         _require(value <= most, f"--{name}={value} must be at most {most}")
-    structure = config.structure
-    _require(
-        structure.num_groups >= 1
-        and structure.units_per_group * structure.num_groups >= 2
-        and 0 <= structure.num_hidden_layers <= MAX_SIZE
-        and max(dataclasses.astuple(structure)) <= MAX_SIZE
-        and structure.hidden_units >= 1,
-        f"a structure of {structure} cannot be built",
-    )
+    _check_structure(config.structure)
     _require(0 <= config.seed < 2**31, f"--seed={config.seed} must lie in [0, 2^31)")
     _require(
         0.0 < config.resample_threshold <= 1.0,
         f"--resample_threshold={config.resample_threshold:g} must lie in (0, 1]",
     )
+
+
+def _check_structure(structure: Structure) -> None:
+    sizes = [value for value in dataclasses.astuple(structure) if isinstance(value, int)]
+    _require(
+        structure.num_groups >= 1
+        and structure.num_latents >= 2
+        and structure.hidden_units >= 1
+        and 0 <= structure.num_hidden_layers
+        and max(sizes) <= MAX_SIZE,
+        f"a structure of {structure} cannot be built",
+    )
+    for part, known in (
+        ("encoder", ENCODERS),
+        ("decoder", DECODERS),
+        ("likelihood", LIKELIHOODS),
+        ("prior", PRIORS),
+    ):
+        name = getattr(structure, part)
+        _require(name in known, f"{part} {name} is unknown; choose one of: {', '.join(known)}")
 
 
 def build_config(
@@ -247,7 +235,7 @@ def build_config(
     # The names must be known before they can index a table.
     check_config(config)
     if beta is None:
-        beta = published_sharpness(config.dataset, config.struct, config.baseline)
+        beta = BASELINES[config.baseline].published_sharpness(config.dataset, config.struct)
     if eval_batchsize is None:
         eval_batchsize = EVAL_BATCH_SIZE.get(config.dataset, 1000)
     if eval_every is None:

@@ -1,6 +1,7 @@
-"""The eight baselines of the papers: which parts each name stands for, and nothing else.
+"""What the methods are made of: each function here builds the parts of one family of baselines.
 
-A new baseline is a new row of BASELINES; a new part (smoothing, posterior, KL term) is a class or
+Which name stands for which of them, with which smoothing and sharpness, is an entry of
+`configs.registry.BASELINES`; a new part (smoothing, posterior, KL term, estimator) is a class or
 function in its own module.
 """
 
@@ -10,19 +11,21 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from configs.paper import Structure
+from configs.registry import BASELINES, Target, resolve
 from dvae import kl
 from dvae.encoder import Encoding
+from dvae.estimators import Estimator, Pathwise
 from dvae.posteriors import (
     MixturePosterior,
     Posterior,
     ShiftedGaussianPosterior,
     SpikeExponentialPosterior,
 )
-from dvae.priors import GaussianIntegralPrior, MeanFieldPrior, RelaxedPrior
-from dvae.smoothing import Exponential, Gaussian, Power, Smoothing, UniformExponential
+from dvae.priors import Prior
+from dvae.relaxed_priors import Parameters, RelaxedPrior
 from samplers.rbm import RBM
 
-KLTerm = Callable[[RBM, Encoding], tf.Tensor]
+KLTerm = Callable[[Parameters, Encoding], tf.Tensor]
 
 
 class Parts(NamedTuple):
@@ -31,85 +34,68 @@ class Parts(NamedTuple):
     posterior: relaxed posterior.
     kl: KL term per row without log Z, see `dvae.kl`.
     kl_is_value: whether the KL term's value is one (else only its gradient is right).
-    importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
-    smoothing: the mirrored smoothing, where there is one.
     relaxed_prior: the relaxed prior of DVAE#, where there is one.
+    importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
+    estimator: of the gradient of the objective.
     """
 
     posterior: Posterior
     kl: KLTerm
-    kl_is_value: bool
-    importance_weighted: bool
-    smoothing: Smoothing | None = None
+    kl_is_value: bool = True
     relaxed_prior: RelaxedPrior | None = None
+    importance_weighted: bool = False
+    estimator: Estimator = Pathwise()
 
 
-def _dvae(structure: Structure, sharpness: float) -> Parts:
-    """DVAE, Rolfe 2017."""
-    one_group = structure.num_groups == 1
+def dvae(structure: Structure, sharpness: float, prior: Prior) -> Parts:
+    """DVAE, Rolfe 2017: the closed form for one group, else eq. 11 and 12 (gradient only)."""
+    if structure.num_groups == 1:
+        return Parts(SpikeExponentialPosterior(sharpness), _factorial(prior))
 
     def gradient_only(rbm: RBM, encoding: Encoding) -> tf.Tensor:
         return kl.spike_kl_gradient(rbm, encoding, structure.units_per_group)
 
-    term = kl.factorial_kl if one_group else gradient_only
-    return Parts(SpikeExponentialPosterior(sharpness), term, one_group, False)
+    return Parts(SpikeExponentialPosterior(sharpness), gradient_only, kl_is_value=False)
 
 
-def _dvaepp(smoothing_type: type[Smoothing]) -> Callable[[Structure, float], Parts]:
-    """DVAE++, Vahdat et al. 2018."""
+def dvaepp(structure: Structure, sharpness: float, prior: Prior, *, smoothing: Target) -> Parts:
+    """DVAE++, Vahdat et al. 2018: the KL of the binary latents, smoothed by conditioning."""
+    made = resolve(smoothing)(sharpness)
+    if structure.num_groups == 1:
+        return Parts(MixturePosterior(made), _factorial(prior))
 
-    def make(structure: Structure, sharpness: float) -> Parts:
-        smoothing = smoothing_type(sharpness)
+    def smoothed(rbm: RBM, encoding: Encoding) -> tf.Tensor:
+        return kl.smoothed_kl(rbm, encoding, made)
 
-        def smoothed(rbm: RBM, encoding: Encoding) -> tf.Tensor:
-            return kl.smoothed_kl(rbm, encoding, smoothing)
-
-        term = kl.factorial_kl if structure.num_groups == 1 else smoothed
-        return Parts(MixturePosterior(smoothing), term, True, False, smoothing)
-
-    return make
+    return Parts(MixturePosterior(made), smoothed)
 
 
-def _relaxed(
-    posterior: Posterior, prior: RelaxedPrior, smoothing: Smoothing | None = None
-) -> Parts:
-    """DVAE# for any relaxed posterior and prior, Vahdat, Andriyash and Macready 2018."""
-
-    def log_ratio(rbm: RBM, encoding: Encoding) -> tf.Tensor:
-        return kl.relaxed_log_ratio(rbm, encoding, posterior, prior)
-
-    return Parts(posterior, log_ratio, True, True, smoothing, prior)
+def dvaes(structure: Structure, sharpness: float, prior: Prior, *, smoothing: Target) -> Parts:
+    """DVAE# with overlapping smoothing and the mean-field relaxed prior, Vahdat et al. 2018."""
+    del structure
+    made = resolve(smoothing)(sharpness)
+    return _relaxed(MixturePosterior(made), prior.mean_field(made))
 
 
-def _dvaes(smoothing_type: type[Smoothing]) -> Callable[[Structure, float], Parts]:
-    """DVAE# with overlapping smoothing and the mean-field relaxed prior."""
-
-    def make(structure: Structure, sharpness: float) -> Parts:
-        del structure
-        smoothing = smoothing_type(sharpness)
-        return _relaxed(MixturePosterior(smoothing), MeanFieldPrior(smoothing), smoothing)
-
-    return make
-
-
-def _dvaes_gaussian_integral(structure: Structure, sharpness: float) -> Parts:
+def dvaes_gaussian_integral(structure: Structure, sharpness: float, prior: Prior) -> Parts:
     """DVAE# with the Gaussian integral."""
     posterior = ShiftedGaussianPosterior(structure.num_groups, structure.units_per_group)
-    return _relaxed(posterior, GaussianIntegralPrior(sharpness))
+    return _relaxed(posterior, prior.gaussian_integral(sharpness))
 
 
-BASELINES: dict[str, Callable[[Structure, float], Parts]] = {
-    "dvae_spike_exp": _dvae,
-    "dvaepp_exp": _dvaepp(Exponential),
-    "dvaepp_power": _dvaepp(Power),
-    "dvaes_gi": _dvaes_gaussian_integral,
-    "dvaes_gauss": _dvaes(Gaussian),
-    "dvaes_exp": _dvaes(Exponential),
-    "dvaes_unexp": _dvaes(UniformExponential),
-    "dvaes_power": _dvaes(Power),
-}
+def _factorial(prior: Prior) -> KLTerm:
+    return lambda params, encoding: kl.factorial_kl(prior, params, encoding)
 
 
-def make_parts(baseline: str, structure: Structure, sharpness: float) -> Parts:
-    """The parts of a baseline for one structure and sharpness."""
-    return BASELINES[baseline](structure, sharpness)
+def _relaxed(posterior: Posterior, relaxed_prior: RelaxedPrior) -> Parts:
+    def log_ratio(params: Parameters, encoding: Encoding) -> tf.Tensor:
+        return kl.relaxed_log_ratio(params, encoding, relaxed_prior)
+
+    return Parts(posterior, log_ratio, relaxed_prior=relaxed_prior)
+
+
+def make_parts(baseline: str, structure: Structure, sharpness: float, prior: Prior) -> Parts:
+    """The parts of a baseline for one structure, sharpness and prior."""
+    entry = BASELINES[baseline]
+    parts = resolve(entry.parts)(structure, sharpness, prior, **entry.options)
+    return parts._replace(importance_weighted=entry.importance_weighted)

@@ -17,10 +17,27 @@ class Encoding(NamedTuple):
 
     relaxed: [N, D] relaxed latents ζ, groups side by side.
     params: parameters of their posterior, [N, D] each.
+    log_q: [N] log q(ζ | x) in nats, summed over units; None where ζ has no density.
     """
 
     relaxed: tf.Tensor
     params: PosteriorParams
+    log_q: tf.Tensor | None = None
+
+
+def with_log_density(posterior: Posterior, relaxed: tf.Tensor, params: PosteriorParams) -> Encoding:
+    """Relaxed latents [N, D] as an `Encoding`, with their log density under the posterior."""
+    log_density = posterior.log_density(relaxed, params)
+    log_q = None if log_density is None else tf.reduce_sum(log_density, axis=1)
+    return Encoding(relaxed, params, log_q)
+
+
+class BinarySample(NamedTuple):
+    """Binary latents [N, D], their log q(z | x) [N] in nats, and the logits [N, D] behind both."""
+
+    latents: tf.Tensor
+    log_q: tf.Tensor
+    logits: tf.Tensor
 
 
 class Encoder(keras.layers.Layer):
@@ -91,11 +108,11 @@ class Encoder(keras.layers.Layer):
             params = self.group_params(products, group, relaxed, num_samples, training)
             groups.append(params)
             relaxed.append(self.posterior.sample(params, counter_random.fold_in(key, group)))
-        return Encoding(tf.concat(relaxed, axis=1), concat(groups))
+        return with_log_density(self.posterior, tf.concat(relaxed, axis=1), concat(groups))
 
     def sample_binary(
         self, products: list[tf.Tensor], num_samples: int, key: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> BinarySample:
         """K binary samples per image from the unrelaxed posterior, for evaluation.
 
         Args:
@@ -104,16 +121,18 @@ class Encoder(keras.layers.Layer):
           key: int32 [2].
 
         Returns:
-          binary latents [B*K, D] and log q(z | x) [B*K] in nats, summed over groups.
+          BinarySample of B*K rows, log q summed over groups.
         """
         binary: list[tf.Tensor] = []
+        group_logits: list[tf.Tensor] = []
         log_prob = 0.0
         for group in range(len(self.networks)):
             logits = self.group_params(products, group, binary, num_samples, False).logits
             z = counter_random.bernoulli_logits(counter_random.fold_in(key, group), logits)
             log_prob += log_bernoulli(z, logits)
             binary.append(z)
-        return tf.concat(binary, axis=1), log_prob
+            group_logits.append(logits)
+        return BinarySample(tf.concat(binary, axis=1), log_prob, tf.concat(group_logits, axis=1))
 
     def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to."""

@@ -16,11 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from dvae.likelihood import log_bernoulli
 from dvae.model import DVAE
-from dvae.priors import halves
+from dvae.relaxed_priors import Parameters
 from samplers import counter_random
-from samplers.rbm import RBM, energy
 
 # Rows (images x samples) that one pass of the networks takes: few enough that a core keeps them
 # in its cache, on a GPU enough to fill it.
@@ -125,34 +123,39 @@ class Evaluator:
     """Evaluates a model; one compiled program for each batch shape."""
 
     def __init__(self, model: DVAE) -> None:
-        self._model = model
+        self.model = model
         self._compiled = tf.function(
             self._batch, jit_compile=True, autograph=False, reduce_retracing=False
         )
 
     def log_weights(
-        self, images: tf.Tensor, products: list[tf.Tensor], rbm: RBM, num: int, key: tf.Tensor
+        self,
+        images: tf.Tensor,
+        products: list[tf.Tensor],
+        params: Parameters,
+        num: int,
+        key: tf.Tensor,
     ) -> tf.Tensor:
         """log w + log Z of `num` samples for each of images [B, X], [B, num], in nats."""
-        model = self._model
-        binary, log_q = model.encoder.sample_binary(products, num, key)
-        logits = model.decoder.logits(binary, training=False)
-        grouped = tf.reshape(logits, [images.shape[0], num, -1])
-        log_p = log_bernoulli(images[:, None], grouped)
-        log_prior = -energy(rbm, halves(rbm, binary))
+        model = self.model
+        binary, log_q, _ = model.encoder.sample_binary(products, num, key)
+        outputs = model.decoder.outputs(binary, training=False)
+        grouped = tf.reshape(outputs, [images.shape[0], num, -1])
+        log_p = model.likelihood.log_prob_value(images[:, None], grouped)
+        log_prior = -model.prior.energy(params, binary)
         return log_p + tf.reshape(log_prior - log_q, [-1, num])
 
     def _batch(
         self, images: tf.Tensor, key: tf.Tensor, num_samples: tf.Tensor, per_pass: int
     ) -> _Sums:
         images = tf.cast(images, tf.float32)
-        rbm = self._model.prior.rbm()
-        products = self._model.encoder.image_products(images)
+        params = self.model.prior.parameters()
+        products = self.model.encoder.image_products(images)
         zero = tf.zeros([images.shape[0]])
 
         def body(index: tf.Tensor, sums: _Sums) -> tuple:
             pass_key = counter_random.fold_in(key, index)
-            log_weights = self.log_weights(images, products, rbm, per_pass, pass_key)
+            log_weights = self.log_weights(images, products, params, per_pass, pass_key)
             valid = index * per_pass + tf.range(per_pass) < num_samples
             return index + 1, _add(sums, log_weights, valid)
 

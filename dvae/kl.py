@@ -1,16 +1,17 @@
 """KL terms between posterior and prior, one value per row, without the constant log Z.
 
-Each takes the RBM's parameters and an `Encoding` of N rows and returns [N] in nats, to which
-log Z belongs: KL = term + log Z. Gradients flow to encoder and prior.
+Each takes the prior's parameters and an `Encoding` of N rows and returns [N] in nats, to which
+log Z belongs: KL = term + log Z. Gradients flow to encoder and prior. `smoothed_kl` and
+`spike_kl_gradient` are made for the two halves of an RBM; the others take any prior.
 """
 
 import tensorflow as tf
 
 from dvae.encoder import Encoding
-from dvae.posteriors import Posterior
-from dvae.priors import RelaxedPrior, halves
+from dvae.priors import Prior
+from dvae.relaxed_priors import Parameters, RelaxedPrior
 from dvae.smoothing import Smoothing
-from samplers.rbm import RBM, energy
+from samplers.rbm import RBM, energy, halves
 
 _LOGIT_CLIP = 88.0
 _Q_CLIP = 0.999
@@ -23,10 +24,13 @@ def negative_entropy(logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(q * log_q + (1.0 - q) * log_p, axis=1)
 
 
-def factorial_kl(rbm: RBM, encoding: Encoding) -> tf.Tensor:
-    """KL(q || p) - log Z for independent units (one group), in closed form; exact."""
-    q = halves(rbm, tf.sigmoid(encoding.params.logits))
-    return negative_entropy(encoding.params.logits) + energy(rbm, q)
+def factorial_kl(prior: Prior, params: Parameters, encoding: Encoding) -> tf.Tensor:
+    """KL(q || p) - log Z for independent units (one group), in closed form; exact.
+
+    For any prior, since its energy is multilinear: E_q[E(z)] = E(q).
+    """
+    logits = encoding.params.logits
+    return negative_entropy(logits) + prior.energy(params, tf.sigmoid(logits))
 
 
 def smoothed_kl(rbm: RBM, encoding: Encoding, smoothing: Smoothing) -> tf.Tensor:
@@ -75,11 +79,10 @@ def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.
 
 
 def relaxed_log_ratio(
-    rbm: RBM, encoding: Encoding, posterior: Posterior, prior: RelaxedPrior
+    params: Parameters, encoding: Encoding, relaxed_prior: RelaxedPrior
 ) -> tf.Tensor:
     """log q(ζ | x) - log p(ζ) - log Z: a one-sample estimate of the KL of the relaxed latents.
 
     Unbiased up to the bound of the prior itself (DVAE#).
     """
-    log_q = tf.reduce_sum(posterior.log_density(encoding.relaxed, encoding.params), axis=1)
-    return log_q - prior.unnormalized_log_density(rbm, encoding.relaxed)
+    return encoding.log_q - relaxed_prior.unnormalized_log_density(params, encoding.relaxed)

@@ -77,4 +77,4 @@ class Network(keras.layers.Layer):
 
 def half_squared_norm(variables: list[keras.Variable]) -> tf.Tensor:
     """Sum over all weights of one half of their square, a scalar."""
-    return tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables])
+    return tf.add_n([tf.zeros([]), *(tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables)])

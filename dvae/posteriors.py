@@ -10,6 +10,7 @@ import abc
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -53,9 +54,19 @@ class Posterior(keras.layers.Layer, abc.ABC):
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
         """Relaxed latents [N, d] with gradients with respect to the parameters."""
 
-    @abc.abstractmethod
-    def log_density(self, relaxed: tf.Tensor, params: PosteriorParams) -> tf.Tensor:
-        """log q(ζ | x) of each unit, [N, d], in nats."""
+    def log_density(self, relaxed: tf.Tensor, params: PosteriorParams) -> tf.Tensor | None:
+        """log q(ζ | x) of each unit, [N, d], in nats; None where ζ has no density."""
+        del relaxed, params
+        return None
+
+    def scalars(self) -> dict[str, float]:
+        """What summaries show of it."""
+        return {}
+
+    def histograms(self, params: PosteriorParams) -> dict[str, tf.Tensor]:
+        """Tensors whose histograms summaries show, beside q."""
+        del params
+        return {}
 
 
 class MixturePosterior(Posterior):
@@ -90,6 +101,9 @@ class MixturePosterior(Posterior):
         at_0 = self.smoothing.log_density_at_0(relaxed) + tf.math.log_sigmoid(-params.logits)
         return tf.reduce_logsumexp(tf.stack([at_0, at_1]), axis=0)
 
+    def scalars(self) -> dict[str, float]:  # noqa: D102
+        return self.smoothing.scalars()
+
 
 class SpikeExponentialPosterior(Posterior):
     """ζ = 0 for z = 0, β e^(βζ) / (e^β - 1) on [0, 1] for z = 1; DVAE (Rolfe 2017)."""
@@ -107,9 +121,10 @@ class SpikeExponentialPosterior(Posterior):
         value = tf.math.log1p(tf.math.expm1(self.sharpness) * fraction) / self.sharpness
         return tf.where(rho < 1.0 - q, tf.zeros_like(value), value)
 
-    def log_density(self, relaxed: tf.Tensor, params: PosteriorParams) -> tf.Tensor:
-        """Not defined: the spike has no density."""
-        raise NotImplementedError("the spike at zero has no density")
+
+def _scale(raw: keras.Variable) -> tf.Tensor:
+    """s = |0.2 t| + 0.05, [d]."""
+    return tf.abs(0.2 * tf.convert_to_tensor(raw)) + 0.05
 
 
 class ShiftedGaussianPosterior(Posterior):
@@ -132,8 +147,7 @@ class ShiftedGaussianPosterior(Posterior):
         """Reads [N, 2d] as logits and shift, and adds the scale of the group."""
         logits, raw_shift = tf.split(network_output, 2, axis=1)
         shift = 0.5 * (tf.sigmoid(raw_shift) - 0.5)
-        scale = tf.abs(0.2 * tf.convert_to_tensor(self.raw_scales[group])) + 0.05
-        return PosteriorParams(logits, shift, scale[None, :])
+        return PosteriorParams(logits, shift, _scale(self.raw_scales[group])[None, :])
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
         """Implicit gradients with respect to logits, shift and scale.
@@ -176,3 +190,11 @@ class ShiftedGaussianPosterior(Posterior):
         )
         stacked = tf.stack([at_0 + log_one_minus_q, at_1 + tf.math.log_sigmoid(params.logits)])
         return tf.reduce_logsumexp(stacked, axis=0)
+
+    def scalars(self) -> dict[str, float]:
+        """The mean of s over all units."""
+        scales = [_scale(raw).numpy().ravel() for raw in self.raw_scales]
+        return {"posterior/sigma": float(np.mean(np.concatenate(scales)))}
+
+    def histograms(self, params: PosteriorParams) -> dict[str, tf.Tensor]:  # noqa: D102
+        return {"delta_mu": params.shift, "sigma": params.scale, "posterior_s": params.scale}

@@ -1,8 +1,8 @@
 """Smoothing distributions r(ζ | z) that relax a binary unit z to a continuous ζ.
 
-Every smoothing here is mirrored: r(ζ | z=1) = r(1-ζ | z=0). A class gives the density and the
-distribution function of r(ζ | z=0) and draws from it; the rest follows. Sources: exponential,
-DVAE++ (Vahdat et al. 2018); power, uniform+exponential and Gaussian, DVAE# (Vahdat,
+`Smoothing` asks for the densities and distribution functions of both r(ζ | z=0) and r(ζ | z=1).
+Those of the papers are mirrored, r(ζ | z=1) = r(1-ζ | z=0): they give r(ζ | z=0) alone. Sources:
+exponential, DVAE++ (Vahdat et al. 2018); power, uniform+exponential and Gaussian, DVAE# (Vahdat,
 Andriyash, Macready 2018).
 """
 
@@ -21,7 +21,7 @@ UNIFORM_SHARE = 0.05
 
 
 class Smoothing(abc.ABC):
-    """A mirrored smoothing; `sharpness` β is no temperature. All methods are elementwise."""
+    """r(ζ | z) of one unit; `sharpness` β is no temperature. All methods are elementwise."""
 
     def __init__(self, sharpness: float) -> None:
         self.sharpness = float(sharpness)
@@ -35,6 +35,30 @@ class Smoothing(abc.ABC):
         """R0(ζ), the distribution function of r(ζ | z=0)."""
 
     @abc.abstractmethod
+    def log_density_at_1(self, relaxed: tf.Tensor) -> tf.Tensor:
+        """log r(ζ | z=1) in nats."""
+
+    @abc.abstractmethod
+    def cdf_at_1(self, relaxed: tf.Tensor) -> tf.Tensor:
+        """R1(ζ), the distribution function of r(ζ | z=1)."""
+
+    @abc.abstractmethod
+    def sample(self, binary: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+        """ζ ~ r(ζ | z) for 0/1 `binary` of any shape, float32."""
+
+    def log_ratio(self, relaxed: tf.Tensor) -> tf.Tensor:
+        """B(ζ) = log r(ζ | z=1) - log r(ζ | z=0): the field that ζ puts on its unit, in nats."""
+        return self.log_density_at_1(relaxed) - self.log_density_at_0(relaxed)
+
+    def scalars(self) -> dict[str, float]:
+        """What summaries show of it, beside β."""
+        return {}
+
+
+class MirroredSmoothing(Smoothing):
+    """r(ζ | z=1) = r(1-ζ | z=0)."""
+
+    @abc.abstractmethod
     def sample_at_0(self, key: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
         """Draws from r(ζ | z=0), float32 of the given shape."""
 
@@ -46,17 +70,13 @@ class Smoothing(abc.ABC):
         """R1(ζ) = 1 - R0(1-ζ)."""
         return 1.0 - self.cdf_at_0(1.0 - relaxed)
 
-    def log_ratio(self, relaxed: tf.Tensor) -> tf.Tensor:
-        """B(ζ) = log r(ζ | z=1) - log r(ζ | z=0): the field that ζ puts on its unit, in nats."""
-        return self.log_density_at_1(relaxed) - self.log_density_at_0(relaxed)
-
     def sample(self, binary: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
         """ζ ~ r(ζ | z) for 0/1 `binary` of any shape."""
         at_0 = self.sample_at_0(key, binary.shape)
         return tf.where(binary > 0.5, 1.0 - at_0, at_0)
 
 
-class Exponential(Smoothing):
+class Exponential(MirroredSmoothing):
     """r0(ζ) = β exp(-βζ) / (1 - exp(-β)) on [0, 1]."""
 
     def log_density_at_0(self, relaxed: tf.Tensor) -> tf.Tensor:  # noqa: D102
@@ -71,7 +91,7 @@ class Exponential(Smoothing):
         return -tf.math.log1p(math.expm1(-self.sharpness) * rho) / self.sharpness
 
 
-class Power(Smoothing):
+class Power(MirroredSmoothing):
     """r0(ζ) = λ ζ^(λ-1) on [0, 1] with λ = 1/β; DVAE#. Evaluated at ζ + POWER_OFFSET."""
 
     def log_density_at_0(self, relaxed: tf.Tensor) -> tf.Tensor:  # noqa: D102
@@ -84,8 +104,11 @@ class Power(Smoothing):
     def sample_at_0(self, key: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:  # noqa: D102
         return tf.pow(counter_random.uniform(key, shape), self.sharpness)
 
+    def scalars(self) -> dict[str, float]:  # noqa: D102
+        return {"posterior/lambda": 1.0 / self.sharpness}
 
-class UniformExponential(Smoothing):
+
+class UniformExponential(MirroredSmoothing):
     """(1-ε) exponential + ε uniform on [0, 1], ε = UNIFORM_SHARE."""
 
     def __init__(self, sharpness: float) -> None:
@@ -106,8 +129,11 @@ class UniformExponential(Smoothing):
         uniform = counter_random.uniform(keys[1], shape)
         return tf.where(is_uniform, uniform, self._exponential.sample_at_0(keys[2], shape))
 
+    def scalars(self) -> dict[str, float]:  # noqa: D102
+        return {"posterior/eps": UNIFORM_SHARE}
 
-class Gaussian(Smoothing):
+
+class Gaussian(MirroredSmoothing):
     """N(ζ; 0, 1/β) on the real line; its mirror image is N(ζ; 1, 1/β) (DVAE#)."""
 
     @property
@@ -126,3 +152,6 @@ class Gaussian(Smoothing):
 
     def sample_at_0(self, key: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:  # noqa: D102
         return self.scale * counter_random.normal(key, shape)
+
+    def scalars(self) -> dict[str, float]:  # noqa: D102
+        return {"posterior/sigma": self.scale}

@@ -6,41 +6,75 @@ a checkpoint of `TrainProgram.state` and the model resumes a run bit for bit. Al
 derives from (seed, step).
 """
 
+from typing import NamedTuple, Protocol
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from configs.paper import ADAM, ExperimentConfig
-from data.dataset import Dataset
 from dvae import schedules
+from dvae.estimators import Estimate
 from dvae.model import DVAE
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_sampler import SamplerState, from_variables, to_variables
 from dvae.priors import log_partition_surrogate
+from dvae.relaxed_priors import Parameters
+from dvae.streams import StepKey, Stream, stream_key
 from samplers import counter_random
-from samplers.rbm import RBM
 
-# Streams of the run's key; a new purpose takes a new number.
-_INIT_STREAM, _STEP_STREAM = 1, 2
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
+
+
+class TrainingImages(Protocol):
+    """What training needs of a data set; see `data.dataset.Dataset`.
+
+    train: [N, X]; train * grey_unit are grey values in [0, 1]. dynamic_binarization: whether they
+    are binarised anew for each batch. train_mean: float32 [X].
+    """
+
+    train: np.ndarray
+    grey_unit: float
+    dynamic_binarization: bool
+
+    @property
+    def train_mean(self) -> np.ndarray: ...  # noqa: D102
 
 
 class TrainState(tf.Module):
     """Everything beside weights and optimizer that a step reads and writes."""
 
-    def __init__(self, sampler_state: tf.nest, metric_names: list[str]) -> None:
+    def __init__(self, sampler_state: SamplerState, num_metrics: int) -> None:
         super().__init__()
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        # TensorFlow keeps int32 variables off the GPU, where a compiled program cannot reach them.
-        wide = {tf.int32: tf.int64}
-        self.sampler = [
-            tf.Variable(tf.cast(leaf, wide.get(leaf.dtype, leaf.dtype)))
-            for leaf in tf.nest.flatten(sampler_state)
-        ]
+        self.sampler = to_variables(sampler_state)
         # One entry for each metric, and last the number of steps that they were added up over.
-        self.metric_sums = tf.Variable(tf.zeros([len(metric_names) + 1]), name="metric_sums")
+        self.metric_sums = tf.Variable(tf.zeros([num_metrics + 1]), name="metric_sums")
         self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, name="skipped_in_a_row")
         self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")
+
+
+class MetricNames(NamedTuple):
+    """Tags of the scalars that steps add up."""
+
+    bound: str
+    reconstruction: str
+    kl: str
+    sampler: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: DVAE, sampler: tuple[str, ...]) -> "MetricNames":
+        """The tags for a model's objective."""
+        return cls(
+            "train/neg_iw_loss" if model.importance_weighted else "train/neg_elbo",
+            "obj/recon_loss",
+            "obj/kl" if model.parts.kl_is_value else "obj/kl_gradient_surrogate",
+            sampler,
+        )
+
+    def all(self) -> tuple[str, ...]:
+        """All tags, in the order in which their sums are kept."""
+        return (self.bound, self.reconstruction, self.kl, *self.sampler)
 
 
 class FlatAdam(tf.Module):
@@ -82,44 +116,26 @@ def flatten(tensors: list) -> tf.Tensor:
 class TrainProgram:
     """The compiled training loop of one run."""
 
-    def __init__(self, config: ExperimentConfig, dataset: Dataset) -> None:
+    def __init__(self, config: ExperimentConfig, dataset: TrainingImages) -> None:
         self.config = config
         self.model = DVAE(config, dataset.train_mean)
-        self.sampler = PriorSampler(config)
+        self.sampler = self.model.prior.sampler(config)
         self.optimizer = FlatAdam(self.model.trainable_variables, config.base_lr)
         self._images = tf.constant(dataset.train)
         self._grey_unit = dataset.grey_unit
         self._binarize = dataset.dynamic_binarization
         self.run_key = counter_random.key(config.seed)
-        initial = self.sampler.init(counter_random.fold_in(self.run_key, _INIT_STREAM))
+        initial = self.sampler.init(stream_key(self.run_key, Stream.INIT))
         self._sampler_structure = initial
-        self.state = TrainState(initial, self._metric_names())
+        self.metrics = MetricNames.of(self.model, self.sampler.metric_names)
+        self.state = TrainState(initial, len(self.metrics.all()))
         self._compiled = tf.function(self._steps, jit_compile=True, autograph=False)
 
-    def _metric_names(self) -> list[str]:
-        """Names of the scalars that steps add up, the loss first."""
-        config = self.config
-        bound = "train/neg_iw_loss" if config.importance_weighted else "train/neg_elbo"
-        kl = "obj/kl" if self.model.parts.kl_is_value else "obj/kl_gradient_surrogate"
-        names = [bound, "obj/recon_loss", kl]
-        if config.population_annealing:
-            names += ["sampler/ess", "sampler/surviving_families", "sampler/resampled"]
-        else:
-            names.append("sampler/mean_energy")
-        if config.log_z_population == "separate":
-            names += ["log_z/population_ess", "log_z/population_bridges"]
-        return names
-
-    def sampler_state(self) -> tf.nest:
+    def sampler_state(self) -> SamplerState:
         """The sampler's state as tensors."""
-        leaves = tf.nest.flatten(self._sampler_structure)
-        values = [
-            tf.cast(tf.convert_to_tensor(v), leaf.dtype)
-            for v, leaf in zip(self.state.sampler, leaves, strict=True)
-        ]
-        return tf.nest.pack_sequence_as(self._sampler_structure, values)
+        return from_variables(self._sampler_structure, self.state.sampler)
 
-    def _keep_sampler_state(self, sampler_state: tf.nest) -> None:
+    def _keep_sampler_state(self, sampler_state: SamplerState) -> None:
         for variable, leaf in zip(self.state.sampler, tf.nest.flatten(sampler_state), strict=True):
             variable.assign(tf.cast(leaf, variable.dtype))
 
@@ -130,52 +146,54 @@ class TrainProgram:
             return batch
         return tf.cast(counter_random.uniform(key, batch.shape) < batch, tf.float32)
 
-    def _loss(self, images: tf.Tensor, key: tf.Tensor, sampler_state: tf.nest) -> tuple:
-        """Loss (but for weight decay) whose gradient trains everything, and the forward pass."""
-        rbm = self.model.prior.rbm()
-        forward = self.model.forward(images, rbm, key, training=True)
+    def _loss(
+        self, images: tf.Tensor, params: Parameters, key: tf.Tensor, sampler_state: SamplerState
+    ) -> tuple[tf.Tensor, Estimate, tf.Tensor]:
+        """Loss (but for weight decay) whose gradient trains everything, and its two parts."""
         kl_weight = schedules.kl_weight(self.state.step, self.config.num_train_iter)
-        surrogate = log_partition_surrogate(
-            rbm, self.sampler.chains(sampler_state), self.sampler.weights(sampler_state)
+        estimate = self.model.estimate(images, params, key, kl_weight)
+        log_z = log_partition_surrogate(
+            self.model.prior,
+            params,
+            self.sampler.samples(sampler_state),
+            self.sampler.weights(sampler_state),
         )
-        objective = self.model.objective(forward, kl_weight)
-        loss = kl_weight * surrogate - objective
-        return loss, objective, forward, surrogate
+        return kl_weight * log_z - estimate.surrogate, estimate, log_z
 
-    def gradients(self, images: tf.Tensor, key: tf.Tensor, sampler_state: tf.nest) -> tuple:
+    def gradients(self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState) -> tuple:
         """Gradients for `model.trainable_variables`, metrics, and the finite flags of BAD_TERMS."""
         variables = [v.value for v in self.model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            loss, objective, forward, surrogate = self._loss(images, key, sampler_state)
+            params = self.model.prior.parameters()
+            loss, estimate, log_z = self._loss(images, params, key, sampler_state)
         gradients = tape.gradient(loss, variables)
         # The penalty's gradient is its weight: no need to differentiate its value.
         decay = self.model.weight_decay_gradients()
         gradients = [g + d for g, d in zip(gradients, decay, strict=True)]
-        names = self._metric_names()
         metrics = {
-            names[0]: -objective,
-            names[1]: -tf.reduce_mean(forward.log_likelihood),
-            names[2]: tf.reduce_mean(forward.kl),
+            self.metrics.bound: -estimate.bound,
+            self.metrics.reconstruction: -estimate.log_likelihood,
+            self.metrics.kl: estimate.kl,
         }
         # A sum of squares, since Adam will square them.
         total = tf.reduce_sum(tf.square(flatten(gradients)))
-        terms = tf.stack([metrics[names[1]], metrics[names[2]], surrogate, total])
+        terms = tf.stack([-estimate.log_likelihood, estimate.kl, log_z, total])
         return gradients, metrics, tf.math.is_finite(terms)
 
     def one_step(
-        self, images: tf.Tensor, indices: tf.Tensor, sampler_state: tf.nest, run_key: tf.Tensor
-    ) -> tf.nest:
+        self, images: tf.Tensor, indices: tf.Tensor, sampler_state: SamplerState, run_key: tf.Tensor
+    ) -> SamplerState:
         """One training step on the variables; returns the sampler's new state."""
         step = tf.cast(self.state.step, tf.int32)
-        run_key = counter_random.fold_in(run_key, _STEP_STREAM)
-        keys = counter_random.split(counter_random.fold_in(run_key, step), 3)
+        step_key = counter_random.fold_in(stream_key(run_key, Stream.STEP), step)
+        keys = counter_random.split(step_key, len(StepKey))
         averages = [(v, tf.convert_to_tensor(v)) for v in self.model.non_trainable_variables]
         sampler_state, sampler_metrics = self.sampler.step(
-            self.model.prior.rbm(), sampler_state, keys[0], step
+            self.model.prior.parameters(), sampler_state, keys[StepKey.SAMPLER], step
         )
-        batch = self.batch(images, indices, keys[1])
-        gradients, metrics, finite = self.gradients(batch, keys[2], sampler_state)
+        batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
+        gradients, metrics, finite = self.gradients(batch, keys[StepKey.POSTERIOR], sampler_state)
         ok = tf.reduce_all(finite)
         rate = schedules.learning_rate(
             self.state.step, self.config.num_train_iter, self.config.base_lr
@@ -189,7 +207,7 @@ class TrainProgram:
 
     def _count(self, metrics: dict[str, tf.Tensor], ok: tf.Tensor, finite: tf.Tensor) -> None:
         state = self.state
-        values = tf.stack([*(metrics[name] for name in self._metric_names()), 1.0])
+        values = tf.stack([*(metrics[name] for name in self.metrics.all()), 1.0])
         state.metric_sums.assign_add(tf.where(ok, values, tf.zeros_like(values)))
         skipped = tf.cast(tf.logical_not(ok), tf.int64)
         state.skipped.assign_add(skipped)
@@ -206,7 +224,7 @@ class TrainProgram:
         The key is an argument, so that runs of any seed share one program.
         """
 
-        def body(index: tf.Tensor, sampler_state: tf.nest) -> tuple:
+        def body(index: tf.Tensor, sampler_state: SamplerState) -> tuple:
             return index + 1, self.one_step(images, indices[index], sampler_state, run_key)
 
         _, sampler_state = tf.while_loop(
@@ -234,14 +252,13 @@ class TrainProgram:
         """
         *sums, count = self.state.metric_sums.numpy().tolist()
         self.state.metric_sums.assign(tf.zeros_like(self.state.metric_sums))
-        return {
-            name: v / max(count, 1.0) for name, v in zip(self._metric_names(), sums, strict=True)
-        }
+        names = self.metrics.all()
+        return {name: v / max(count, 1.0) for name, v in zip(names, sums, strict=True)}
 
     def add_log_partition(self, means: dict[str, float], log_z: float) -> dict[str, float]:
         """The metrics with the value of log Z (nats) where it belongs: the bound and the KL."""
         kl_weight = float(schedules.kl_weight(self.state.step, self.config.num_train_iter))
-        bound, _, kl, *_ = self._metric_names()
+        bound, kl = self.metrics.bound, self.metrics.kl
         completed = {**means, bound: means[bound] + kl_weight * log_z}
         if self.model.parts.kl_is_value:
             completed[kl] = means[kl] + log_z
@@ -249,10 +266,8 @@ class TrainProgram:
 
     def anchor_log_partition(self, value: tf.Tensor) -> None:
         """Sets the log Z that the separate population tracks (nats, float64 scalar)."""
-        state = self.sampler_state()
-        state = state._replace(tracker=state.tracker._replace(log_partition=value))
-        self._keep_sampler_state(state)
+        self._keep_sampler_state(self.sampler.with_log_partition(self.sampler_state(), value))
 
-    def rbm(self) -> RBM:
+    def parameters(self) -> Parameters:
         """The prior's present parameters."""
-        return self.model.prior.rbm()
+        return self.model.prior.parameters()

@@ -32,6 +32,12 @@ def energy(rbm: RBM, chains: Chains) -> tf.Tensor:
     return -(left_terms + tf.linalg.matvec(chains.right, rbm.right_bias))
 
 
+def halves(rbm: RBM, states: tf.Tensor) -> Chains:
+    """Splits states [N, L + R] into the left and the right half."""
+    num_left = rbm.left_bias.shape[0]
+    return Chains(states[:, :num_left], states[:, num_left:])
+
+
 def left_log_marginal(rbm: RBM, left: tf.Tensor) -> tf.Tensor:
     """log of the sum over z_R of exp(-E), [C] from left [C, L]: a.z_L + sum softplus(b + z_L W)."""
     right_field = rbm.right_bias + tf.matmul(left, rbm.coupling)

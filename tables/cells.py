@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from configs.errors import UserError
-from configs.paper import BASELINES, STRUCTURES
+from configs.paper import STRUCTURES
+from configs.registry import BASELINES, SAMPLERS
 from configs.tables import Setting
 from tables.protocol import Protocol, protocol_of
 from tables.results import Result
@@ -57,8 +58,8 @@ def order_of(setting: Setting) -> tuple:
         setting.dataset,
         tuple(STRUCTURES).index(setting.struct),
         setting.k,
-        BASELINES.index(setting.baseline),
-        not setting.population_annealing,
+        list(BASELINES).index(setting.baseline),
+        list(SAMPLERS).index(setting.sampler),
     )
 
 

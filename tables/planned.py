@@ -30,7 +30,7 @@ class PlannedRun(NamedTuple):
     def setting(self) -> Setting:
         """The cell of the table that it belongs to."""
         c = self.config
-        return Setting(c.dataset, c.struct, c.k, c.baseline, c.population_annealing)
+        return Setting(c.dataset, c.struct, c.k, c.baseline, c.sampler)
 
     @property
     def directory(self) -> Path:

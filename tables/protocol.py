@@ -14,7 +14,7 @@ from tables.results import Result
 
 # The cell and the seed; and what decides no number beyond rounding.
 _NOT_PROTOCOL = {
-    *("dataset", "struct", "k", "baseline", "population_annealing", "seed", "input_size"),
+    *("dataset", "struct", "k", "baseline", "sampler", "seed", "input_size"),
     *("summary_every", "eval_batchsize"),
 }
 _MEASURING = ("eval_iw_samples", "ais_chains", "ais_temperatures", "ais_base")

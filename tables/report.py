@@ -98,8 +98,8 @@ def _sampler_table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> T
     by_setting = {cell.setting: cell for cell in cells}
     rows = []
     for setting, annealed in by_setting.items():
-        chains = by_setting.get(setting._replace(population_annealing=False))
-        if not setting.population_annealing or chains is None:
+        chains = by_setting.get(setting._replace(sampler="pcd"))
+        if setting.sampler != "pa" or chains is None:
             continue
         gap = difference(chains.sample, annealed.sample)
         row = [setting.struct, str(setting.k), setting.baseline]

@@ -33,7 +33,7 @@ class Result(NamedTuple):
         """The cell of the table that it belongs to; a data file goes by its name alone."""
         c = self.config
         dataset = Path(c.dataset).name
-        return Setting(dataset, c.struct, c.k, c.baseline, c.population_annealing)
+        return Setting(dataset, c.struct, c.k, c.baseline, c.sampler)
 
     @property
     def nll(self) -> float:

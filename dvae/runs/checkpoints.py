@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from configs.errors import UserError
+from dvae.model import DVAE
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import read_checked, write_checked
 from dvae.train_step import TrainProgram
@@ -104,10 +105,10 @@ class CheckpointStore:
         for path in self._directory.glob(".*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, kind: str) -> dict[str, Any] | None:
+    def restore(self, kind: str, step: int | None = None) -> dict[str, Any] | None:
         """Reads the newest usable checkpoint of a kind into the trackables.
 
-        A damaged one is passed over with a warning.
+        A damaged one is passed over with a warning. With a step, only the one of that step counts.
 
         Returns:
           Its progress, or None when there never was one.
@@ -116,6 +117,8 @@ class CheckpointStore:
           UserError: when there are checkpoints and none can be used.
         """
         found = self._found(kind)
+        if step is not None:
+            found = [path for path in found if path.name == f"{kind}-{step:010d}"]
         for path in found:
             try:
                 return self._read(path)
@@ -203,6 +206,51 @@ def _tensors(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
     return {f"{i:03d} {v.name}": v.value for i, v in enumerate(variables)}
 
 
+def _model_store(
+    directory: RunDirectory, model: DVAE, sampler_variables: list[tf.Variable]
+) -> CheckpointStore:
+    """Of what the final evaluation needs: beside the weights only the prior's chains."""
+    return CheckpointStore(
+        directory.checkpoints,
+        directory.owner(),
+        model=_tensors(model.variables),
+        chains=sampler_variables,
+    )
+
+
+def _restore_model(store: CheckpointStore, directory: RunDirectory, step: int | None) -> int:
+    if step is not None:
+        progress = store.restore("kept", step)
+        missing = f"no model of step {step} in {directory.checkpoints}: see --keep_steps"
+    else:
+        progress = store.restore("best")
+        missing = (
+            f"no best checkpoint in {directory.checkpoints}: the run has not come to an "
+            "evaluation, or the disk was full then; its command, started again, goes on"
+        )
+    if progress is None:
+        raise UserError(missing)
+    return int(progress["step"])
+
+
+def restore_model(
+    directory: RunDirectory,
+    model: DVAE,
+    sampler_variables: list[tf.Variable],
+    step: int | None = None,
+) -> int:
+    """Loads weights and the prior's chains of the best checkpoint, or of one kept at a step.
+
+    Returns:
+      The step that they are of.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    store = _model_store(directory, model, sampler_variables)
+    return _restore_model(store, directory, step)
+
+
 class Saver:
     """Writes and reads the checkpoints of one run: `latest` (two of them) and `best`."""
 
@@ -217,13 +265,7 @@ class Saver:
             optimizer=_tensors(program.optimizer.adam.variables),
             state=program.state,
         )
-        # Beside the weights only the prior's chains matter to the final evaluation.
-        self._best = CheckpointStore(
-            directory.checkpoints,
-            owner,
-            model=_tensors(program.model.variables),
-            chains=program.state.sampler,
-        )
+        self._best = _model_store(directory, program.model, program.state.sampler)
         self._saved_at = time.monotonic()
         self._due_at = self._saved_at + self._interval()
         self._saved_step = 0
@@ -242,11 +284,7 @@ class Saver:
 
     def restore_best(self) -> None:
         """Loads the weights and chains of the best checkpoint. Raises UserError without one."""
-        if self._best.restore("best") is None:
-            raise UserError(
-                f"no best checkpoint in {self._directory.checkpoints}: the run has not come to an "
-                "evaluation, or the disk was full then; its command, started again, goes on"
-            )
+        _restore_model(self._best, self._directory, None)
 
     def _interval(self) -> float:
         return 60.0 * self._options.checkpoint_minutes

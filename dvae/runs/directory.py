@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
+from data.dataset import Dataset
 from dvae.runs.lock import RunLock
 from dvae.runs.records import digest, read_json, write_json
 
@@ -28,6 +30,7 @@ class RunDirectory:
         self.path = path
         self.config = path / "config.json"
         self.result = path / "result.json"
+        self.data = path / "data.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self._lock = RunLock(path / "lock.json")
@@ -54,6 +57,38 @@ class RunDirectory:
             raise UserError(
                 f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
             ) from None
+
+    def keep_data_facts(self, dataset: Dataset) -> None:
+        """Writes what a model needs of its data, so that it can be used without them.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        facts = {
+            "name": dataset.name,
+            "sha256": dataset.sha256,
+            "notes": dataset.notes,
+            "image_shape": list(dataset.image_shape),
+            "train_mean": [float(value) for value in dataset.train_mean],
+        }
+        try:
+            write_json(self.data, facts)
+        except OSError as error:
+            raise UserError(f"cannot write {self.data} ({error.strerror})") from None
+
+    def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray] | None:
+        """Image shape and training mean, float32 [X]; None in runs from before they were kept."""
+        if not self.data.exists():
+            return None
+        facts = read_json(self.data)
+        try:
+            height, width = (int(extent) for extent in facts["image_shape"])
+            mean = np.array(facts["train_mean"], np.float32)
+        except (KeyError, TypeError, ValueError):
+            height, width, mean = 0, 0, np.zeros(0)
+        if not mean.size or mean.shape != (height * width,) or not np.all(np.isfinite(mean)):
+            raise UserError(f"{self.data} is damaged: restore it, or remove it and give --data_dir")
+        return (height, width), mean
 
     def restore_if_removed(self) -> None:
         """Makes an opened directory anew that was removed under the run. Raises OSError."""

@@ -13,18 +13,17 @@ from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory
-from dvae.runs.monitor import Milestones
+from dvae.runs.monitor import Monitor
 from dvae.runs.pictures import write_png
 from dvae.runs.process import SignalWatch, Stopped, device_name, progress_bar, say
 from dvae.runs.records import code_version, version_name, write_checked
 from dvae.runs.result import evaluate_model, versions
 from dvae.runs.summaries import Summaries
+from dvae.streams import Stream, stream_key
 from dvae.train_step import BAD_TERMS, TrainProgram
-from samplers import counter_random
 
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
-_FINAL_STREAM = 4
 
 
 class Run:
@@ -42,7 +41,7 @@ class Run:
         self.program = TrainProgram(config, dataset)
         self.progress = Progress()
         self._summaries = Summaries(directory)
-        self.milestones = Milestones(config, dataset, self.program, self._summaries)
+        self.monitor = Monitor(config, dataset, self.program, self._summaries)
         self._saver = Saver(directory, self.program, options)
         self._signals = SignalWatch()
         self._code = code_version()
@@ -162,7 +161,7 @@ class Run:
         if step in self.options.keep_steps:  # before `latest`: a resumed run comes by here again
             self._saver.save_kept(progress)
         if step and step % config.summary_every == 0 and progress.summarized_step < step:
-            bar.set_postfix_str(self.milestones.summarize(progress))
+            bar.set_postfix_str(self.monitor.summarize(progress))
         at_end = step == config.num_train_iter
         if step and (step % config.eval_every == 0 or at_end) and progress.evaluated_step < step:
             self._evaluate()
@@ -174,7 +173,7 @@ class Run:
         """Evaluates; the best model so far is kept, or the evaluation counts as not done."""
         progress = self.progress
         before = dataclasses.replace(progress)
-        better = self.milestones.evaluate(progress, self._signals.raise_if_stopped)
+        better = self.monitor.evaluate(progress, self._signals.raise_if_stopped)
         if better and not self._saver.save_best(progress):
             # No result may name a checkpoint that is not there.
             progress.best_step, progress.best_val_nll = before.best_step, before.best_val_nll
@@ -185,25 +184,25 @@ class Run:
         config, progress = self.config, self.progress
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
         self._saver.restore_best()
-        chains = self.program.sampler.chains(self.program.sampler_state())
+        state = self.program.sampler_state()
         record = evaluate_model(
+            self.monitor.evaluator,
             config,
             self.dataset,
-            self.milestones.evaluator,
-            self.program.rbm(),
-            chains,
-            counter_random.fold_in(counter_random.key(config.seed), _FINAL_STREAM),
+            self.program.sampler.chains(state),
+            stream_key(self.program.run_key, Stream.FINAL),
             self._signals.raise_if_stopped,
         )
-        inspector = self.milestones.inspector
-        images, latents = self.milestones.inspected_batch(config.num_train_iter)
+        inspector = self.monitor.inspector
+        images, latents = self.monitor.inspected_batch(config.num_train_iter)
         recon = inspector.reconstructions(images, latents["reconstruction"])
         write_png(self.directory.path / "reconstructions.png", recon)
-        write_png(self.directory.path / "samples.png", inspector.generated(chains))
+        generated = inspector.generated(self.program.sampler.samples(state))
+        write_png(self.directory.path / "samples.png", generated)
         result = {
             **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
             "data_sha256": self.dataset.sha256,
-            "sampler": config.sampler_name,
+            "sampler": config.sampler,
             "beta": config.sharpness,
             "seed": config.seed,
             "num_train_iter": config.num_train_iter,

@@ -1,6 +1,5 @@
 """What a run does every so many steps: summaries for TensorBoard, and evaluations."""
 
-import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -15,8 +14,9 @@ from dvae.evaluation import Evaluator
 from dvae.runs.checkpoints import Progress
 from dvae.runs.pictures import Inspector, scalars
 from dvae.runs.process import say
-from dvae.runs.result import estimate_log_partition
+from dvae.runs.result import ais_settings
 from dvae.runs.summaries import Summaries
+from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 from samplers.diagnostics import LogMeanEstimate
@@ -24,13 +24,11 @@ from samplers.diagnostics import LogMeanEstimate
 # A tracked log Z further than this many standard errors from AIS is taken back to it.
 MAX_DRIFT = 5.0
 COLLAPSED_SHARE = 0.02
-# Streams of the run's key, beside those of the training program.
-_EVAL_STREAM, _INSPECT_STREAM, _SUMMARY_STREAM = 3, 5, 9
 # Of the log Z that completes the loss in summaries: a fraction of a nat is enough there.
 SUMMARY_TEMPERATURES = 100
 
 
-class Milestones:
+class Monitor:
     """Summaries and evaluations of one run."""
 
     def __init__(
@@ -47,8 +45,8 @@ class Milestones:
         self.inspector = Inspector(program.model, dataset.image_shape)
         self._run_key = counter_random.key(config.seed)
 
-    def _key(self, stream: int, step: int) -> tf.Tensor:
-        return counter_random.fold_in(counter_random.fold_in(self._run_key, stream), step)
+    def _key(self, stream: Stream, step: int) -> tf.Tensor:
+        return counter_random.fold_in(stream_key(self._run_key, stream), step)
 
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
@@ -69,32 +67,37 @@ class Milestones:
         means = latents.pop("reconstruction")
         self.summaries.histograms(step, latents)
         recon = self.inspector.reconstructions(images, means)
-        generated = self.inspector.generated(program.sampler.chains(sampler_state))
+        generated = self.inspector.generated(program.sampler.samples(sampler_state))
         self.summaries.image("recon", step, recon)
         self.summaries.image("generated_sample", step, generated)
         progress.summarized_step = step
         self._warn_of_collapse(values)
-        loss = next(iter(values.values()))
-        return f"loss {loss:.2f}, recon {values['obj/recon_loss']:.2f}"
+        names = program.metrics
+        return f"loss {values[names.bound]:.2f}, recon {values[names.reconstruction]:.2f}"
 
     def _losses(self, step: int) -> dict[str, float]:
         """The loss and its terms since the last summary, completed by a quick AIS of log Z."""
         program = self._program
-        chains = program.sampler.chains(program.sampler_state())
-        quick = dataclasses.replace(self._config, ais_temperatures=SUMMARY_TEMPERATURES)
-        log_z = estimate_log_partition(
-            quick, program.rbm(), chains, self._key(_SUMMARY_STREAM, step)
-        )
+        log_z = self._log_partition(self._key(Stream.SUMMARY, step), SUMMARY_TEMPERATURES)
         values = program.add_log_partition(program.take_metrics(), float(log_z.value))
         decay = self._model.weight_decay()
         values |= {f"weight_decay/{name}": float(value) for name, value in decay.items()}
         return {**values, "log_z/quick_ais": float(log_z.value)}
 
+    def _log_partition(self, key: tf.Tensor, num_temperatures: int) -> LogMeanEstimate:
+        program = self._program
+        return self._model.prior.estimate_log_partition(
+            program.parameters(),
+            program.sampler.chains(program.sampler_state()),
+            key,
+            ais_settings(self._config)._replace(num_temperatures=num_temperatures),
+        )
+
     def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
         """Validation images, the same at each summary, and their latents."""
         count = min(self._config.train_batchsize, len(self._dataset.validation))
         images = tf.cast(self._dataset.validation[:count], tf.float32)
-        return images, self.inspector.latents(images, self._key(_INSPECT_STREAM, step))
+        return images, self.inspector.latents(images, self._key(Stream.INSPECTION, step))
 
     def _warn_of_collapse(self, values: dict[str, float]) -> None:
         families = values.get("sampler/surviving_families", math.inf)
@@ -117,11 +120,8 @@ class Milestones:
           Whether this is the best validation NLL so far.
         """
         step, config, program = progress.step, self._config, self._program
-        key = self._key(_EVAL_STREAM, step)
-        chains = program.sampler.chains(program.sampler_state())
-        log_z = estimate_log_partition(
-            config, program.rbm(), chains, counter_random.fold_in(key, 0)
-        )
+        key = self._key(Stream.EVALUATION, step)
+        log_z = self._log_partition(counter_random.fold_in(key, 0), config.ais_temperatures)
         self._anchor(log_z)
         values = {
             "log_z/ais": float(log_z.value),

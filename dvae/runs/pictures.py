@@ -8,10 +8,6 @@ import tensorflow as tf
 
 from configs.paper import ExperimentConfig
 from dvae.model import DVAE
-from dvae.posteriors import ShiftedGaussianPosterior
-from dvae.priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
-from dvae.smoothing import UNIFORM_SHARE, Gaussian, UniformExponential
-from samplers.rbm import Chains
 
 
 def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.ndarray:
@@ -41,8 +37,6 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     os.replace(temporary, path)
 
 
-# B(ζ) beyond this all but decides a unit, whatever its neighbours in the prior say.
-B_CLIP = 10.0
 # A unit is active when the variance of its q over images exceeds this (Burda et al. 2016).
 ACTIVE_VARIANCE = 0.01
 _COLUMNS = 10
@@ -60,39 +54,34 @@ class Inspector:
     def _latents_of(self, images: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
         """Histograms' tensors for images [B, X]."""
         model = self._model
-        forward = model.forward(images, model.prior.rbm(), key, training=False)
+        forward = model.forward(images, model.prior.parameters(), key, training=False)
         params = forward.encoding.params
         q = tf.sigmoid(params.logits)
         found = {
             "q": q,
             "mean_q": tf.reduce_mean(q, axis=0),
             "var_q": tf.math.reduce_variance(q, axis=0),
-            "reconstruction": tf.sigmoid(forward.logits),
+            "reconstruction": model.likelihood.mean(forward.outputs),
+            **model.parts.posterior.histograms(params),
         }
-        if isinstance(model.parts.relaxed_prior, MeanFieldPrior):
-            b_zeta = model.parts.relaxed_prior.smoothing.log_ratio(forward.encoding.relaxed)
-            found["b_zeta"] = b_zeta
-            found["b_zeta_clipped"] = tf.clip_by_value(b_zeta, -B_CLIP, B_CLIP)
-        if isinstance(model.parts.posterior, ShiftedGaussianPosterior):
-            found["delta_mu"] = params.shift
-            found["sigma"] = found["posterior_s"] = params.scale
+        if model.parts.relaxed_prior is not None:
+            found |= model.parts.relaxed_prior.histograms(forward.encoding.relaxed)
         return found
 
     def _decode_latents(self, binary: tf.Tensor) -> tf.Tensor:
-        return tf.sigmoid(self._model.decoder.logits(binary, training=False))
+        return self._model.likelihood.mean(self._model.decoder.outputs(binary, training=False))
 
-    def decode(self, chains: Chains) -> np.ndarray:
-        """Decoder means [C, X] of binary latents."""
-        return self._decode(tf.concat(chains, axis=1)).numpy()
+    def decode(self, latents: tf.Tensor) -> np.ndarray:
+        """Means of the likelihood [C, X] from binary latents [C, D]."""
+        return self._decode(latents).numpy()
 
     def latents(self, images: tf.Tensor, key: tf.Tensor) -> dict[str, np.ndarray]:
         """Arrays for histograms, and the "reconstruction" means [B*K, X]."""
         return {name: value.numpy() for name, value in self._latents(images, key).items()}
 
-    def generated(self, chains: Chains) -> np.ndarray:
-        """A 10 x 10 picture of decoder means of the first hundred chains."""
-        first = Chains(*(half[: _COLUMNS**2] for half in chains))
-        return grid(self.decode(first), self._image_shape, _COLUMNS)
+    def generated(self, latents: tf.Tensor) -> np.ndarray:
+        """A 10 x 10 picture of the means of the first hundred samples [C, D] of the prior."""
+        return grid(self.decode(latents[: _COLUMNS**2]), self._image_shape, _COLUMNS)
 
     def reconstructions(self, images: tf.Tensor, means: np.ndarray) -> np.ndarray:
         """A picture of 50 inputs, each above the first of its reconstructions."""
@@ -109,31 +98,7 @@ def scalars(config: ExperimentConfig, model: DVAE, latents: dict[str, np.ndarray
         "posterior/beta": config.sharpness,
         "posterior/active_q": float(np.sum(latents["var_q"] > ACTIVE_VARIANCE)),
     }
-    smoothing = model.parts.smoothing
-    if config.baseline.endswith("_power"):
-        found["posterior/lambda"] = 1.0 / config.sharpness
-    if isinstance(smoothing, Gaussian):
-        found["posterior/sigma"] = smoothing.scale
-    if isinstance(smoothing, UniformExponential):
-        found["posterior/eps"] = UNIFORM_SHARE
-    if "sigma" in latents:
-        found["posterior/sigma"] = float(np.mean(latents["sigma"]))
-    if "b_zeta" in latents:
-        # Units per row that the smoothing leaves undecided.
-        found["b_zeta_num"] = float(np.mean(np.sum(np.abs(latents["b_zeta"]) < B_CLIP, axis=1)))
-    if isinstance(model.parts.relaxed_prior, GaussianIntegralPrior):
-        found |= _eigenvalues(model, model.parts.relaxed_prior)
+    found |= model.parts.posterior.scalars()
+    if model.parts.relaxed_prior is not None:
+        found |= model.parts.relaxed_prior.scalars(model.prior.parameters(), latents)
     return found
-
-
-def _eigenvalues(model: DVAE, prior: GaussianIntegralPrior) -> dict[str, float]:
-    """Of M = W̃ + λI: the eigenvalues of W̃ are ± the singular values of W."""
-    coupling = model.prior.rbm().coupling
-    precision = float(prior.precision(gram_powers(coupling)))
-    singular = np.linalg.svd(coupling.numpy(), compute_uv=False)
-    return {
-        "eigen/lambda": precision,
-        "eigen/max_eigen_val": precision + float(singular[0]),
-        "eigen/min_eigen_val": precision - float(singular[0]),
-        "weight_norm": float(np.linalg.norm(coupling.numpy())),
-    }

@@ -58,6 +58,15 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
     )
 
 
+def prepare_device() -> None:
+    """GPU memory as it is needed, so that runs can share a GPU; deterministic operations."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.experimental.enable_op_determinism()
+
+
 def device_name() -> str:
     """The device that compiled programs run on, e.g. "GPU: NVIDIA H100" or "CPU"."""
     import tensorflow as tf

@@ -4,7 +4,7 @@ import importlib.metadata
 import math
 import platform
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,100 +12,16 @@ from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, Likelihood
 from dvae.runs.process import progress_bar, say
-from samplers import ais, counter_random, diagnostics, exact
-from samplers.rbm import RBM, Chains
+from samplers import counter_random
+from samplers.log_partition import ALPHA, LogPartition, Settings
 
 # Two-sided 95 % of a normal error.
 _Z95 = 1.959963984540054
-ALPHA = 0.05
-_GROUPS = 32
-_FORWARD, _REVERSE, _START = range(3)
 
 
-class LogPartition(NamedTuple):
-    """log Z in nats and what is known of its error.
-
-    value, stderr, ess: forward AIS; low on average (Jensen), blind to modes no chain visits.
-    markov_lower: holds with probability 95 % whatever the weights look like.
-    reverse, reverse_stderr: reverse AIS, high on average.
-    upper_status: "certified" when the reverse start was exact, else "checked".
-    exact: the enumerated value, or None.
-    """
-
-    value: float
-    stderr: float
-    ess: float
-    markov_lower: float
-    reverse: float
-    reverse_stderr: float
-    upper_status: str
-    exact: float | None
-
-    def interval(self) -> tuple[float, float]:
-        """95 % interval: from AIS's standard error, widened to reach the reverse estimate.
-
-        An exact value is its own interval.
-        """
-        if self.exact is not None:
-            return self.exact, self.exact
-        margin = _Z95 * self.stderr
-        disagrees = abs(self.reverse - self.value) > _Z95 * math.hypot(
-            self.stderr, self.reverse_stderr
-        )
-        low = high = self.value
-        if disagrees:
-            low, high = min(low, self.reverse), max(high, self.reverse)
-        return low - margin, high + margin
-
-    def best(self) -> float:
-        """The exact value where there is one, else forward AIS."""
-        return self.value if self.exact is None else self.exact
-
-    def best_stderr(self) -> float:
-        """Standard error of `best`."""
-        return self.stderr if self.exact is None else 0.0
-
-
-def make_base(name: str, rbm: RBM, chains: Chains) -> ais.Base:
-    """The AIS base that --ais_base names: "fitted" to the chains' means, or "uniform"."""
-    return ais.fitted_base(chains) if name == "fitted" else ais.uniform_base(rbm)
-
-
-def estimate_log_partition(
-    config: ExperimentConfig, rbm: RBM, chains: Chains, key: tf.Tensor
-) -> diagnostics.LogMeanEstimate:
-    """Forward AIS with the run's settings: quick, for evaluations during training."""
-    base = make_base(config.ais_base, rbm, chains)
-    return ais.log_partition_estimate(rbm, base, key, config.ais_chains, config.ais_temperatures)
-
-
-def measure_log_partition(
-    config: ExperimentConfig, rbm: RBM, chains: Chains, key: tf.Tensor
-) -> LogPartition:
-    """log Z with every bound: forward and reverse AIS, Markov's bound, enumeration if small.
-
-    Reverse AIS starts from exact samples where the RBM can be enumerated, else from the chains.
-    """
-    keys = counter_random.split(key, 3)
-    small = exact.is_enumerable(rbm)
-    base = make_base(config.ais_base, rbm, chains)
-    temperatures = ais.linear_temperatures(config.ais_temperatures, rbm.coupling.dtype)
-    forward = ais.run(rbm, base, keys[_FORWARD], temperatures, config.ais_chains).log_weights
-    estimate = diagnostics.log_mean_estimate(forward)
-    start = exact.samples(rbm, keys[_START], config.ais_chains) if small else chains
-    backward = ais.run_reverse(rbm, base, start.left, keys[_REVERSE], temperatures).log_weights
-    reverse = diagnostics.log_mean_estimate(-backward)
-    lower = diagnostics.markov_lower_bound(forward, min(_GROUPS, config.ais_chains), ALPHA)
-    return LogPartition(
-        value=float(estimate.value),
-        stderr=float(estimate.stderr),
-        ess=float(estimate.ess),
-        markov_lower=float(lower),
-        reverse=-float(reverse.value),
-        reverse_stderr=float(reverse.stderr),
-        upper_status="certified" if small else "checked",
-        exact=float(exact.log_partition(rbm)) if small else None,
-    )
+def ais_settings(config: ExperimentConfig) -> Settings:
+    """How a run's log Z is measured."""
+    return Settings(config.ais_chains, config.ais_temperatures, config.ais_base)
 
 
 def versions() -> dict[str, str]:
@@ -178,24 +94,30 @@ _AIS, _VALIDATION, _TEST = 0, 1, 2
 
 
 def evaluate_model(
+    evaluator: Evaluator,
     config: ExperimentConfig,
     dataset: Dataset,
-    evaluator: Evaluator,
-    rbm: RBM,
-    chains: Chains,
+    chains: Any,
     key: tf.Tensor,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """AIS, validation with 100 samples, test with `config.eval_iw_samples`.
 
     Args:
-      chains: of the prior at `rbm`: for the fitted AIS base and the reverse check.
+      evaluator: of the model to be evaluated.
+      config: its settings of measurement count, which may differ from the model's own.
+      dataset: gives the validation and test images.
+      chains: of the prior, for the fitted AIS base and the reverse check.
+      key: int32 [2].
       check: called now and then; may raise to stop.
 
     Returns:
       The fields of result.json that an evaluation decides.
     """
-    log_z = measure_log_partition(config, rbm, chains, counter_random.fold_in(key, _AIS))
+    prior = evaluator.model.prior
+    log_z = prior.measure_log_partition(
+        prior.parameters(), chains, counter_random.fold_in(key, _AIS), ais_settings(config)
+    )
     check()
     validation = evaluator.likelihood(
         dataset.validation,

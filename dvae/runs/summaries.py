@@ -61,7 +61,7 @@ class Summaries:
                     "struct": config.struct,
                     "baseline": config.baseline,
                     "k": config.k,
-                    "sampler": config.sampler_name,
+                    "sampler": config.sampler,
                     "beta": config.sharpness,
                     "seed": config.seed,
                     "num_train_iter": config.num_train_iter,

@@ -10,10 +10,9 @@ from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, num_workers
-from dvae.runs.commands import prepare_device
 from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import device_name, say
-from dvae.runs.result import estimate_log_partition
+from dvae.runs.process import device_name, prepare_device, say
+from dvae.runs.result import ais_settings
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 
@@ -72,11 +71,14 @@ class _Timer:
 
     def ais(self) -> float:
         """Seconds of one estimate of log Z."""
-        chains = self._program.sampler.chains(self._program.sampler_state())
-        rbm = self._program.rbm()
+        program = self._program
+        chains = program.sampler.chains(program.sampler_state())
 
         def work() -> None:
-            float(estimate_log_partition(self._config, rbm, chains, self._key).value)
+            found = program.model.prior.estimate_log_partition(
+                program.parameters(), chains, self._key, ais_settings(self._config)
+            )
+            float(found.value)
 
         work()
         return _seconds(work)
@@ -115,7 +117,7 @@ def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None)
     prepare_device()
     measured = measure(dataclasses.replace(config, input_size=dataset.input_size), dataset)
     say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler_name} on "
+        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
         f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
         f"for {config.num_train_iter} steps and their evaluations"
     )

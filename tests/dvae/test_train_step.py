@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from configs.paper import BASELINES
+from configs.registry import BASELINES, SAMPLERS
 from dvae import train_step
 from dvae.model import DVAE
 from tests.helpers.tiny_training import (
@@ -37,11 +37,11 @@ def built(baseline, struct):
 
 
 @pytest.mark.usefixtures("fast_eager")
-@pytest.mark.parametrize("population_annealing", [True, False], ids=["pa", "pcd"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("k", [1, 5], ids=["k1", "k5"])
 @pytest.mark.parametrize("baseline", BASELINES)
 @pytest.mark.parametrize("struct", STRUCTURES)
-def test_every_combination_takes_a_step(struct, baseline, k, population_annealing, monkeypatch):
+def test_every_combination_takes_a_step(struct, baseline, k, sampler, monkeypatch):
     """Finite terms, and no variable without a gradient other than weight decay's."""
 
     def model(config, _train_mean):
@@ -55,7 +55,7 @@ def test_every_combination_takes_a_step(struct, baseline, k, population_annealin
             baseline=baseline,
             structure=STRUCTURES[struct],
             k=k,
-            population_annealing=population_annealing,
+            sampler=sampler,
         )
     )
     variables = program.model.trainable_variables

@@ -12,7 +12,7 @@ from tests.helpers import hand_made_results
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "tests.helpers.stand_in_program"]
 GRID = Grid(
-    ("binarized_mnist",), ("1-layer-nonlin",), (1, 5), ("dvaes_power", "dvaes_exp"), (True,), (0, 1)
+    ("binarized_mnist",), ("1-layer-nonlin",), (1, 5), ("dvaes_power", "dvaes_exp"), ("pa",), (0, 1)
 )
 SMALL_GRID = GRID._replace(ks=(1,), seeds=(0,))
 
@@ -24,7 +24,7 @@ def plan(log_dir, grid=GRID):
         for setting in grid.settings():
             config = hand_made_results.config_of(**setting._asdict(), seed=seed)
             arguments = [f"--{name}={value}" for name, value in setting._asdict().items()]
-            arguments[-1] = f"--qupa={setting.population_annealing}"
+            arguments[-1] = f"--sampler={setting.sampler}"
             arguments += [f"--seed={seed}", f"--log_dir={log_dir}"]
             runs.append(PlannedRun(config, tuple(arguments), log_dir, ROOT))
     return runs

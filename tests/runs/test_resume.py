@@ -26,7 +26,7 @@ _CASES = {
     "annealing": dict(grey=True),
     "annealing, weights carried": dict(grey=False, resample_threshold=0.8, k=5),
     "pcd, own log Z population": dict(
-        grey=True, population_annealing=False, log_z_population="separate", baseline="dvaepp_exp"
+        grey=True, sampler="pcd", log_z_population="separate", baseline="dvaepp_exp"
     ),
 }
 

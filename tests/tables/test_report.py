@@ -153,9 +153,7 @@ def test_damaged_and_moved_results_are_not_counted(tmp_path):
 def test_samplers_are_compared(tmp_path):
     for seed, noise in enumerate((0.0, 0.2)):
         hand_made_results.write(tmp_path, 85.0 + noise, seed=seed, **_FULL)
-        hand_made_results.write(
-            tmp_path, 86.0 + 2 * noise, seed=seed, population_annealing=False, **_FULL
-        )
+        hand_made_results.write(tmp_path, 86.0 + 2 * noise, seed=seed, sampler="pcd", **_FULL)
     document, _ = _document(tmp_path)
     main, samplers = document.tables
     assert _column(main, "sampler") == ["pa", "pcd"]
@@ -266,6 +264,6 @@ def test_protocol_names_every_field_that_decides_numbers(tmp_path):
     [result] = read_tree(tmp_path).results
     found = protocol.protocol_of(result)
     names = {name for name, _ in (*found.training, *found.measurement)}
-    cell = {"dataset", "struct", "k", "baseline", "population_annealing", "seed"}
+    cell = {"dataset", "struct", "k", "baseline", "sampler", "seed"}
     harmless = {"input_size", "summary_every", "eval_batchsize"}
     assert set(result.config.to_json()) - names == cell | harmless

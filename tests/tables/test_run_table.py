@@ -35,12 +35,12 @@ def test_published_values_and_their_mark():
     for setting in TABLES[1].settings():
         value = published_value(setting)
         assert 80.0 < value.mean < 115.0 and 0.0 < value.deviation < 1.0, setting
-    wanted = Setting("omniglot", "4-layer-nonlin", 25, "dvaes_power", True)
+    wanted = Setting("omniglot", "4-layer-nonlin", 25, "dvaes_power", "pa")
     assert published_value(wanted) == Published(98.88, 0.09)
-    wanted = Setting("binarized_mnist", "1-layer-lin", 5, "dvaepp_exp", True)
+    wanted = Setting("binarized_mnist", "1-layer-lin", 5, "dvaepp_exp", "pa")
     assert published_value(wanted) == Published(90.13, 0.03)
     for none in (
-        wanted._replace(population_annealing=False),
+        wanted._replace(sampler="pcd"),
         wanted._replace(dataset="digits"),
         wanted._replace(k=2),
     ):

@@ -1,0 +1,122 @@
+"""What the names of the command line stand for: an entry here adds a choice everywhere.
+
+Pure data. What a name is made of is given as "module:attribute", imported when it is needed, so
+that the command line answers before TensorFlow is loaded; a class or function itself will do too.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Target = str | Callable[..., Any]
+
+
+def resolve(target: Target) -> Callable[..., Any]:
+    """What a "module:attribute" names; anything else is returned as it is."""
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One training method.
+
+    parts: makes a `dvae.baselines.Parts` from (structure, sharpness, prior, **options).
+    options: passed on to `parts`; say the smoothing.
+    importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
+    sharpness: β when --beta is not given, by data set and structure; data sets that are not named
+      take the values of binarized_mnist, structures that are not named those of 2-layer-nonlin.
+    least_sharpness: β must exceed this.
+    """
+
+    parts: Target
+    sharpness: Mapping[str, Mapping[str, float]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    importance_weighted: bool = False
+    least_sharpness: float = 0.0
+
+    def published_sharpness(self, dataset: str, struct: str) -> float:
+        """β of the published runs."""
+        by_struct = self.sharpness.get(dataset) or self.sharpness["binarized_mnist"]
+        return float(by_struct.get(struct, by_struct["2-layer-nonlin"]))
+
+
+def sharpness_by_name(
+    mnist: tuple[float, float, float], omniglot: tuple[float, float, float]
+) -> dict[str, dict[str, float]]:
+    """The values of 1-layer-lin, 1-layer-nonlin, and of both 2- and 4-layer-nonlin."""
+
+    def by_struct(linear: float, one: float, deep: float) -> dict[str, float]:
+        return {
+            "1-layer-lin": linear,
+            "1-layer-nonlin": one,
+            "2-layer-nonlin": deep,
+            "4-layer-nonlin": deep,
+        }
+
+    return {"binarized_mnist": by_struct(*mnist), "omniglot": by_struct(*omniglot)}
+
+
+# DVAE: Rolfe 2017; DVAE++: Vahdat et al. 2018; DVAE#: Vahdat, Andriyash and Macready 2018, whose
+# supplement has every sharpness.
+BASELINES: dict[str, Baseline] = {
+    "dvae_spike_exp": Baseline(
+        parts="dvae.baselines:dvae",
+        sharpness=sharpness_by_name(mnist=(5, 5, 4), omniglot=(4, 4, 4)),
+    ),
+    "dvaepp_exp": Baseline(
+        parts="dvae.baselines:dvaepp",
+        options={"smoothing": "dvae.smoothing:Exponential"},
+        sharpness=sharpness_by_name(mnist=(12, 14, 10), omniglot=(14, 12, 10)),
+    ),
+    "dvaepp_power": Baseline(
+        parts="dvae.baselines:dvaepp",
+        options={"smoothing": "dvae.smoothing:Power"},
+        sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 40, 30)),
+        least_sharpness=1.0,
+    ),
+    "dvaes_gi": Baseline(
+        parts="dvae.baselines:dvaes_gaussian_integral",
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 30, 25)),
+    ),
+    "dvaes_gauss": Baseline(
+        parts="dvae.baselines:dvaes",
+        options={"smoothing": "dvae.smoothing:Gaussian"},
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(40, 30, 25), omniglot=(40, 25, 25)),
+    ),
+    "dvaes_exp": Baseline(
+        parts="dvae.baselines:dvaes",
+        options={"smoothing": "dvae.smoothing:Exponential"},
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(12, 12, 10), omniglot=(12, 10, 8)),
+    ),
+    "dvaes_unexp": Baseline(
+        parts="dvae.baselines:dvaes",
+        options={"smoothing": "dvae.smoothing:UniformExponential"},
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(40, 30, 16), omniglot=(40, 16, 16)),
+    ),
+    "dvaes_power": Baseline(
+        parts="dvae.baselines:dvaes",
+        options={"smoothing": "dvae.smoothing:Power"},
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(40, 40, 30), omniglot=(40, 30, 20)),
+        least_sharpness=1.0,
+    ),
+}
+
+# Chains of the prior that feed the gradient of log Z: `dvae.prior_sampler.ChainSampler`.
+SAMPLERS: dict[str, Target] = {
+    "pa": "dvae.prior_sampler:PopulationAnnealing",
+    "pcd": "dvae.prior_sampler:PersistentContrastiveDivergence",
+}
+# The parts of a model that a `Structure` names.
+ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:Encoder"}
+DECODERS: dict[str, Target] = {"dense": "dvae.decoder:Decoder"}
+LIKELIHOODS: dict[str, Target] = {"bernoulli": "dvae.likelihood:Bernoulli"}
+PRIORS: dict[str, Target] = {"rbm": "dvae.priors:RBMPrior"}

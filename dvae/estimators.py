@@ -1,0 +1,80 @@
+"""Estimators of the training objective's gradient: what is differentiated, and what is logged.
+
+The two differ in general. A surrogate is a scalar whose gradient is wanted and whose value may mean
+nothing (score-function estimators); the bound is the objective's value, and the only one of the
+two that is ever shown.
+"""
+
+import abc
+from typing import TYPE_CHECKING, NamedTuple
+
+import tensorflow as tf
+
+from dvae.objectives import elbo, importance_weighted_bound
+from dvae.relaxed_priors import Parameters
+
+if TYPE_CHECKING:
+    from dvae.model import DVAE
+
+
+class Estimate(NamedTuple):
+    """Scalars, averaged over images, in nats; log Z left out (its weight is -kl_weight).
+
+    surrogate: to be raised; its gradient with respect to encoder, decoder and prior is used.
+    bound: the objective's value, for logs: a lower bound of log p(x) once kl_weight is 1.
+    log_likelihood, kl: means over images and samples.
+    """
+
+    surrogate: tf.Tensor
+    bound: tf.Tensor
+    log_likelihood: tf.Tensor
+    kl: tf.Tensor
+
+
+class Estimator(abc.ABC):
+    """An estimator of the gradient of a model's training objective."""
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        model: "DVAE",
+        images: tf.Tensor,
+        params: Parameters,
+        key: tf.Tensor,
+        kl_weight: tf.Tensor,
+    ) -> Estimate:
+        """One estimate from a batch.
+
+        Args:
+          model: its parts say what the objective is made of.
+          images: [B, X], 0/1.
+          params: the prior's parameters.
+          key: int32 [2].
+          kl_weight: scalar in [0, 1].
+        """
+
+
+class Pathwise(Estimator):
+    """The gradient of the objective through relaxed samples (DVAE, DVAE++, DVAE#).
+
+    As biased for the binary model as the relaxation is; exact for the relaxed one. With K > 1 the
+    importance-weighted bound has the plain gradient of Burda et al. 2016.
+    """
+
+    def __call__(  # noqa: D102
+        self,
+        model: "DVAE",
+        images: tf.Tensor,
+        params: Parameters,
+        key: tf.Tensor,
+        kl_weight: tf.Tensor,
+    ) -> Estimate:
+        forward = model.forward(images, params, key, training=True)
+        bound = importance_weighted_bound if model.importance_weighted else elbo
+        objective = bound(forward.log_likelihood, forward.kl, kl_weight)
+        return Estimate(
+            objective,
+            objective,
+            tf.reduce_mean(forward.log_likelihood),
+            tf.reduce_mean(forward.kl),
+        )

@@ -1,0 +1,88 @@
+"""The Python interface: `dvae.train` and `dvae.load`."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UserError
+from configs.paper import build_config
+from dvae.runs.checkpoints import RunOptions
+from dvae.runs.commands import train_run
+from dvae.runs.process import Stopped
+from dvae.runs.trained_model import TrainedModel
+
+__all__ = ["TrainedModel", "load", "train"]
+
+
+@contextlib.contextmanager
+def _errors_of_arguments() -> Iterator[None]:
+    """What the command line says of flags, said of arguments."""
+    try:
+        yield
+    except UserError as error:
+        raise ValueError(re.sub(r"--(?=\w)", "", str(error))) from None
+
+
+def train(
+    dataset: str = "binarized_mnist",
+    struct: str = "2-layer-nonlin",
+    baseline: str = "dvaes_power",
+    *,
+    data_dir: str | Path = "datasets",
+    log_dir: str | Path = "logs",
+    fresh: bool = False,
+    keep_steps: tuple[int, ...] = (),
+    **settings: Any,
+) -> TrainedModel:
+    """Trains a model as run.py does, or goes on where an earlier call stopped.
+
+    A finished run of the same settings is loaded and not trained again.
+
+    Args:
+      dataset: "binarized_mnist", "omniglot", "digits", or the path of an .npz file.
+      struct: "1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin".
+      baseline: a name of `configs.registry.BASELINES`.
+      data_dir: where data sets are found, or downloaded to.
+      log_dir: the run goes to <log_dir>/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>.
+      fresh: move an old run aside and start anew.
+      keep_steps: steps whose model is kept, for `load(..., step=...)`.
+      **settings: any other setting of run.py by its name, such as k, num_train_iter, seed,
+        sampler ("pa", "pcd"), eval_iw_samples.
+
+    Returns:
+      The best model by validation likelihood.
+
+    Raises:
+      ValueError: an argument is wrong, data are missing, or the run cannot go on.
+      TypeError: an argument of that name does not exist.
+      KeyboardInterrupt: interrupted; a checkpoint was written, and the same call goes on from it.
+    """
+    with _errors_of_arguments():
+        config = build_config(dataset=str(dataset), struct=struct, baseline=baseline, **settings)
+        path = config.run_directory(log_dir)
+        options = RunOptions(keep_steps=tuple(keep_steps))
+        input_size = settings.get("input_size")
+        try:
+            train_run(config, str(data_dir), input_size, path, fresh, options)
+        except Stopped as stop:
+            raise KeyboardInterrupt(f"{stop}: the same call goes on from here") from None
+        return TrainedModel(path, str(data_dir))
+
+
+def load(
+    path: str | Path, *, data_dir: str | Path | None = None, step: int | None = None
+) -> TrainedModel:
+    """Reads a run's best model, finished or not; no data set is needed.
+
+    Args:
+      path: the run directory, or a directory of models/.
+      data_dir: only for runs of versions that did not yet keep what a model needs of its data.
+      step: the model that `keep_steps` kept at this step instead of the best one.
+
+    Raises:
+      ValueError: there is no such model, or it is damaged.
+    """
+    with _errors_of_arguments():
+        return TrainedModel(path, None if data_dir is None else str(data_dir), step)

@@ -1,0 +1,256 @@
+"""A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+import data
+from configs.errors import UserError
+from configs.paper import ExperimentConfig, check_config
+from data.dataset import Dataset
+from dvae.evaluation import Evaluator
+from dvae.model import DVAE
+from dvae.prior_sampler import from_variables, to_variables
+from dvae.runs.checkpoints import restore_model
+from dvae.runs.directory import RunDirectory
+from dvae.runs.pictures import Inspector
+from dvae.runs.process import prepare_device
+from dvae.runs.records import read_result
+from dvae.runs.result import ais_settings
+from dvae.streams import Stream, stream_key
+from samplers import counter_random
+from samplers.log_partition import Row, tracked_row, with_distance
+from samplers.rbm import RBM
+
+
+class Encoded(NamedTuple):
+    """One binary sample of the posterior for each of N images.
+
+    latents: uint8 [N, D], groups side by side. probabilities: float32 [N, D], of a one, given the
+    image and the groups before. log_prob: float32 [N], log q(z | x) in nats.
+    """
+
+    latents: np.ndarray
+    probabilities: np.ndarray
+    log_prob: np.ndarray
+
+
+class LogPartitionValue(NamedTuple):
+    """log Z of the prior in nats.
+
+    value: exact where the prior can be enumerated, else by forward AIS (low on average).
+    low, high: 95 % interval. status: "exact", or what reverse AIS says of the upper side:
+    "certified" (exact start) or "checked" (started from the run's chains).
+    """
+
+    value: float
+    low: float
+    high: float
+    status: str
+
+
+class LogLikelihood(NamedTuple):
+    """log p(x) of N images, in nats.
+
+    values: float64 [N], the importance-weighted bound of Burda et al. 2016: low on average by what
+    the number of samples leaves. stderr: float64 [N], from the finite number of samples alone.
+    log_partition: shared by all images; its error moves all values together, the other way.
+    """
+
+    values: np.ndarray
+    stderr: np.ndarray
+    log_partition: LogPartitionValue
+
+
+class TrainedModel:
+    """The best model of a run; made by `dvae.load` and `dvae.train`.
+
+    Attributes:
+      path: the run directory.
+      config: its `ExperimentConfig`.
+      image_shape: (height, width).
+      step: the training step that the weights are of.
+      model: the `dvae.model.DVAE` itself, for whoever wants its tensors.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        data_dir: str | None = None,
+        step: int | None = None,
+        **measuring: Any,
+    ) -> None:
+        """Reads a run back; see `dvae.load`. measuring: settings of measurement to be changed."""
+        self.path = Path(path)
+        self._directory = RunDirectory(self.path)
+        trained, self._data_sha256 = self._directory.read_config()
+        self.config: ExperimentConfig = dataclasses.replace(trained, **measuring)
+        check_config(self.config)
+        self._data_dir = data_dir
+        prepare_device()
+        facts = self._directory.read_data_facts()
+        if facts is None:
+            dataset = self.dataset()
+            facts = dataset.image_shape, dataset.train_mean
+        self.image_shape, mean = facts
+        self.model = DVAE(self.config, mean)
+        self._sampler = self.model.prior.sampler(self.config)
+        self._key = counter_random.key(self.config.seed)
+        state = self._sampler.init(stream_key(self._key, Stream.INIT))
+        variables = to_variables(state)
+        self.step = restore_model(self._directory, self.model, variables, step)
+        self._sampler_state = from_variables(state, variables)
+
+    def dataset(self) -> Dataset:
+        """The data that it was trained on. Raises UserError where they are not to be found."""
+        if self._data_dir is None:
+            raise UserError(f"{self.path} needs its data set for this: give --data_dir")
+        dataset = data.load(self.config.dataset, self._data_dir, self.config.input_size)
+        if dataset.sha256 != self._data_sha256:
+            raise UserError(
+                f"the data in {self._data_dir} is not what {self.path} was trained on (sha256 "
+                f"{dataset.sha256} here, {self._data_sha256} there): give its --data_dir"
+            )
+        return dataset
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The content of result.json. Raises UserError while the run is unfinished."""
+        return read_result(self._directory.result)
+
+    @property
+    def prior(self) -> RBM:
+        """The prior's parameters as arrays: an RBM has left_bias, right_bias and coupling."""
+        parameters = self.model.prior.parameters()
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), parameters)
+
+    @property
+    def chains(self) -> Any:
+        """The prior's chains that the run left, tensors: of an RBM left [C, L], right [C, R]."""
+        return self._sampler.chains(self._sampler_state)
+
+    def stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
+        """The key of one purpose, from a seed or from the run's own."""
+        return stream_key(self._key if seed is None else counter_random.key(seed), stream)
+
+    def sample_latents(self, num: int, seed: int | None = None) -> np.ndarray:
+        """Samples of the prior, float32 [num, D] of 0 and 1, from the run's chains.
+
+        As good as chains after 1000 more sweeps are; above the number of chains several start from
+        one.
+        """
+        key = self.stream_key(Stream.GENERATE, seed)
+        prior = self.model.prior
+        return prior.samples(prior.parameters(), self.chains, num, key).numpy()
+
+    def sample(self, num: int = 100, seed: int | None = None) -> np.ndarray:
+        """Images from the model: the likelihood's means, float32 [num, height, width] in [0, 1].
+
+        seed: of the prior's samples; None: the run's own.
+        """
+        return self.decode(self.sample_latents(num, seed))
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Means of p(x | z), float32 [N, height, width], from binary latents [N, D]."""
+        means = self._inspector.decode(tf.constant(latents, tf.float32))
+        return means.reshape(-1, *self.image_shape)
+
+    def encode(self, images: np.ndarray, seed: int | None = None) -> Encoded:
+        """A binary sample of q(z | x) for each image.
+
+        Args:
+          images: [N, X] or [N, height, width] of 0 and 1.
+          seed: of the sample; None: the run's own.
+
+        Raises:
+          ValueError: images of another shape, or with other values.
+        """
+        encoder = self.model.encoder
+        products = encoder.image_products(tf.constant(self._rows(images)))
+        found = encoder.sample_binary(products, 1, self.stream_key(Stream.INSPECTION, seed))
+        return Encoded(
+            found.latents.numpy().astype(np.uint8),
+            tf.sigmoid(found.logits).numpy(),
+            found.log_q.numpy(),
+        )
+
+    def reconstruct(self, images: np.ndarray, seed: int | None = None) -> np.ndarray:
+        """Means of p(x | z) at one sample z of the posterior, float32 [N, height, width].
+
+        Arguments and errors as in `encode`.
+        """
+        return self.decode(self.encode(images, seed).latents)
+
+    def log_likelihood(
+        self, images: np.ndarray, num_samples: int = 1000, seed: int | None = None
+    ) -> LogLikelihood:
+        """log p(x) of each image by importance sampling from the encoder, with its error.
+
+        Args:
+          images: [N, X] or [N, height, width] of 0 and 1.
+          num_samples: importance samples per image.
+          seed: of the samples; None: the run's own.
+
+        Raises:
+          ValueError: images of another shape, or with other values; no sample.
+        """
+        rows = self._rows(images).astype(np.uint8)
+        if num_samples < 1:
+            raise ValueError(f"num_samples is {num_samples}; it must be at least 1")
+        key = self.stream_key(Stream.EVALUATE, seed)
+        found = self.evaluator.per_image(rows, num_samples, self.config.eval_batchsize, key)
+        log_z = self.log_partition()
+        return LogLikelihood(-found.nll - log_z.value, np.sqrt(found.variance), log_z)
+
+    def log_partition(self) -> LogPartitionValue:
+        """log Z of the prior in nats, with its 95 % interval; measured once."""
+        return self._measured_log_partition
+
+    @cached_property
+    def _measured_log_partition(self) -> LogPartitionValue:
+        prior = self.model.prior
+        key = counter_random.fold_in(self.stream_key(Stream.EVALUATE), 0)
+        found = prior.measure_log_partition(
+            prior.parameters(), self.chains, key, ais_settings(self.config)
+        )
+        status = "exact" if found.exact is not None else found.upper_status
+        return LogPartitionValue(found.best(), *found.interval(), status)
+
+    def log_partition_table(self) -> list[Row]:
+        """What every estimator says of log Z: rows ready for JSON, see `samplers.log_partition`."""
+        prior = self.model.prior
+        key = self.stream_key(Stream.LOG_Z)
+        rows = prior.log_partition_table(
+            prior.parameters(), self.chains, key, ais_settings(self.config)
+        )
+        tracked = self._sampler.log_partition(self._sampler_state)
+        if tracked is not None:
+            shared = self.config.log_z_population == "shared"
+            rows.append(tracked_row(float(tracked), shared))
+        return with_distance(rows)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The importance sampler behind `log_likelihood`."""
+        return Evaluator(self.model)
+
+    @cached_property
+    def _inspector(self) -> Inspector:
+        return Inspector(self.model, self.image_shape)
+
+    def _rows(self, images: np.ndarray) -> np.ndarray:
+        """Images as float32 [N, X] of 0 and 1."""
+        images = np.asarray(images)
+        height, width = self.image_shape
+        if images.shape[1:] not in ((height * width,), (height, width)):
+            raise ValueError(
+                f"images have shape {list(images.shape)}, not [N, {height * width}] or "
+                f"[N, {height}, {width}]"
+            )
+        if not np.all((images == 0) | (images == 1)):
+            raise ValueError("images must be of 0 and 1: binarise grey values first")
+        return images.reshape(len(images), -1).astype(np.float32)

@@ -1,0 +1,34 @@
+"""The streams of random numbers of a run: one for each purpose, all from the run's seed."""
+
+import enum
+
+import tensorflow as tf
+
+from samplers import counter_random
+
+
+class Stream(enum.IntEnum):
+    """What random numbers are for; a new purpose takes a new number, an old one keeps its own."""
+
+    INIT = 1  # the sampler's first chains
+    STEP = 2  # a training step, see `StepKey`
+    EVALUATION = 3  # in the course of training
+    FINAL = 4  # evaluation of the finished run
+    INSPECTION = 5  # latents shown in summaries
+    EVALUATE = 6  # --mode=evaluate
+    GENERATE = 7  # --mode=generate
+    LOG_Z = 8  # --mode=log_z
+    SUMMARY = 9  # the quick log Z of summaries
+
+
+class StepKey(enum.IntEnum):
+    """The keys into which that of a training step is split."""
+
+    SAMPLER = 0
+    BINARIZATION = 1
+    POSTERIOR = 2
+
+
+def stream_key(run_key: tf.Tensor, stream: Stream) -> tf.Tensor:
+    """The key, int32 [2], of one purpose."""
+    return counter_random.fold_in(run_key, int(stream))
