@@ -7,6 +7,7 @@ import tensorflow as tf
 from samplers import counter_random
 
 
+@enum.unique
 class Stream(enum.IntEnum):
     """What random numbers are for; a new purpose takes a new number, an old one keeps its own."""
 

@@ -25,10 +25,12 @@ class TemperingState(NamedTuple):
 
     left: [N, T, L] left halves of N ladders at T inverse temperatures, the base first.
     from_base: int32 [N, T], 1 where the state has met the base since it last met the RBM.
+    round: int32 scalar, rounds so far: which neighbours swap alternates with it.
     """
 
     left: tf.Tensor
     from_base: tf.Tensor
+    round: tf.Tensor
 
 
 class TemperingInfo(NamedTuple):
@@ -78,11 +80,11 @@ def _path(rbm: RBM, base: Base, temperatures: tf.Tensor) -> _Path:
     )
 
 
-def init(base: Base, key: tf.Tensor, num_ladders: int, num_temperatures: int) -> TemperingState:
+def init(key: tf.Tensor, base: Base, num_ladders: int, num_temperatures: int) -> TemperingState:
     """Samples of the base at each of T temperatures: exact there, to be burnt in elsewhere."""
     shape = [num_ladders, num_temperatures, base.left_bias.shape[0]]
     left = counter_random.bernoulli_logits(key, tf.broadcast_to(base.left_bias, shape))
-    return TemperingState(left, tf.zeros(shape[:2], tf.int32))
+    return TemperingState(left, tf.zeros(shape[:2], tf.int32), tf.constant(0))
 
 
 def _sweep(rbm: RBM, path: _Path, left: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
@@ -121,21 +123,20 @@ def _swapped(values: tf.Tensor, swap: tf.Tensor) -> tf.Tensor:
 
 def step(
     rbm: RBM,
-    base: Base,
-    temperatures: tf.Tensor,
     state: TemperingState,
     key: tf.Tensor,
-    parity: int | tf.Tensor,
+    base: Base,
+    temperatures: tf.Tensor,
 ) -> tuple[TemperingState, TemperingInfo]:
     """One round: a sweep at every temperature, then swaps between neighbours.
 
     Args:
-      rbm, base: the ends of the path.
-      temperatures: [T] rising inverse temperatures from 0 to 1.
-      state: N ladders of T replicas.
+      rbm: the cold end of the path; may differ from that of the round before.
+      state: N ladders of T replicas. In even rounds swaps are proposed between t and t + 1 for even
+        t, in odd rounds for odd t: states then travel faster than with random proposals.
       key: int32 [2].
-      parity: swaps are proposed between t and t + 1 for t = parity, parity + 2, ...; alternate it
-        (states then travel faster than with random proposals).
+      base: the hot end.
+      temperatures: [T] rising inverse temperatures from 0 to 1.
 
     Returns:
       The new state, and the info of the states between sweep and swaps. Both leave the product of
@@ -145,7 +146,7 @@ def step(
     left = _sweep(rbm, path, state.left, key)
     forward, backward = _differences(rbm, path, left)
     acceptance = tf.exp(tf.minimum(forward - backward, 0.0))
-    proposed = tf.range(forward.shape[1]) % 2 == parity
+    proposed = tf.range(forward.shape[1]) % 2 == state.round % 2
     level = counter_random.uniform(key, forward.shape, forward.dtype, stream=2)
     swap = (level < acceptance) & proposed
     from_base = _swapped(state.from_base, swap)
@@ -153,7 +154,7 @@ def step(
     rung = tf.range(from_base.shape[1])
     from_base = tf.where(rung == rung[-1], 0, tf.where(rung == 0, 1, from_base))
     info = TemperingInfo(forward, backward, arrivals)
-    return TemperingState(_swapped(left, swap), from_base), info
+    return TemperingState(_swapped(left, swap), from_base, state.round + 1), info
 
 
 @tf.function(jit_compile=True)
@@ -168,7 +169,7 @@ def run(
 ) -> TemperingInfo:
     """num_burn_in rounds that are forgotten, then num_rounds whose infos are stacked."""
     keys = counter_random.split(key, 2)
-    state = init(base, keys[0], num_ladders, temperatures.shape[0])
+    state = init(keys[0], base, num_ladders, temperatures.shape[0])
     rounds, pairs = num_burn_in + num_rounds, temperatures.shape[0] - 1
     shapes = ([num_ladders, pairs], [num_ladders, pairs], [num_ladders])
     dtypes = (temperatures.dtype, temperatures.dtype, tf.int32)
@@ -181,7 +182,7 @@ def run(
 
     def advance(index: tf.Tensor, state: TemperingState, arrays: TemperingInfo) -> tuple:
         round_key = counter_random.fold_in(keys[1], index)
-        state, info = step(rbm, base, temperatures, state, round_key, index % 2)
+        state, info = step(rbm, state, round_key, base, temperatures)
         both = zip(arrays, info, strict=True)
         return index + 1, state, TemperingInfo(*(array.write(index, x) for array, x in both))
 

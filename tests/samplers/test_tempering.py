@@ -95,15 +95,15 @@ def test_step_leaves_every_temperature_invariant(parity, seed=1):
     rng = np.random.default_rng(seed)
     samples = [mixed(t).sample(rng, 8000)[:, :5] for t in temperatures]
     left = tf.constant(np.stack(samples, axis=1), tf.float32)
-    state = TemperingState(left, tf.zeros([8000, 3], tf.int32))
+    state = TemperingState(left, tf.zeros([8000, 3], tf.int32), tf.constant(parity))
     new, info = tempering.step(
         rbm_of(REFERENCE),
-        bases()["arbitrary"],
-        tf.constant(temperatures),
         state,
         counter_random.key(seed),
-        parity,
+        bases()["arbitrary"],
+        tf.constant(temperatures),
     )
+    assert int(new.round) == parity + 1
     left = new.left.numpy()
     means = np.stack([mixed(t).means()[:5] for t in temperatures])
     statistical.assert_mean(left, means)
