@@ -125,7 +125,7 @@ def _keep_steps() -> tuple[int, ...]:
 
 
 def _train() -> int:
-    config = config_from_flags()  # bad settings are told before data is read
+    config = config_from_flags()  # bad settings end it before data are read
     keep_steps = _keep_steps()
     from dvae.runs.checkpoints import RunOptions
     from dvae.runs.commands import train

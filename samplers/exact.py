@@ -60,7 +60,7 @@ def _log_partition_by_left(rbm: RBM) -> tf.Tensor:
 def log_partition(rbm: RBM) -> tf.Tensor:
     """log Z = log sum_z exp(-E(z)) in nats, a float64 scalar, exact up to rounding.
 
-    Enumerates the smaller half and sums the other out (method of Section 5: logsumexp over z_L of
+    Enumerates the smaller half and sums the other out (logsumexp over z_L of
     a.z_L + sum softplus). Raises ValueError when both halves exceed MAX_ENUMERATED_UNITS units.
     """
     if not is_enumerable(rbm):

@@ -34,7 +34,7 @@ class TemperingState(NamedTuple):
 
 
 class TemperingInfo(NamedTuple):
-    """What one round tells; `run` stacks M rounds in front.
+    """Diagnostics of one round; `run` stacks M rounds in front.
 
     forward: [N, T - 1], log f_{t+1}(z_L) - log f_t(z_L) of the state at t, in nats.
     backward: [N, T - 1], the same difference of the state at t + 1.

@@ -120,7 +120,7 @@ class RunDirectory:
             )
 
     def _move_aside(self) -> None:
-        """Moves an old run beside this directory, under a name that tells when."""
+        """Moves an old run beside this directory, under a name with the time."""
         target = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
         serial = 1
         while target.exists():

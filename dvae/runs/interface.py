@@ -18,7 +18,7 @@ __all__ = ["TrainedModel", "load", "train"]
 
 @contextlib.contextmanager
 def _errors_of_arguments() -> Iterator[None]:
-    """What the command line says of flags, said of arguments."""
+    """Turns errors that speak of flags into errors of arguments."""
     try:
         yield
     except UserError as error:

@@ -91,7 +91,7 @@ class Run:
         self._note_code()
 
     def _note_code(self) -> None:
-        """Adds this version of the code to those that trained the run, and tells of a change."""
+        """Adds this version of the code to those that trained the run; says so if it is another."""
         versions = self.progress.code
         if self.progress.step and not versions:  # a checkpoint from before they were noted
             versions.append({"sources": None, "commit": None})

@@ -113,7 +113,7 @@ class Monitor:
         """AIS, validation and test with 100 samples.
 
         Args:
-          progress: of the run; told of the evaluation.
+          progress: of the run; the evaluation is noted in it.
           check: called between batches; may raise to stop.
 
         Returns:

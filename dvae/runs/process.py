@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from configs.errors import UserError
+
 
 def say(message: str) -> None:
     """One line on standard output, at once, above any progress bar."""
@@ -131,8 +133,18 @@ class SignalWatch:
 _FLAGS = "TF_XLA_FLAGS"
 
 
+# What TensorFlow says when an entry of the cache is damaged, or its disk full.
+_CACHE_ERRORS = (
+    "xla_compile_cache",
+    "cache key",
+    "Read less bytes than requested",
+    "deserializ",
+    "No space left on device",
+)
+
+
 class CompileCacheSuspected(Exception):
-    """TensorFlow failed while a cache was in use."""
+    """TensorFlow failed on its cache of compiled programs."""
 
 
 def _processor() -> str:
@@ -171,17 +183,29 @@ def enable_compile_cache(directory: Path) -> None:
 
 @contextlib.contextmanager
 def compile_cache_guard() -> Iterator[None]:
-    """Raises `CompileCacheSuspected` in the place of a TensorFlow error.
+    """Raises `CompileCacheSuspected` in the place of an error that speaks of the cache.
 
-    A full disk or a damaged entry of the cache fails the compilation itself, with errors of many
-    kinds. Without the cache an error that has another cause comes again, as it is.
+    A full disk or a damaged entry of the cache fails the compilation itself. Any other error of
+    TensorFlow passes as it is; one of memory becomes a line.
+
+    Raises:
+      CompileCacheSuspected: the error is the cache's.
+      UserError: memory ran out.
     """
     import tensorflow as tf
 
     try:
         yield
     except tf.errors.OpError as error:
-        raise CompileCacheSuspected(error.message.split("\n", 1)[0]) from error
+        reason = error.message.split("\n", 1)[0]
+        if any(words in error.message for words in _CACHE_ERRORS):
+            raise CompileCacheSuspected(reason) from error
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise UserError(
+                f"memory ran out ({reason}): a smaller --train_batchsize, --eval_batchsize, "
+                "--num_chains or --ais_chains needs less"
+            ) from error
+        raise
 
 
 def start_again_without_compile_cache() -> NoReturn:

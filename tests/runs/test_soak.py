@@ -20,9 +20,9 @@ def traces(run):
     """How often each compiled function of a run has been traced."""
     functions = {
         "step": run.program._compiled,
-        "latents": run.milestones.inspector._latents,
-        "decode": run.milestones.inspector._decode,
-        "evaluation": run.milestones.evaluator._compiled,
+        "latents": run.monitor.inspector._latents,
+        "decode": run.monitor.inspector._decode,
+        "evaluation": run.monitor.evaluator._compiled,
         "ais": ais.run,
     }
     return {name: f.experimental_get_tracing_count() for name, f in functions.items()}

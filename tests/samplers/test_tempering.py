@@ -127,7 +127,7 @@ def test_differences_against_enumeration():
 
 
 def test_swaps_and_arrivals():
-    """Values change places exactly where told; labels of who comes from the base go with them."""
+    """Values change places exactly where `swap` is true, and the labels of the base with them."""
     values = tf.constant(np.arange(24).reshape(2, 4, 3))
     swap = tf.constant([[True, False, True], [False, True, False]])
     swapped = tempering._swapped(values, swap).numpy()[:, :, 0] // 3
