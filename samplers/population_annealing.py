@@ -25,7 +25,8 @@ class PopulationState(NamedTuple):
     log_weights: [C] unnormalised, with mean weight 1; zero after a resampling.
     rbm: the parameters at which chains and weights are a sample of p(z).
     log_partition: float64 scalar, tracked log Z of `rbm` in nats. exp(log_partition) is unbiased
-      when the parameters do not depend on this population; when it feeds the gradient, each update raises the energy of just these samples and the value drifts low.
+      when the parameters do not depend on this population; when it feeds the gradient, each
+      update raises the energy of just these samples and the value drifts low.
     family: int32 [C], the ancestor of each member among those of the last `relabel`.
     """
 

@@ -15,7 +15,7 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
-from dvae.runs.records import digest, read_json, write_json
+from dvae.runs.records import digest, read_json, replacing, write_json
 
 # What an evaluation writes; everything else belongs to the training summaries.
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
@@ -173,14 +173,14 @@ def _rewrite_lines(path: Path, keep: Any) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the torn last line of a killed writer
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    os.replace(temporary, path)
+    with replacing(path) as aside:
+        aside.write_text("".join(line + "\n" for line in kept))
 
 
 def _rewrite_events(path: Path, keep: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
+    # TensorBoard's own loader drops points that a later file writes again; its Python reader
+    # (EventAccumulator) shows both.
+    with replacing(path) as aside, tf.io.TFRecordWriter(str(aside)) as writer:
         try:
             for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                 event = Event.FromString(record)
@@ -189,4 +189,3 @@ def _rewrite_events(path: Path, keep: Any) -> None:
                     writer.write(record)
         except tf.errors.DataLossError:
             pass  # the torn last record of a killed writer
-    os.replace(temporary, path)

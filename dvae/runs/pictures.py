@@ -1,6 +1,5 @@
 """Read-outs of a model for people: grids of images as arrays and PNG files, histograms, scalars."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from configs.paper import ExperimentConfig
 from dvae.model import DVAE
+from dvae.runs.records import replacing
 
 
 def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.ndarray:
@@ -32,9 +32,8 @@ def above_each_other(upper: np.ndarray, lower: np.ndarray, columns: int) -> np.n
 
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Writes uint8 [H, W, 1] atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(tf.io.encode_png(picture).numpy())
-    os.replace(temporary, path)
+    with replacing(path) as aside:
+        aside.write_bytes(tf.io.encode_png(picture).numpy())
 
 
 # A unit is active when the variance of its q over images exceeds this (Burda et al. 2016).

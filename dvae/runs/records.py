@@ -1,11 +1,13 @@
 """JSON records on disk: written whole or not at all, checked when read; which code wrote them."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import math
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +19,26 @@ _NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "log_z_std
 _INTERVALS = ("log_z_interval", "nll_interval")
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Writes JSON atomically: written aside, synced, renamed. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to instead of `path`: synced and renamed to it when the block ends well.
+
+    Whoever reads `path` at any moment, even after a crash, finds the old file or the new one whole.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w") as file:
-            json.dump(record, file, indent=2)
-            file.write("\n")
-            file.flush()
+        yield aside
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(aside, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Writes JSON atomically. Raises OSError."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
