@@ -1,15 +1,21 @@
-"""Tables on a real Ray cluster of two nodes, one of which is killed in the middle of a run."""
+"""Tables on a real Ray cluster of two nodes, one of which is killed in the middle of a run.
 
+Nothing here depends on how fast the machine is: no run ends before its test opens the gate.
+"""
+
+import json
+import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from configs.errors import UserError
 from tables.on_ray import RayExecutor
 from tables.results import read_tree
-from tables.stop import StopRequest
+from tables.runs import StopRequest
 from tests.helpers import stand_in_program, stand_in_table
 
 _MISSING = "Ray is not installed (requirements-cluster.txt)"
@@ -24,8 +30,9 @@ _GRID = stand_in_table.GRID._replace(ks=(1,), baselines=("dvaes_power",))
 def cluster():
     """Two nodes that take one run each, deaf to SIGINT like all that a script starts with &."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LIGHT_SECONDS", "8")
-        patch.setenv("LIGHT_HOSTS", "1")  # an attempt elsewhere must judge the lock by its lease
+        patch.setenv("STAND_IN_SECONDS", "1")
+        patch.setenv("STAND_IN_GATE", "1")
+        patch.setenv("STAND_IN_HOSTS", "1")  # an attempt elsewhere must judge the lock by its lease
         patch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
         small = dict(object_store_memory=80 * 2**20, num_cpus=1)
         head = dict(small, include_dashboard=False)
@@ -42,23 +49,41 @@ def _executor(cluster, max_attempts=3):
     return RayExecutor(cluster.address, 1.0, 0.0, max_attempts, stand_in_table.PROGRAM)
 
 
+def _wait_until(condition):
+    end = time.monotonic() + _TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
 def _when_all_train(runs, act):
-    """Calls `act`, in a thread, once every run has written a checkpoint."""
+    """Calls `act`, in a thread, once every run has written a checkpoint; then opens the gate."""
 
     def wait():
-        end = time.monotonic() + _TIMEOUT
-        while not all((run.directory / "checkpoint.json").exists() for run in runs):
-            if time.monotonic() > end:
-                break  # the test's own assertions tell
-            time.sleep(0.05)
-        act()
+        try:
+            _wait_until(lambda: all((r.directory / "checkpoint.json").exists() for r in runs))
+            act()
+        finally:
+            (runs[0].log_dir / "gate").touch()
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
 
 
-def test_runs_that_fit_no_node_are_told(cluster):
+def _process_of(run):
+    return json.loads((run.directory / "lock.json").read_text())["pid"]
+
+
+def _is_dead(process):
+    """Whether it is gone, or a zombie."""
+    try:
+        return not Path(f"/proc/{process}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return True
+
+
+def test_runs_that_fit_no_node_are_announced(cluster):
     assert "2 CPUs and 0 GPUs, 1 and 0 for each run" in _executor(cluster).describe()
     assert "NO NODE" not in _executor(cluster).describe()
     for cpus, gpus in ((2.0, 0.0), (1.0, 0.25)):  # the two nodes have one core each
@@ -81,18 +106,45 @@ def test_a_stop_lets_every_run_write_a_checkpoint(cluster, tmp_path):
     assert not any((run.directory / "lock.json").exists() for run in runs)
 
 
+def test_a_killed_run_is_started_again(cluster, tmp_path):
+    """What Ray does to a run just before a worker whose node died ends."""
+    [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
+    thread = _when_all_train(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
+    [ended] = _executor(cluster).outcomes(runs, StopRequest())
+    thread.join(_TIMEOUT)
+    assert (ended.status, ended.attempts) == ("finished", 2), ended
+    _assert_went_on(run)
+
+
+def test_a_run_killed_too_often_has_failed(cluster, tmp_path):
+    [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
+    _when_all_train(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
+    [ended] = _executor(cluster, max_attempts=1).outcomes(runs, StopRequest())
+    assert ended.status == "failed" and "it was killed" in ended.message
+
+
+def _assert_went_on(run):
+    printed = run.log_path.read_text()
+    assert "gave no sign of life: its run goes on here" in printed
+    resumed = [line for line in printed.splitlines() if line.startswith("resumed at step")]
+    assert len(resumed) == 1 and 1 <= int(resumed[0].split()[-1]) < stand_in_program.STEPS
+
+
 def test_a_run_whose_node_is_killed_goes_on_elsewhere(cluster, tmp_path):
     runs = stand_in_table.plan(tmp_path, _GRID)
-    thread = _when_all_train(runs, lambda: cluster.remove_node(cluster.other, allow_graceful=False))
+
+    def kill_node():
+        processes = [_process_of(run) for run in runs]
+        cluster.remove_node(cluster.other, allow_graceful=False)
+        # A node's processes live on for a moment, and a run whose holder lives is not taken over.
+        _wait_until(lambda: any(map(_is_dead, processes)))
+
+    thread = _when_all_train(runs, kill_node)
     outcomes = list(_executor(cluster).outcomes(runs, StopRequest()))
     thread.join(_TIMEOUT)
     assert [ended.status for ended in outcomes] == ["finished"] * 2, outcomes
     assert sorted(ended.attempts for ended in outcomes) == [1, 2]
-    moved = max(outcomes, key=lambda ended: ended.attempts).run
-    said = moved.log_path.read_text()
-    assert "gave no sign of life: its run goes on here" in said
-    resumed = [line for line in said.splitlines() if line.startswith("resumed at step")]
-    assert len(resumed) == 1 and 1 <= int(resumed[0].split()[-1]) < stand_in_program.STEPS
+    _assert_went_on(max(outcomes, key=lambda ended: ended.attempts).run)
     for run in runs:
         [found] = [r for r in read_tree(tmp_path).results if r.config.seed == run.config.seed]
         assert found.nll == stand_in_program.expected_nll(run.config)
