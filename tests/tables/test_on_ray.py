@@ -3,6 +3,7 @@
 Nothing here depends on how fast the machine is: no run ends before its test opens the gate.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -52,23 +53,38 @@ def _executor(cluster, max_attempts=3):
 def _wait_until(condition):
     end = time.monotonic() + _TIMEOUT
     while not condition():
-        assert time.monotonic() < end, "it never came"
+        if time.monotonic() > end:
+            raise TimeoutError
         time.sleep(0.05)
 
 
-def _when_all_train(runs, act):
-    """Calls `act`, in a thread, once every run has written a checkpoint; then opens the gate."""
+def _when_training(runs, count, act):
+    """Calls `act`, in a thread, once `count` of the runs have written a checkpoint."""
 
     def wait():
-        try:
-            _wait_until(lambda: all((r.directory / "checkpoint.json").exists() for r in runs))
-            act()
-        finally:
-            (runs[0].log_dir / "gate").touch()
+        with contextlib.suppress(TimeoutError):  # the test's own assertions say so
+            _wait_until(lambda: sum(map(_has_checkpoint, runs)) == count)
+        act()
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
+
+
+def _has_checkpoint(run):
+    return (run.directory / "checkpoint.json").exists()
+
+
+def _kill_when_training(runs, kill):
+    """Calls `kill` once all runs have written one, and lets them end after that."""
+
+    def act():
+        try:
+            kill()
+        finally:
+            (runs[0].log_dir / "gate").touch()
+
+    return _when_training(runs, len(runs), act)
 
 
 def _process_of(run):
@@ -99,17 +115,17 @@ def test_a_stop_lets_every_run_write_a_checkpoint(cluster, tmp_path):
     def request():
         stop.number = 15
 
-    _when_all_train(runs[:2], request)
+    _when_training(runs, 2, request)
     outcomes = list(_executor(cluster).outcomes(runs, stop))
     assert [ended.status for ended in outcomes] == ["stopped"] * 3
-    assert sum((run.directory / "checkpoint.json").exists() for run in runs) == 2
+    assert sum(map(_has_checkpoint, runs)) == 2
     assert not any((run.directory / "lock.json").exists() for run in runs)
 
 
 def test_a_killed_run_is_started_again(cluster, tmp_path):
     """What Ray does to a run just before a worker whose node died ends."""
     [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
-    thread = _when_all_train(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
+    thread = _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
     [ended] = _executor(cluster).outcomes(runs, StopRequest())
     thread.join(_TIMEOUT)
     assert (ended.status, ended.attempts) == ("finished", 2), ended
@@ -118,7 +134,7 @@ def test_a_killed_run_is_started_again(cluster, tmp_path):
 
 def test_a_run_killed_too_often_has_failed(cluster, tmp_path):
     [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
-    _when_all_train(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
+    _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
     [ended] = _executor(cluster, max_attempts=1).outcomes(runs, StopRequest())
     assert ended.status == "failed" and "it was killed" in ended.message
 
@@ -139,7 +155,7 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere(cluster, tmp_path):
         # A node's processes live on for a moment, and a run whose holder lives is not taken over.
         _wait_until(lambda: any(map(_is_dead, processes)))
 
-    thread = _when_all_train(runs, kill_node)
+    thread = _kill_when_training(runs, kill_node)
     outcomes = list(_executor(cluster).outcomes(runs, StopRequest()))
     thread.join(_TIMEOUT)
     assert [ended.status for ended in outcomes] == ["finished"] * 2, outcomes

@@ -95,7 +95,7 @@ def test_another_protocol_has_a_table_of_its_own(tmp_path, name):
         assert sum("published protocol" in table.title for table in document.tables) == 1
 
 
-def test_data_that_are_not_the_published_ones_are_said_to_be_so(tmp_path):
+def test_data_that_are_not_the_published_ones_are_marked(tmp_path):
     unknown = "5 images: the published counts (the published checksum is not known here)"
     foreign = "4 images: not the published file, which has 50000"
     hand_made_results.write(tmp_path / "a", 85.0, dict(data_note=unknown, sha="aa" * 32))
