@@ -4,30 +4,38 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv quickstart test test-slow lint format clean-venv
+.PHONY: venv venv-dev quickstart test test-slow lint format clean-venv
 
+# What training needs.
 venv: $(VENV)/.installed
 
-$(VENV)/.installed: requirements.txt requirements-cluster.txt requirements-dev.txt
+$(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+# The same with Ray, the test runner and the linter.
+venv-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-cluster.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
 quickstart: venv
 	$(BIN)/python run.py --flagfile=configs/quickstart.flags
 
-test: venv lint
+test: venv-dev lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" tests
 
-test-slow: venv
+test-slow: venv-dev
 	$(BIN)/python -m pytest -q -m slow tests
 
-lint: venv
+lint: venv-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: venv
+format: venv-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -14,14 +14,11 @@ from configs import command_line
 from configs.errors import UserError
 from configs.registry import SAMPLERS
 from configs.tables import TABLES, Grid, Setting
-from tables import comparison, driver, writing
-from tables.attempt import training_program
-from tables.estimates import Estimates
-from tables.local import LocalExecutor
-from tables.machine import slots, this_machine
+from tables import comparison, documents, driver
+from tables.local import LocalExecutor, slots, this_machine
 from tables.on_ray import RayExecutor
-from tables.planned import PlannedRun
 from tables.results import read_tree
+from tables.runs import PlannedRun, training_program
 
 FLAGS = flags.FLAGS
 
@@ -30,7 +27,7 @@ flags.DEFINE_list("datasets", None, "data sets, as --dataset of run.py; default:
 flags.DEFINE_list("structs", None, "model structures; default: the table's")
 flags.DEFINE_list("ks", None, "samples per image in training; default: the table's")
 flags.DEFINE_list("baselines", None, "methods; default: the table's")
-flags.DEFINE_list("samplers", None, "pa (population annealing), pcd; default: the table's")
+flags.DEFINE_list("samplers", None, f"of {', '.join(SAMPLERS)}; default: the table's")
 flags.DEFINE_list("seeds", None, "seeds of each cell; default: 0,1,2,3,4")
 
 flags.DEFINE_bool("dry_run", False, "list the runs with their estimated time on this machine")
@@ -43,7 +40,7 @@ flags.DEFINE_integer("jobs", None, "runs at once on this machine; default: as ma
 flags.DEFINE_string("ray_address", "auto", "address of the Ray cluster")
 flags.DEFINE_float("run_cpus", 1.0, "CPU cores that a run reserves on the Ray cluster", 0.0)
 flags.DEFINE_float("run_gpus", 0.0, "share of a GPU that a run reserves on the Ray cluster", 0.0)
-flags.DEFINE_integer("max_attempts", 5, "starts of a run whose node dies, on the Ray cluster")
+flags.DEFINE_integer("max_attempts", 5, "starts of a run that is killed, on the Ray cluster")
 
 # Flags of run.py that the axes of a table take the place of.
 _AXES = {
@@ -65,7 +62,7 @@ def define_log_dirs() -> None:
     )
 
 
-def _say(message: str) -> None:
+def _log(message: str) -> None:
     print(message, flush=True)
 
 
@@ -115,15 +112,8 @@ def _passed_on() -> list[str]:
 
 def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> PlannedRun:
     config = run.config_from_flags(**setting._asdict(), seed=seed)
-    arguments = [
-        f"--dataset={setting.dataset}",
-        f"--struct={setting.struct}",
-        f"--k={setting.k}",
-        f"--baseline={setting.baseline}",
-        f"--sampler={setting.sampler}",
-        f"--seed={seed}",
-        f"--log_dir={log_dir}",
-    ]
+    flags_of_run = {**setting._asdict(), "seed": seed, "log_dir": log_dir}
+    arguments = [f"--{name}={value}" for name, value in flags_of_run.items()]
     return PlannedRun(config, (*arguments, *passed), log_dir, Path.cwd())
 
 
@@ -139,15 +129,15 @@ def _executor() -> driver.Executor:
     return LocalExecutor(slots(this_machine(), FLAGS.jobs), training_program())
 
 
-def _compare(log_dirs: Sequence[Path], folder: Path) -> writing.Document:
+def _compare(log_dirs: Sequence[Path], folder: Path) -> documents.Document:
     trees = [(path, read_tree(path)) for path in log_dirs]
     for path, tree in trees:
         for problem in tree.problems:
-            _say(f"not counted: {problem}")
+            _log(f"not counted: {problem}")
         if not tree.results:
             raise UserError(f"{path} holds no finished run")
     document, records = comparison.compare([(path, tree.results) for path, tree in trees])
-    writing.write_all(document, records, folder, "comparison")
+    documents.write_all(document, records, folder, "comparison")
     return document
 
 
@@ -158,11 +148,11 @@ def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
         if not read_tree(log_dirs[0]).results:
             raise UserError(f"{log_dirs[0]} holds no finished run")
         document, name = driver.write_report(log_dirs[0], folder), "report"
-    text = writing.markdown_tables(document)
+    text = documents.markdown_tables(document)
     if FLAGS.insert_into:
-        writing.insert(Path(FLAGS.insert_into), text)
-    _say(text)
-    _say(f"report: {folder / name}.md, .csv, .tex, .html")
+        documents.insert(Path(FLAGS.insert_into), text)
+    _log(text)
+    _log(f"report: {folder / name}.md, .csv, .tex, .html")
     return 0
 
 
@@ -175,15 +165,15 @@ def _command() -> int:
     planned = _planned(log_dir)
     if FLAGS.dry_run:
         shares = slots(this_machine(), FLAGS.jobs)
-        estimates = Estimates(training_program(), shares[0])
-        return driver.list_runs(planned, estimates, len(shares), _say)
+        estimates = driver.Estimates(training_program(), shares[0])
+        return driver.list_runs(planned, estimates, len(shares), _log)
     executor = _executor()
-    writing.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
-    code = driver.run_missing(planned, executor, log_dir, folder, _say)
+    documents.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
+    code = driver.run_missing(planned, executor, log_dir, folder, _log)
     if FLAGS.insert_into:
         document = driver.write_report(log_dir, folder, planned)
-        writing.insert(Path(FLAGS.insert_into), writing.markdown_tables(document))
-    _say(f"report: {folder / 'report'}.md, .csv, .tex, .html")
+        documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document))
+    _log(f"report: {folder / 'report'}.md, .csv, .tex, .html")
     return code
 
 

@@ -1,34 +1,29 @@
 """What differences from the published method do, measured on the best model of a finished run.
 
-    python -m benchmarks.deviations --run=DIR --name=NAME    measures
-    python -m benchmarks.deviations                          only writes the page again
+    python -m benchmarks.deviations --run=DIR [--name=NAME] [--data_dir=DIR]
 
-Results are kept in benchmarks/results/deviations/ as JSON; docs/deviations.md shows them.
+Results are kept in benchmarks/results/deviations/ as JSON; `python -m benchmarks.pages` puts them
+into docs/deviations.md.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from dvae.priors import (
+from benchmarks import pages
+from dvae.relaxed_priors import (
     LAMBDA_MARGIN,
     gram_powers,
     largest_singular_value,
     log_det_identity_minus_gram,
 )
-from dvae.runs.commands import TrainedRun, load_run
+from dvae.runs.trained_model import TrainedModel
 from samplers import ais, counter_random, gibbs
 from samplers.diagnostics import LogMeanEstimate, log_mean_estimate
 from samplers.rbm import RBM, Chains, energy
-from tables import writing
-
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "deviations"
-PAGE = ROOT / "docs" / "deviations.md"
 
 _AIS_SETTINGS = {"chains": 1024, "temperatures": 1000}
 _EQUAL_ROWS = 5  # K of the comparison of first groups
@@ -71,10 +66,9 @@ def _spread(estimate: LogMeanEstimate) -> Record:
     return {name: float(getattr(estimate, name)) for name in ("value", "stderr", "ess")}
 
 
-def ais_weights(run: TrainedRun) -> Record:
+def ais_weights(trained: TrainedModel) -> Record:
     """log Z, its standard error and ESS with and without the right half summed out."""
-    rbm = run.program.rbm()
-    chains = run.program.sampler.chains(run.program.sampler_state())
+    rbm, chains = trained.model.prior.parameters(), trained.chains
     count, steps = _AIS_SETTINGS["chains"], _AIS_SETTINGS["temperatures"]
     temperatures = ais.linear_temperatures(steps)
     key, found = counter_random.key(1), {}
@@ -87,12 +81,6 @@ def ais_weights(run: TrainedRun) -> Record:
             "both halves": _spread(log_mean_estimate(both)),
         }
     return found
-
-
-def tracked_log_z(run: TrainedRun) -> float | None:
-    """What the population that feeds the gradient says of log Z; None for PCD."""
-    tracked = run.program.sampler.log_partition(run.program.sampler_state())
-    return None if tracked is None else float(tracked)
 
 
 def largest_value_bound(coupling: tf.Tensor) -> Record:
@@ -129,10 +117,10 @@ def log_det_gradient(coupling: tf.Tensor) -> Record:
     }
 
 
-def first_group(run: TrainedRun) -> float:
+def first_group(trained: TrainedModel) -> float:
     """Largest difference of logits when K equal rows go through the first group's network."""
-    encoder = run.program.model.encoder
-    images = tf.cast(run.dataset.train[: run.config.train_batchsize], tf.float32)
+    encoder = trained.model.encoder
+    images = tf.cast(trained.dataset().train[: trained.config.train_batchsize], tf.float32)
 
     def logits(images: tf.Tensor, repeats: int) -> np.ndarray:
         products = encoder.image_products(images)
@@ -142,85 +130,35 @@ def first_group(run: TrainedRun) -> float:
     return float(np.abs(once - logits(tf.repeat(images, _EQUAL_ROWS, axis=0), 1)).max())
 
 
-def measure(run: TrainedRun) -> Record:
+def measure(trained: TrainedModel) -> Record:
     """Everything of this module, of one run."""
-    coupling = run.program.rbm().coupling
-    result = json.loads(run.directory.result.read_text())
+    coupling = trained.model.prior.parameters().coupling
+    result = trained.result
     kept = ("dataset", "struct", "baseline", "k", "seed", "num_train_iter", "skipped_updates")
     return {
         "run": {name: result[name] for name in kept},
         "half": int(coupling.shape[0]),
-        "ais": {**_AIS_SETTINGS, "bases": ais_weights(run)},
-        "tracked": tracked_log_z(run),
+        "ais": {**_AIS_SETTINGS, "bases": ais_weights(trained)},
+        "tracked": trained.tracked_log_partition,
         "largest_singular_value": largest_value_bound(coupling),
         "log_det_gradient": log_det_gradient(coupling),
-        "first_group": first_group(run),
+        "first_group": first_group(trained),
+        "equal_rows": _EQUAL_ROWS,
     }
 
 
-def rows(record: Record) -> list[tuple[str, str]]:
-    """(difference, measured effect) of one run."""
-    bound, gradient = record["largest_singular_value"], record["log_det_gradient"]
-    found = [
-        (
-            "first group computed once",
-            f"logits of {_EQUAL_ROWS} equal rows differ by {record['first_group']:.1e} at most",
-        ),
-        (
-            "bound of σ_max(W)",
-            f"{bound['bound']:.3f} for {bound['exact']:.3f}: λ would be {bound['lambda']:.3f} for "
-            f"{bound['lambda_exact']:.3f}",
-        ),
-        (
-            "gradient of log det by products",
-            f"relative error {gradient['products']:.1e}; "
-            f"of a float32 solve {gradient['solve']:.1e}",
-        ),
-    ]
-    tracked = record["tracked"]
-    if tracked is not None:
-        by_ais = record["ais"]["bases"]["uniform"]["right half summed out"]["value"]
-        text = f"{tracked:.1f} nats, AIS {by_ais:.1f}"
-        found.append(("tracked log Z of the population that feeds the gradient", text))
-    for base, kinds in record["ais"]["bases"].items():
-        summed, both = kinds["right half summed out"], kinds["both halves"]
-        text = f"standard error {summed['stderr']:.4f} (ESS {summed['ess']:.0f}), "
-        text += f"of both halves {both['stderr']:.4f} (ESS {both['ess']:.0f})"
-        found.append((f"weights of AIS, {base} base: right half summed out", text))
-    found.append(("updates skipped", str(record["run"]["skipped_updates"])))
-    return found
-
-
-def section(record: Record) -> str:
-    """The table of one run."""
-    run, half, ais_used = record["run"], record["half"], record["ais"]
-    lines = [
-        f"**{run['dataset']}, {run['struct']}, {run['baseline']}, k={run['k']}, "
-        f"{run['num_train_iter']:,} steps** (prior {half}x{half}; AIS with {ais_used['chains']} "
-        f"chains and {ais_used['temperatures']} temperatures)\n",
-        "| difference | measured |",
-        "|---|---|",
-        *(f"| {name} | {text} |" for name, text in rows(record)),
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
-    """Measures what is asked for, and writes the page."""
+    """Measures one run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--run", type=Path)
+    parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--name", help="of the result; default: struct-baseline of the run")
     parser.add_argument("--data_dir", default="datasets")
     options = parser.parse_args()
-    if options.run:
-        record = measure(load_run(options.run, {}, options.data_dir))
-        name = options.name or f"{record['run']['struct']}-{record['run']['baseline']}"
-        writing.write_text(RESULTS / f"{name}.json", json.dumps(record, indent=1) + "\n")
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    writing.insert(PAGE, "\n".join(map(section, records)), "measured")
-    print(f"wrote {PAGE}")
+    record = measure(TrainedModel(options.run, options.data_dir))
+    name = options.name or f"{record['run']['struct']}-{record['run']['baseline']}"
+    pages.keep("deviations", name, record)
 
 
 if __name__ == "__main__":

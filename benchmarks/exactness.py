@@ -2,22 +2,24 @@
 
     python -m benchmarks.exactness --seeds=100             the 12x12 prior whose log Z is known
     python -m benchmarks.exactness --run=DIR --name=NAME   a trained prior, one line per estimator
-    python -m benchmarks.exactness                         only writes the page again
 
-Results are kept in benchmarks/results/exactness/ as JSON; docs/exactness.md is made from them.
+Results are kept in benchmarks/results/exactness/ as JSON; `python -m benchmarks.pages` puts them
+into docs/exactness.md.
 """
 
 import argparse
-import json
+import math
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import exactness_page, small_prior
+from benchmarks import pages, small_prior
+from dvae.runs.trained_model import TrainedModel
 from samplers import (
     ais,
     counter_random,
@@ -28,10 +30,6 @@ from samplers import (
     population_annealing,
 )
 from samplers.rbm import RBM, Chains, uniform_chains
-
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "exactness"
-PAGE = ROOT / "docs" / "exactness.md"
 
 NUM_CHAINS, BURN_IN = 1000, 500
 AIS_TEMPERATURES = 200
@@ -106,6 +104,50 @@ def one_seed(path: RBM, rbm: RBM, seed: int) -> list[log_partition.Row]:
     return [{**row, "distance": row["value"] - truth} for row in rows]
 
 
+def inside(row: log_partition.Row) -> bool:
+    """Whether the exact value lies in the stated interval."""
+    truth = row["value"] - row["distance"]
+    return row["low"] <= truth and (row["high"] is None or truth <= row["high"])
+
+
+def inside_95(row: log_partition.Row) -> bool:
+    """Whether it lies in the 95 % interval of the same standard error."""
+    factor = log_partition.student_factor(row["independent"], 0.95)
+    return abs(row["distance"]) <= factor * row["stderr"]
+
+
+def summary(rows: Sequence[log_partition.Row]) -> dict[str, Any]:
+    """One estimator over all seeds, in nats; a bound has neither error nor 95 % interval."""
+    distances = np.array([row["distance"] for row in rows])
+    is_bound = rows[0]["high"] is None
+    return {
+        "estimator": rows[0]["estimator"],
+        "seeds": len(rows),
+        "mean_distance": float(distances.mean()),
+        "rms_distance": math.sqrt(np.mean(distances**2)),
+        "mean_stated_error": None
+        if is_bound
+        else float(np.mean([row["value"] - row["low"] for row in rows])),
+        "inside_95": None if is_bound else sum(inside_95(row) for row in rows),
+        "inside_stated": sum(inside(row) for row in rows),
+        "median_seconds": float(np.median([row["seconds"] for row in rows])),
+    }
+
+
+def summarize(seeds: Sequence[Sequence[log_partition.Row]]) -> dict[str, Any]:
+    """What is kept of all seeds: `summary` of each estimator, and the time of enumeration."""
+    by_name: dict[str, list[log_partition.Row]] = {}
+    for rows in seeds:
+        for row in rows:
+            by_name.setdefault(row["estimator"], []).append(row)
+    exact_rows = by_name.pop("exact")
+    return {
+        "seeds": len(seeds),
+        "exact_seconds": float(np.median([row["seconds"] for row in exact_rows])),
+        "estimators": [summary(rows) for rows in by_name.values()],
+    }
+
+
 def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
     """All estimators on the small prior over many seeds; the first one is for compilation."""
     path, rbm = small_prior.train()
@@ -128,41 +170,41 @@ def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
             "tempering_temperatures": SETTINGS.num_rungs,
             "tempering_rounds": SETTINGS.num_rounds,
         },
-        "seeds": seeds,
+        **summarize(seeds),
     }
 
 
 def trained_prior(path: Path, data_dir: str) -> dict[str, Any]:
     """The table of `run.py --mode=log_z` for one run."""
-    from dvae.runs import commands
-
-    commands.log_z(path, {}, data_dir=data_dir, num_images=1)
-    rows = json.loads((path / "log_z.json").read_text())["estimators"]
-    config = json.loads((path / "config.json").read_text())
-    config = config.get("config", config)
+    trained = TrainedModel(path, data_dir)
+    rows = trained.log_partition_table()
+    print(log_partition.format_table(rows))
     kept = ("dataset", "struct", "baseline", "k", "seed", "num_train_iter", "ais_chains")
-    half = config["structure"]["num_groups"] * config["structure"]["units_per_group"] // 2
-    settings = {name: config[name] for name in (*kept, "ais_temperatures")}
-    return {"kind": "one seed", "shape": [half, half], "settings": settings, "rows": rows}
+    settings = {name: getattr(trained.config, name) for name in (*kept, "ais_temperatures")}
+    shape = list(trained.prior.coupling.shape)
+    return {"kind": "one seed", "shape": shape, "settings": settings, "rows": rows}
 
 
 def keep(name: str, record: dict[str, Any]) -> None:
-    """Writes results with where they were measured."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    """Keeps results with where they were measured."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine()}
-    record = {**record, "name": name, "machine": machine, "tensorflow": tf.__version__}
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    about = {"name": name, "machine": machine, "tensorflow": tf.__version__}
+    pages.keep("exactness", name, {**record, **about})
 
 
 def main() -> None:
-    """Measures what is asked for, and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measures what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=0)
     parser.add_argument("--first_seed", type=int, default=1)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--name", help="of the result; default: dataset-baseline-DxD of the run")
     parser.add_argument("--data_dir", default="datasets")
     options = parser.parse_args()
+    if not options.seeds and not options.run:
+        parser.error("nothing to measure: give --seeds or --run")
     if options.seeds:
         keep("prior-12x12", many_seeds(options.seeds, options.first_seed))
     if options.run:
@@ -170,10 +212,6 @@ def main() -> None:
         settings, (left, right) = record["settings"], record["shape"]
         default = f"{settings['dataset']}-{settings['baseline']}-{left}x{right}"
         keep(options.name or default, record)
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(exactness_page.page(records))
-    print(f"wrote {PAGE}")
 
 
 if __name__ == "__main__":

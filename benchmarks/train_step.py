@@ -20,7 +20,7 @@ import tensorflow as tf
 from benchmarks import timing
 from benchmarks.sampler import FLOOR, make_problem, products_alone
 from configs.paper import STRUCTURES, ExperimentConfig, build_config
-from configs.registry import BASELINES
+from configs.registry import BASELINES, SAMPLERS
 from data.dataset import Dataset
 from dvae.train_step import TrainProgram
 
@@ -67,19 +67,19 @@ def measure(struct: str, options: argparse.Namespace) -> dict[str, Any]:
     dataset = random_images()
     programs: dict[str, Callable[[], Any]] = {}
     steps: dict[str, int] = {}
-    for annealing in options.samplers:
+    for sampler in options.samplers:
         for baseline in options.baselines:
             for k in options.ks:
                 config = build_config(
                     struct=struct,
                     baseline=baseline,
                     k=k,
-                    sampler=annealing,
+                    sampler=sampler,
                     num_chains=options.chains,
                     log_z_population=options.log_z_population,
                 )
                 programs.setdefault(FLOOR, floor_program(config))
-                name = f"{baseline}, k={k}, {annealing}"
+                name = f"{baseline}, k={k}, {sampler}"
                 programs[name] = step_program(config, dataset, options.steps)
                 steps[name] = options.steps
     times = timing.interleaved(programs, options.repeats)
@@ -104,14 +104,18 @@ def main() -> None:
     parser.add_argument("--structs", type=names, default=["1-layer-nonlin", "2-layer-nonlin"])
     parser.add_argument("--baselines", type=names, default=["dvaes_power"])
     parser.add_argument("--ks", type=numbers, default=[1])
-    parser.add_argument("--samplers", type=names, default=["pa"], help="pa, pcd or both")
+    parser.add_argument("--samplers", type=names, default=["pa"], help="several with commas")
     parser.add_argument("--log_z_population", default="shared")
     parser.add_argument("--chains", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=20, help="in one compiled call")
     parser.add_argument("--repeats", type=int, default=30, help="rounds")
     parser.add_argument("--json", default="", metavar="FILE", help="write the numbers there")
     options = parser.parse_args()
-    for given, known in ((options.structs, STRUCTURES), (options.baselines, BASELINES)):
+    for given, known in (
+        (options.structs, STRUCTURES),
+        (options.baselines, BASELINES),
+        (options.samplers, SAMPLERS),
+    ):
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(unknown)}")
     tf.get_logger().setLevel("ERROR")  # every table has programs of its own, and means to

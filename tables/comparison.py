@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tables.cells import Cell, gather, order_of
 from tables.documents import Document, Table
-from tables.numbers import in_errors, mean_and_deviation, p_value, signed
 from tables.protocol import changed_fields
-from tables.results import Result
-from tables.statistics import MEASUREMENT_ONLY, Difference, difference
+from tables.results import Cell, Result, gather, order_of
+from tables.statistics import (
+    MEASUREMENT_ONLY,
+    Difference,
+    difference,
+    in_errors,
+    mean_and_deviation,
+    p_value,
+    signed,
+)
 
 _NOTES = (
     "Test NLL in nats: mean ± standard deviation over seeds. Differences: variant - reference; "

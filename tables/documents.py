@@ -1,6 +1,27 @@
-"""What a report says, before it is written as Markdown, CSV, LaTeX or HTML."""
+"""What a report says, and its files: Markdown, CSV, LaTeX and HTML, each replaced as a whole."""
 
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+import jinja2
+
+from configs.errors import UserError
+from dvae.runs.records import replacing
+
+_TEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "–": "--",
+    "…": r"\ldots{}",
+    "<": "$<$",
+    ">": "$>$",
+}
 
 
 class Table(NamedTuple):
@@ -43,13 +64,137 @@ def without_constant_columns(table: Table, keep: tuple[str, ...]) -> Table:
     ]
     if not constant:
         return table
-    said = "; ".join(f"{table.header[i]} {table.rows[0][i]}" for i in constant)
+    constants = "; ".join(f"{table.header[i]} {table.rows[0][i]}" for i in constant)
 
     def rest(values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(value for i, value in enumerate(values) if i not in constant)
 
     return table._replace(
-        notes=(*table.notes, f"In all rows: {said}."),
+        notes=(*table.notes, f"In all rows: {constants}."),
         header=rest(table.header),
         rows=tuple(rest(row) for row in table.rows),
     )
+
+
+def _environment(**options: object) -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    return jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, **options
+    )
+
+
+def markdown_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---"
+) -> list[str]:
+    """Lines of a Markdown table; `rule` aligns all columns but the first."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rules = "|".join(["---", *[rule] * (len(header) - 1)])
+    return [line(header), f"|{rules}|", *map(line, rows)]
+
+
+def _markdown_table(table: Table, heading: str) -> list[str]:
+    lines = [heading.format(table.title), "", *(note + "  " for note in table.notes)]
+    lines += [""] if table.notes else []
+    lines += [*markdown_rows(table.header, table.rows), ""]
+    if table.commands:
+        lines += ["```", *table.commands, "```", ""]
+    return lines
+
+
+def markdown(document: Document) -> str:
+    """The whole document, pictures included."""
+    lines = [f"# {document.title}", "", *document.notes, ""]
+    for table in document.tables:
+        lines += _markdown_table(table, "## {}")
+    if document.pictures:
+        lines += ["## Learning curves and samples", ""]
+        lines += [f"![{picture.title}]({picture.path})" for picture in document.pictures]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown_tables(document: Document) -> str:
+    """Only notes and tables, for insertion into another text; titles are bold lines."""
+    lines = [*document.notes, ""]
+    for table in document.tables:
+        lines += _markdown_table(table, "**{}**")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def tex_escape(text: str) -> str:
+    """Text with LaTeX's special characters made plain."""
+    return "".join(_TEX_SPECIAL.get(character, character) for character in text)
+
+
+def latex(document: Document) -> str:
+    """Tables for \\input; needs the packages booktabs and longtable."""
+    # Delimiters that are no LaTeX of ours.
+    marks = dict(
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    environment = _environment(**marks)
+    environment.filters["tex"] = tex_escape
+    return environment.get_template("report.tex.j2").render(document=document)
+
+
+def html(document: Document) -> str:
+    """A page that stands alone but for the pictures beside it."""
+    return _environment(autoescape=True).get_template("report.html.j2").render(document=document)
+
+
+def csv_text(records: Sequence[Mapping[str, object]]) -> str:
+    """Flat records, numbers unrounded, nothing for None."""
+    target = io.StringIO()
+    if records:
+        writer = csv.DictWriter(target, list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    return target.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file atomically. Raises UserError when that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as aside:
+            aside.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror})") from None
+
+
+def write_all(
+    document: Document, records: Sequence[Mapping[str, object]], folder: Path, name: str
+) -> None:
+    """Writes FOLDER/NAME.md, .csv, .tex and .html."""
+    write_text(folder / f"{name}.md", markdown(document))
+    write_text(folder / f"{name}.csv", csv_text(records))
+    write_text(folder / f"{name}.tex", latex(document))
+    write_text(folder / f"{name}.html", html(document))
+
+
+def insert(path: Path, text: str, name: str = "table") -> None:
+    """Puts text between the markers of a file, in place of what was there.
+
+    Args:
+      name: of the markers, the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
+
+    Raises:
+      UserError: the file cannot be read, or does not hold each marker once, in order.
+    """
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    try:
+        old = path.read_text()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    before, found_begin, rest = old.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not (found_begin and found_end) or old.count(begin) + old.count(end) != 2:
+        raise UserError(f"{path} must hold the lines '{begin}' and '{end}' once")
+    write_text(path, f"{before}{begin}\n\n{text}\n{end}{after}")

@@ -1,23 +1,26 @@
-"""Runs what is missing of a table and keeps its report up to date."""
+"""Runs what is missing of a table, keeps its report up to date, and estimates how long it takes."""
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from configs.errors import UserError
-from tables import plots, report, writing
-from tables.cells import gather
-from tables.documents import Document
-from tables.estimates import Estimates, total_text
-from tables.planned import Outcome, PlannedRun
-from tables.results import read_tree
-from tables.stop import StopRequest
+from configs.paper import ExperimentConfig
+from tables import report
+from tables.documents import Document, write_all
+from tables.results import gather, read_tree
+from tables.runs import Outcome, PlannedRun, StopRequest
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+_MEASURED = "measured: "  # before what run.py --mode=time prints last
 
 
 class Executor(Protocol):
-    """Where runs go: see `tables.local` and `tables.on_ray`."""
+    """Where runs go: `tables.local` or `tables.on_ray`."""
 
     def describe(self) -> str:
         """Where the runs go, for people."""
@@ -41,15 +44,15 @@ def write_report(log_dir: Path, folder: Path, planned: Sequence[PlannedRun] = ()
     problems = [line.replace(f"{log_dir}/", "") for line in tree.problems]
     document = report.build_report(cells, problems, unfinished)
     try:
-        plots.draw_all(cells, folder / "plots")
+        report.draw_all(cells, folder / "plots")
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror})") from None
-    writing.write_all(document, report.records(cells), folder, "report")
+    write_all(document, report.records(cells), folder, "report")
     return document
 
 
 def run_missing(
-    planned: Sequence[PlannedRun], executor: Executor, log_dir: Path, folder: Path, say: Say
+    planned: Sequence[PlannedRun], executor: Executor, log_dir: Path, folder: Path, log: Log
 ) -> int:
     """Runs what has no result, writing the report after each run that ends.
 
@@ -57,25 +60,25 @@ def run_missing(
       The exit code: 0, 1 when a run failed, 128 + the number of the signal that stopped it.
     """
     missing = [run for run in planned if not run.is_finished()]
-    say(f"{len(planned) - len(missing)} of {len(planned)} runs are finished")
+    log(f"{len(planned) - len(missing)} of {len(planned)} runs are finished")
     failed: list[Outcome] = []
     with StopRequest() as stop:
         if missing:
-            say(f"{len(missing)} to do, {executor.describe()}")
+            log(f"{len(missing)} to do, {executor.describe()}")
         for number, ended in enumerate(executor.outcomes(missing, stop), start=1):
-            say(f"[{number}/{len(missing)}] {_line(ended)}")
+            log(f"[{number}/{len(missing)}] {_line(ended)}")
             if ended.status == "failed":
                 failed.append(ended)
             try:
                 write_report(log_dir, folder, planned)
             except UserError as error:  # days of training do not end for a full disk
-                say(f"no report yet: {error}")
+                log(f"no report yet: {error}")
     for ended in failed:
-        say(f"failed: {ended.run.name}: {ended.message}")
+        log(f"failed: {ended.run.name}: {ended.message}")
     if failed:
-        say(f"{len(failed)} runs failed; the same command tries them again")
+        log(f"{len(failed)} runs failed; the same command tries them again")
     if stop.requested:
-        say("stopped; the same command goes on from there, begun runs from their checkpoints")
+        log("stopped; the same command goes on from there, begun runs from their checkpoints")
     write_report(log_dir, folder, planned)
     if stop.requested:
         return 128 + stop.number
@@ -89,19 +92,69 @@ def _line(ended: Outcome) -> str:
     return f"{text}: {ended.message}" if ended.message else text
 
 
-def list_runs(planned: Sequence[PlannedRun], estimates: Estimates, at_once: int, say: Say) -> int:
+def program_of(config: ExperimentConfig) -> ExperimentConfig:
+    """The same for all runs that take the same time: those that differ by their seed alone."""
+    return dataclasses.replace(config, seed=0)
+
+
+def measure(
+    run: PlannedRun, program: list[str], environment: Mapping[str, str]
+) -> dict[str, float]:
+    """What `run.py --mode=time` says of a run. Raises UserError when it fails."""
+    done = subprocess.run(
+        [*program, *run.arguments, "--mode=time"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        cwd=run.start_in,
+    )
+    lines = done.stdout.strip().splitlines()
+    if done.returncode != 0 or not lines or not lines[-1].startswith(_MEASURED):
+        reason = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise UserError(f"{run.name} could not be timed: {reason.removeprefix('error: ')}")
+    return json.loads(lines[-1].removeprefix(_MEASURED))
+
+
+class Estimates:
+    """Hours of runs, each distinct program measured once.
+
+    Args:
+      program: the command that takes run.py's flags.
+      environment: of the slot that a run gets, which ties it to its share of the machine.
+    """
+
+    def __init__(self, program: list[str], environment: Mapping[str, str]) -> None:
+        self._program, self._environment = program, environment
+        self._known: dict[ExperimentConfig, dict[str, float]] = {}
+
+    def hours(self, run: PlannedRun) -> float:
+        """Hours of a whole run on its share, with nothing beside it. Raises UserError."""
+        key = program_of(run.config)
+        if key not in self._known:
+            self._known[key] = measure(run, self._program, self._environment)
+        return self._known[key]["hours"]
+
+
+def total_text(hours: Sequence[float], at_once: int) -> str:
+    """The sum, and what several at once can make of it at best."""
+    total = sum(hours)
+    text = f"{len(hours)} runs to do: {total:.2f} h one after another"
+    return text + (f", at best {total / at_once:.2f} h with {at_once} at once" if hours else "")
+
+
+def list_runs(planned: Sequence[PlannedRun], estimates: Estimates, at_once: int, log: Log) -> int:
     """Lists the runs, with the estimated time of those to do; returns 1 when one has none."""
     hours, failed = [], 0
     for run in planned:
         if run.is_finished():
-            say(f"{run.name}: finished")
+            log(f"{run.name}: finished")
             continue
         try:
             hours.append(estimates.hours(run))
         except UserError as error:
             failed += 1
-            say(f"{run.name}: no estimate: {error}")
+            log(f"{run.name}: no estimate: {error}")
         else:
-            say(f"{run.name}: {hours[-1]:.2f} h")
-    say(total_text(hours, at_once))
+            log(f"{run.name}: {hours[-1]:.2f} h")
+    log(total_text(hours, at_once))
     return 1 if failed else 0

@@ -1,17 +1,101 @@
-"""Runs of a table as processes of this machine, several at once."""
+"""Runs of a table as processes of this machine: how many at once fit on it, and their start."""
 
+import os
 import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from tables import attempt
-from tables.planned import Outcome, PlannedRun
-from tables.stop import StopRequest
+from configs.errors import UserError
+from tables.runs import Outcome, PlannedRun, StopRequest, outcome_of, start_process
 
 _POLL_SECONDS = 0.1
+THREADS = "TF_NUM_INTRAOP_THREADS"
+# What a run is given; --jobs overrides it. On a CPU a run takes 1.3 GiB (1-layer-nonlin, k=1) to
+# 1.8 GiB (4-layer-nonlin, k=25). The share of a GPU is a generous guess.
+_RUN_GIB = 2.5
+_RUN_GPU_GIB = 8.0
+_RUNS_PER_GPU = 4
+
+
+class Machine(NamedTuple):
+    """Cores that this process may use, free memory, and GPUs as (identifier, memory), in GiB."""
+
+    cores: int
+    memory_gib: float
+    gpus: tuple[tuple[str, float], ...]
+
+
+def _memory_gib() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+    return int(kib) / 2**20
+
+
+def _gpus() -> tuple[tuple[str, float], ...]:
+    """GPUs that nvidia-smi knows and CUDA_VISIBLE_DEVICES allows."""
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    if done.returncode != 0:
+        return ()
+    found = [line.split(", ") for line in done.stdout.strip().splitlines()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = None if visible is None else [name.strip() for name in visible.split(",")]
+    return tuple(
+        (uuid, float(mib) / 1024.0)
+        for index, uuid, mib in found
+        if names is None or index in names or any(n and uuid.startswith(n) for n in names)
+    )
+
+
+def this_machine() -> Machine:
+    """Looks at the machine that this process runs on."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux ties processes to cores
+        cores = os.cpu_count() or 1
+    return Machine(cores, _memory_gib(), _gpus())
+
+
+def threads_environment(cores: float) -> dict[str, str]:
+    """Lets a run compute on so many cores, at least one, unless the caller's environment says."""
+    return {} if THREADS in os.environ else {THREADS: str(max(1, int(cores)))}
+
+
+def slots(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
+    """One entry for each run that may run at once: the environment that gives it its share.
+
+    Without a GPU each core takes a run, as memory allows: two runs on one core each do a third
+    more steps than one after the other on two (docs/tables.md). With GPUs several share each.
+
+    Args:
+      jobs: how many, or None for as many as fit.
+
+    Raises:
+      UserError: `jobs` is less than 1.
+    """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs={jobs} must be at least 1")
+    by_memory = max(1, int(machine.memory_gib // _RUN_GIB))
+    if not machine.gpus:
+        count = jobs or min(by_memory, machine.cores)
+        return [threads_environment(machine.cores / count) for _ in range(count)]
+    each = [min(_RUNS_PER_GPU, max(1, int(gib // _RUN_GPU_GIB))) for _, gib in machine.gpus]
+    fit = min(by_memory, machine.cores, sum(each))
+    # One run on each GPU before a second on any.
+    shares = list(zip((name for name, _ in machine.gpus), each, strict=True))
+    order = [name for turn in range(max(each)) for name, share in shares if turn < share]
+    count = jobs or fit
+    return [{"CUDA_VISIBLE_DEVICES": order[i % len(order)]} for i in range(count)]
 
 
 class _Running(NamedTuple):
@@ -42,25 +126,25 @@ class LocalExecutor:
         When a stop is requested no more are started, and those that run get SIGTERM.
         """
         waiting, running = deque(runs), list[_Running]()
-        told = False
+        terminated = False
         try:
             while running or (waiting and not stop.requested):
                 while waiting and self._free and not stop.requested:
                     running.append(self._start(waiting.popleft()))
-                if stop.requested and not told:
-                    told = True
+                if stop.requested and not terminated:
+                    terminated = True
                     _terminate(running)
                 for entry in [entry for entry in running if entry.process.poll() is not None]:
                     running.remove(entry)
                     self._free.append(entry.slot)
-                    yield attempt.outcome(entry.run, entry.process.returncode)
+                    yield outcome_of(entry.run, entry.process.returncode)
                 time.sleep(_POLL_SECONDS)
         finally:
             _terminate(running)  # none, unless an error ends this process
 
     def _start(self, run: PlannedRun) -> _Running:
         slot = self._free.popleft()
-        process = attempt.start(run, self._program, slot, at_parents_death=signal.SIGTERM)
+        process = start_process(run, self._program, slot, at_parents_death=signal.SIGTERM)
         return _Running(run, process, slot)
 
 

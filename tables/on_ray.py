@@ -10,10 +10,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from configs.errors import UserError
-from tables import attempt
-from tables.machine import threads_environment
-from tables.planned import Outcome, PlannedRun
-from tables.stop import StopRequest
+from tables.local import threads_environment
+from tables.runs import (
+    Outcome,
+    PlannedRun,
+    StopRequest,
+    outcome_of,
+    start_process,
+    training_program,
+)
 
 _POLL_SECONDS = 0.5
 _CONNECT_SECONDS = 10.0
@@ -27,9 +32,9 @@ def attempt_run(run: PlannedRun, program: list[str] | None, cpus: float) -> int:
     """
     # Ray cancels by an interrupt, which a cluster started in a script's background ignores.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = attempt.start(
+    process = start_process(
         run,
-        program or attempt.training_program(),
+        program or training_program(),
         threads_environment(cpus),
         at_parents_death=signal.SIGKILL,
     )
@@ -60,7 +65,8 @@ class RayExecutor:
     Args:
       address: of the cluster, as `ray.init` takes it.
       cpus, gpus: what one run reserves; a fraction of a GPU lets several share it.
-      max_attempts: how often a run is started before dying nodes count as its failure.
+      max_attempts: how often a run is started; killed that often, with its node or alone, it has
+        failed.
       program: the command that takes run.py's flags; None: run.py under the node's Python.
     """
 
@@ -90,7 +96,7 @@ class RayExecutor:
         self._task = ray.remote(attempt_run).options(
             num_cpus=cpus,
             num_gpus=gpus,
-            max_retries=0,  # retried here, where attempts are counted and told
+            max_retries=0,  # retried here, where attempts are counted
             scheduling_strategy="SPREAD",
         )
 
@@ -130,10 +136,10 @@ class RayExecutor:
         When a stop is requested, waiting runs are dropped and those that run get SIGTERM.
         """
         pending = {self._submit(run): _Pending(run, 1) for run in runs}
-        told = False
+        cancelled = False
         while pending:
-            if stop.requested and not told:
-                told = True
+            if stop.requested and not cancelled:
+                cancelled = True
                 for reference in pending:
                     self._ray.cancel(reference)
             ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=_POLL_SECONDS)
@@ -152,17 +158,23 @@ class RayExecutor:
         return self._task.remote(run, self._program, self._cpus)
 
     def _ended(self, reference: Any, entry: _Pending) -> Outcome | None:
-        """How a task ended; None when its node died and it may be tried again."""
+        """How a task ended; None when it died with its node and may be tried again."""
         errors = self._ray.exceptions
         try:
-            return attempt.outcome(entry.run, self._ray.get(reference), entry.attempts)
+            code = self._ray.get(reference)
         except errors.TaskCancelledError:
             return Outcome(entry.run, "stopped", "", entry.attempts)
         except errors.RayTaskError as error:
             line = str(error.cause).split("\n", 1)[0]
             return Outcome(entry.run, "failed", line, entry.attempts)
         except errors.RayError as error:
-            if entry.attempts < self._max_attempts:
-                return None
-            message = f"its node died in {entry.attempts} attempts ({type(error).__name__})"
-            return Outcome(entry.run, "failed", message, entry.attempts)
+            return self._died(entry, f"its node died ({type(error).__name__})")
+        # A worker whose node dies kills its children first, and may report that before it ends.
+        if code == -signal.SIGKILL:
+            return self._died(entry, "it was killed, with its node or for want of memory")
+        return outcome_of(entry.run, code, entry.attempts)
+
+    def _died(self, entry: _Pending, how: str) -> Outcome | None:
+        if entry.attempts < self._max_attempts:
+            return None
+        return Outcome(entry.run, "failed", f"{how}: {entry.attempts} attempts", entry.attempts)

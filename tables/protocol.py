@@ -1,16 +1,17 @@
-"""How a run was trained and measured: only runs alike in all of it share a table."""
+"""How a run was trained and measured: only runs alike in all of it share a table.
+
+Also what follows from it: how it differs from the published one, and the command lines that give
+it again.
+"""
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from configs.paper import (
-    STRUCTURES,
-    ExperimentConfig,
-    build_config,
-    published_sharpness,
-)
-from tables.results import Result
+from configs.paper import STRUCTURES, ExperimentConfig, build_config
+from configs.registry import BASELINES
+from configs.tables import Setting
 
 # The cell and the seed; and what decides no number beyond rounding.
 _NOT_PROTOCOL = {
@@ -39,8 +40,8 @@ class Protocol(NamedTuple):
 def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
     """Fields of the protocol; those whose published value depends on the cell become a word."""
     fields = dataclasses.asdict(config)
-    sharpness = published_sharpness(config.dataset, config.struct, config.baseline)
-    if config.sharpness == sharpness:
+    baseline = BASELINES[config.baseline]
+    if config.sharpness == baseline.published_sharpness(config.dataset, config.struct):
         fields["sharpness"] = PUBLISHED
     if config.structure == STRUCTURES[config.struct]:
         fields["structure"] = PUBLISHED
@@ -51,11 +52,10 @@ def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
     return {name: value for name, value in sorted(fields.items()) if name not in _NOT_PROTOCOL}
 
 
-def protocol_of(result: Result) -> Protocol:
-    """The protocol of a finished run."""
-    fields = _config_fields(result.config)
+def protocol_of(config: ExperimentConfig, record: Mapping[str, Any]) -> Protocol:
+    """The protocol of a finished run, from its configuration and `protocol` of its result.json."""
+    fields = _config_fields(config)
     measuring = {name: fields.pop(name) for name in _MEASURING}
-    record = result.record["protocol"]
     measuring |= {name: record.get(name) for name in (*_DATA_FIELDS, "checkpoint")}
     return Protocol(tuple(fields.items()), tuple(measuring.items()))
 
@@ -76,17 +76,6 @@ def changed_fields(ours: Protocol, theirs: Protocol) -> list[str]:
         f"{name}: {_text(name, new[name])}, not {_text(name, old[name])}"
         for name in new
         if new[name] != old[name]
-    ]
-
-
-def flags_of(protocol: Protocol) -> list[str]:
-    """Flags of run.py that give this protocol, beside the defaults."""
-    default = dict(_config_fields(build_config()))
-    names = {"sharpness": "beta"}
-    return [
-        f"--{names.get(name, name)}={value}"
-        for name, value in (*protocol.training, *protocol.measurement)
-        if name in default and value != default[name] and name != "structure"
     ]
 
 
@@ -128,3 +117,50 @@ def title_of(dataset: str, protocol: Protocol, data_note: str) -> str:
 def digest(protocol: Protocol) -> str:
     """Eight hex digits that tell protocols apart in file names."""
     return hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]
+
+
+def _flags_of(protocol: Protocol) -> list[str]:
+    """Flags of run.py that give this protocol, beside the defaults."""
+    default = dict(_config_fields(build_config()))
+    names = {"sharpness": "beta"}
+    return [
+        f"--{names.get(name, name)}={value}"
+        for name, value in (*protocol.training, *protocol.measurement)
+        if name in default and value != default[name] and name != "structure"
+    ]
+
+
+def _merge(rows: list[dict[str, tuple]], axis: str) -> list[dict[str, tuple]]:
+    """Rows that differ in one axis alone become one."""
+    merged: dict[tuple, dict[str, tuple]] = {}
+    for row in rows:
+        key = tuple(value for name, value in row.items() if name != axis)
+        if key in merged:
+            merged[key][axis] += row[axis]
+        else:
+            merged[key] = dict(row)
+    return list(merged.values())
+
+
+def commands_for(
+    dataset: str, protocol: Protocol, cells: Sequence[tuple[Setting, Sequence[int]]]
+) -> list[str]:
+    """Command lines of `run_table.py` that run cells again: (setting, seeds) of one protocol."""
+    rows = [
+        {
+            "structs": (setting.struct,),
+            "ks": (setting.k,),
+            "baselines": (setting.baseline,),
+            "samplers": (setting.sampler,),
+            "seeds": tuple(seeds),
+        }
+        for setting, seeds in cells
+    ]
+    for axis in ("samplers", "baselines", "ks", "structs"):
+        rows = _merge(rows, axis)
+    start, flags = ["python run_table.py", f"--datasets={dataset}"], _flags_of(protocol)
+    commands = []
+    for row in rows:
+        axes = [f"--{name}={','.join(map(str, values))}" for name, values in row.items()]
+        commands.append(" ".join([*start, *axes, *flags]))
+    return commands

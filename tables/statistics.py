@@ -1,4 +1,4 @@
-"""Means over seeds, and the significance of their differences. Everything in nats."""
+"""Means over seeds and the significance of their differences, in nats, and as text of a table."""
 
 import math
 from collections.abc import Sequence
@@ -94,3 +94,33 @@ def _welch_freedom(variances: Sequence[float], counts: Sequence[int]) -> float:
     """Degrees of freedom (Welch 1947) of a difference of means with these variances."""
     parts = sum(v**2 / (n - 1) for v, n in zip(variances, counts, strict=True))
     return sum(variances) ** 2 / parts if parts > 0 else float(sum(counts) - len(counts))
+
+
+def nats(value: float) -> str:
+    """Two decimals, or more where two would show nothing."""
+    return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.1g}"
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign."""
+    return f"{value:+.2f}"
+
+
+def mean_and_deviation(sample: Sample) -> str:
+    """ "93.82 ± 0.05", or the one value with what it is."""
+    if sample.count == 1:
+        return f"{sample.mean:.2f} (one seed)"
+    return f"{sample.mean:.2f} ± {sample.deviation:.2f}"
+
+
+def in_errors(gap: Difference) -> str:
+    """A difference in standard errors, or why there is none."""
+    value = gap.in_standard_errors
+    return "one seed" if math.isnan(value) else f"{value:+.1f}"
+
+
+def p_value(gap: Difference) -> str:
+    """Two digits, or a dash."""
+    if math.isnan(gap.p_value):
+        return "–"
+    return "< 0.001" if gap.p_value < 0.001 else f"{gap.p_value:.2g}"

@@ -133,6 +133,12 @@ class TrainedModel:
         """The prior's chains that the run left, tensors: of an RBM left [C, L], right [C, R]."""
         return self._sampler.chains(self._sampler_state)
 
+    @property
+    def tracked_log_partition(self) -> float | None:
+        """log Z in nats as the run's sampler tracked it (low if shared), or None."""
+        tracked = self._sampler.log_partition(self._sampler_state)
+        return None if tracked is None else float(tracked)
+
     def stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
         """The key of one purpose, from a seed or from the run's own."""
         return stream_key(self._key if seed is None else counter_random.key(seed), stream)
@@ -227,10 +233,9 @@ class TrainedModel:
         rows = prior.log_partition_table(
             prior.parameters(), self.chains, key, ais_settings(self.config)
         )
-        tracked = self._sampler.log_partition(self._sampler_state)
+        tracked = self.tracked_log_partition
         if tracked is not None:
-            shared = self.config.log_z_population == "shared"
-            rows.append(tracked_row(float(tracked), shared))
+            rows.append(tracked_row(tracked, self.config.log_z_population == "shared"))
         return with_distance(rows)
 
     @cached_property

@@ -1,6 +1,4 @@
-"""What measures the differences from the published method: its own programs, and its page."""
-
-import json
+"""What measures the differences from the published method: its own programs."""
 
 import numpy as np
 import pytest
@@ -73,17 +71,3 @@ def test_bound_of_the_largest_singular_value():
     assert found["exact"] == pytest.approx(7.0) and found["lambda_exact"] == pytest.approx(12.0)
     assert 7.0 - 1e-5 <= found["bound"] < 7.1
     assert found["lambda"] == pytest.approx(found["bound"] + 5.0)
-
-
-def test_page_shows_every_kept_result(tmp_path, monkeypatch):
-    """The text of docs/deviations.md is what the kept results give."""
-    page = tmp_path / "deviations.md"
-    page.write_text(deviations.PAGE.read_text())
-    monkeypatch.setattr(deviations, "PAGE", page)
-    monkeypatch.setattr("sys.argv", ["deviations"])
-    deviations.main()
-    assert page.read_text() == (deviations.ROOT / "docs" / "deviations.md").read_text()
-    kept = [json.loads(path.read_text()) for path in deviations.RESULTS.glob("*.json")]
-    assert kept
-    for record in kept:
-        assert deviations.section(record) in page.read_text()

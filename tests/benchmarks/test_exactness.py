@@ -1,36 +1,40 @@
-"""The page of docs/exactness.md counts what it says it counts."""
+"""The counts over many seeds of docs/exactness.md count what they say."""
 
-from benchmarks import exactness_page
-from dvae.runs import log_z_table
+import pytest
+
+from benchmarks import exactness, pages
+from samplers import log_partition
 
 
 def row(name, value, stderr, count):
-    made = log_z_table.make_row(name, value, stderr, count, ess=7.0)
+    made = log_partition.make_row(name, value, stderr, count, ess=7.0)
     return {**made, "seconds": 0.25, "distance": value - 3.0}
 
 
 def test_counts_of_seeds():
     """log Z = 3; 16 values give 2.13 and 2.95 standard errors for 95 % and 99 %."""
-    values = [3.0, 3.2, 3.25, 3.31, 2.6]
     seeds = [
         [
             row("a", value, 0.1, 16),
             {**row("bound", value, 0.1, 16), "high": None, "low": value},
             {**row("exact", 3.0, 0.0, 16), "high": 3.0, "low": 3.0},
         ]
-        for value in values
+        for value in (3.0, 3.2, 3.25, 3.31, 2.6)
     ]
-    record = {
-        "kind": "many seeds",
-        "name": "small",
-        "log_z": 3.0,
-        "settings": {"training": "none", "chains": 16},
-        "machine": {"cores": 2, "machine": "x"},
-        "seeds": seeds,
-    }
-    lines = exactness_page.page([record]).split("\n")
-    cells = {line.split(" | ")[0]: line.strip("| ").split(" | ") for line in lines}
-    assert cells["| a"][1:6] == ["+0.0720", "0.2678", "0.2947", "2 of 5", "3 of 5"]
+    kept = exactness.summarize(seeds)
+    assert (kept["seeds"], kept["exact_seconds"]) == (5, 0.25)
+    a, bound = kept["estimators"]
+    assert (a["estimator"], a["seeds"], a["inside_95"], a["inside_stated"]) == ("a", 5, 2, 3)
+    assert a["mean_distance"] == pytest.approx(0.072)
+    assert a["rms_distance"] == pytest.approx(0.2678, rel=1e-3)
+    assert a["mean_stated_error"] == pytest.approx(0.2947, rel=1e-3)
     # A bound is right where it is not above: at 3 and at 2.6.
-    assert cells["| bound"][3:6] == ["", "", "2 of 5"]
-    assert "| exact" not in cells and "log Z = 3.000000" in "".join(lines)
+    assert bound["inside_stated"] == 2
+    assert bound["inside_95"] is None and bound["mean_stated_error"] is None
+    machine = {"cores": 2, "machine": "x"}
+    settings = {"training": "none", "chains": 16}
+    record = {"log_z": 3.0, "settings": settings, "machine": machine, **kept}
+    text = pages.small_prior_section(record)
+    assert "| a | +0.0720 | 0.2678 | 0.2947 | 2 of 5 | 3 of 5 | 0.25 |" in text
+    assert "| bound | +0.0720 | 0.2678 |  |  | 2 of 5 | 0.25 |" in text
+    assert "\n| exact" not in text and "log Z = 3.000000" in text

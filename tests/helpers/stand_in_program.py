@@ -1,8 +1,9 @@
 """A stand-in for run.py that starts in a fraction of a second: flags, lock, signals, checkpoints
 and results like a run's, but no model. It tests what starts runs, not training.
 
-LIGHT_SECONDS: how long a run takes; LIGHT_FAILING: a baseline whose runs fail; LIGHT_HOSTS: every
-attempt takes itself for another machine, so that locks are judged by their lease.
+STAND_IN_SECONDS: how long a run takes; STAND_IN_FAILING: a baseline whose runs fail;
+STAND_IN_HOSTS: every attempt takes itself for another machine, so that locks are judged by their
+lease; STAND_IN_GATE: no run takes its last step before LOG_DIR/gate exists.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 from absl import app, flags
 
@@ -34,6 +36,10 @@ def expected_nll(config):
     return 90.0 + int(state[:6], 16) / 2**24
 
 
+def _may_finish():
+    return "STAND_IN_GATE" not in os.environ or (Path(flags.FLAGS.log_dir) / "gate").exists()
+
+
 def _train(config, directory):
     checkpoint = directory / "checkpoint.json"
     step, state = 0, repr(config)
@@ -42,7 +48,10 @@ def _train(config, directory):
         print(f"resumed at step {step}", flush=True)
     with SignalWatch() as watch:
         while step < STEPS:
-            time.sleep(float(os.environ.get("LIGHT_SECONDS", "0")) / STEPS)
+            time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")) / STEPS)
+            if step == STEPS - 1 and not _may_finish():
+                watch.raise_if_stopped()
+                continue
             step, state = step + 1, _advance(state)
             aside = directory / f"checkpoint.{os.getpid()}"
             aside.write_text(json.dumps([step, state]))
@@ -54,11 +63,11 @@ def _train(config, directory):
 
 def main(argv):
     del argv
-    if "LIGHT_HOSTS" in os.environ:
+    if "STAND_IN_HOSTS" in os.environ:
         run_lock.BEAT_SECONDS, run_lock.LEASE_SECONDS = 0.2, 1.5
         socket.gethostname = lambda: f"machine-{os.getpid()}"
     config = command_line.config_from_flags()
-    if config.baseline == os.environ.get("LIGHT_FAILING"):
+    if config.baseline == os.environ.get("STAND_IN_FAILING"):
         print("error: made to fail", file=sys.stderr)
         sys.exit(2)
     if flags.FLAGS.mode == "time":

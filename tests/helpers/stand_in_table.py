@@ -1,4 +1,4 @@
-"""A small table of light runs: its plan, and a process that works through it."""
+"""A small table of stand-in runs: its plan, and a process that works through it."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from configs.tables import Grid
 from tables import driver
 from tables.local import LocalExecutor
-from tables.planned import PlannedRun
+from tables.runs import PlannedRun
 from tests.helpers import hand_made_results
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +23,8 @@ def plan(log_dir, grid=GRID):
     for seed in grid.seeds:
         for setting in grid.settings():
             config = hand_made_results.config_of(**setting._asdict(), seed=seed)
-            arguments = [f"--{name}={value}" for name, value in setting._asdict().items()]
-            arguments[-1] = f"--sampler={setting.sampler}"
-            arguments += [f"--seed={seed}", f"--log_dir={log_dir}"]
+            flags = {**setting._asdict(), "seed": seed, "log_dir": log_dir}
+            arguments = [f"--{name}={value}" for name, value in flags.items()]
             runs.append(PlannedRun(config, tuple(arguments), log_dir, ROOT))
     return runs
 

@@ -1,30 +1,13 @@
 """What a report says of results made by hand: nothing mixed, nothing invented."""
 
-import csv
-import io
-import json
-
 import numpy as np
 import pytest
-from scipy import stats
 
-from configs.errors import UserError
-from tables import comparison, driver, protocol, report, writing
-from tables.cells import gather
-from tables.results import read_tree
-from tables.statistics import (
-    MEASUREMENT_FLOOR,
-    MEASUREMENT_ONLY,
-    SEEDS_ALONE,
-    UNKNOWN,
-    Sample,
-    difference,
-    summarize,
-)
+from configs.registry import BASELINES, SAMPLERS, Baseline
+from configs.tables import TABLES
+from tables import driver, report
+from tables.results import gather, read_tree
 from tests.helpers import hand_made_results
-
-_FULL = dict(num_train_iter=1_000_000)
-_SHORT = dict(num_train_iter=10_000)
 
 
 def _document(root):
@@ -40,7 +23,7 @@ def _column(table, name):
 def test_published_protocol_is_compared_with_its_mark(tmp_path):
     nlls = (85.00, 85.03, 85.12)
     for seed, nll in enumerate(nlls):
-        hand_made_results.write(tmp_path, nll, seed=seed, **_FULL)
+        hand_made_results.write(tmp_path, nll, seed=seed)
     document, [record] = _document(tmp_path)
     [table] = document.tables
     assert table.title.endswith(": the published protocol")
@@ -61,12 +44,12 @@ def test_published_protocol_is_compared_with_its_mark(tmp_path):
 
 def test_a_run_resumed_by_other_code_names_both(tmp_path):
     earlier = [{"commit": None, "sources": None}, {"commit": None, "sources": "4567"}]
-    hand_made_results.write(tmp_path, 85.0, record_changes=dict(earlier_code=earlier), **_FULL)
+    hand_made_results.write(tmp_path, 85.0, record_changes=dict(earlier_code=earlier))
     assert _document(tmp_path)[1][0]["code"] == "not recorded then 4567 then c0ffee"
 
 
 def test_one_seed_claims_no_significance(tmp_path):
-    hand_made_results.write(tmp_path, 85.0, **_FULL)
+    hand_made_results.write(tmp_path, 85.0)
     [table] = _document(tmp_path)[0].tables
     assert _column(table, "test NLL") == ["85.00 (one seed)"]
     assert "in standard errors one seed" in table.notes[-1]
@@ -74,7 +57,7 @@ def test_one_seed_claims_no_significance(tmp_path):
 
 def test_a_reduced_schedule_is_not_compared(tmp_path):
     for seed in (0, 1):
-        hand_made_results.write(tmp_path, 93.0 + seed, seed=seed, **_SHORT)
+        hand_made_results.write(tmp_path, 93.0 + seed, seed=seed, num_train_iter=10_000)
     document, [record] = _document(tmp_path)
     [table] = document.tables
     assert "10,000 steps" in table.title and table.title.endswith("a reduced schedule")
@@ -99,8 +82,8 @@ _OTHERS = {
 @pytest.mark.parametrize("name", _OTHERS)
 def test_another_protocol_has_a_table_of_its_own(tmp_path, name):
     fields, changes = _OTHERS[name]
-    hand_made_results.write(tmp_path / "a", 85.0, **_FULL)
-    hand_made_results.write(tmp_path / "b", 99.0, changes, seed=1, **(_FULL | fields))
+    hand_made_results.write(tmp_path / "a", 85.0)
+    hand_made_results.write(tmp_path / "b", 99.0, changes, seed=1, **fields)
     document, _ = _document(tmp_path)
     assert len(document.tables) == 2
     assert len({table.title for table in document.tables}) == 2
@@ -112,48 +95,20 @@ def test_another_protocol_has_a_table_of_its_own(tmp_path, name):
         assert sum("published protocol" in table.title for table in document.tables) == 1
 
 
-def test_data_that_are_not_the_published_ones_are_said_to_be_so(tmp_path):
+def test_data_that_are_not_the_published_ones_are_marked(tmp_path):
     unknown = "5 images: the published counts (the published checksum is not known here)"
     foreign = "4 images: not the published file, which has 50000"
-    hand_made_results.write(tmp_path / "a", 85.0, dict(data_note=unknown, sha="aa" * 32), **_FULL)
-    hand_made_results.write(tmp_path / "b", 85.0, dict(data_note=foreign, sha="bb" * 32), **_FULL)
+    hand_made_results.write(tmp_path / "a", 85.0, dict(data_note=unknown, sha="aa" * 32))
+    hand_made_results.write(tmp_path / "b", 85.0, dict(data_note=foreign, sha="bb" * 32))
     titles = [table.title for table in _document(tmp_path)[0].tables]
     assert any("on data that may be another draw" in title for title in titles)
     assert any("another protocol than published" in title for title in titles)
 
 
-def test_the_same_run_twice_is_refused(tmp_path):
-    for tree in "ab":
-        hand_made_results.write(tmp_path / tree, 85.0, **_FULL)
-    with pytest.raises(UserError, match="are the same run"):
-        _document(tmp_path)
-
-
-def test_damaged_and_moved_results_are_not_counted(tmp_path):
-    good = hand_made_results.write(tmp_path, 85.0, **_FULL)
-    torn = hand_made_results.write(tmp_path, 85.0, seed=1, **_FULL)
-    (torn / "result.json").write_text("{")
-    lacking = hand_made_results.write(tmp_path, 85.0, seed=2, **_FULL)
-    (lacking / "result.json").write_text(json.dumps({"test_nll": 3.0}))
-    infinite = hand_made_results.write(tmp_path, float("nan"), seed=3, **_FULL)
-    swapped = hand_made_results.write(tmp_path, 85.0, seed=4, **_FULL)
-    (swapped / "config.json").write_text((good / "config.json").read_text())
-    moved = hand_made_results.write(tmp_path, 70.0, seed=5, **_FULL)
-    moved.rename(moved.with_name(f"{moved.name}.old-20260101-000000"))
-    tree = read_tree(tmp_path)
-    assert [result.directory for result in tree.results] == [good]
-    assert len(tree.problems) == 4
-    for directory in (torn, lacking, infinite, swapped):
-        assert sum(str(directory) in problem for problem in tree.problems) == 1
-    document = driver.write_report(tmp_path, tmp_path)
-    assert document.tables[-1].title == "Not counted"
-    assert len(document.tables[-1].rows) == 4
-
-
 def test_samplers_are_compared(tmp_path):
     for seed, noise in enumerate((0.0, 0.2)):
-        hand_made_results.write(tmp_path, 85.0 + noise, seed=seed, **_FULL)
-        hand_made_results.write(tmp_path, 86.0 + 2 * noise, seed=seed, sampler="pcd", **_FULL)
+        hand_made_results.write(tmp_path, 85.0 + noise, seed=seed)
+        hand_made_results.write(tmp_path, 86.0 + 2 * noise, seed=seed, sampler="pcd")
     document, _ = _document(tmp_path)
     main, samplers = document.tables
     assert _column(main, "sampler") == ["pa", "pcd"]
@@ -161,109 +116,35 @@ def test_samplers_are_compared(tmp_path):
     assert _column(samplers, "PCD - annealing") == ["+1.10"]
 
 
-def test_welch_is_scipys_on_the_runs_themselves():
-    ours, theirs = [1.0, 2.0, 4.0], [3.0, 3.5, 5.5, 9.0]
-    ours_sample, theirs_sample = (summarize(x, [0.1] * len(x)) for x in (ours, theirs))
-    found = difference(ours_sample, theirs_sample)
-    wanted = stats.ttest_ind(ours, theirs, equal_var=False)
-    assert found.basis == SEEDS_ALONE
-    assert found.in_standard_errors == pytest.approx(wanted.statistic)
-    assert found.p_value == pytest.approx(wanted.pvalue)
+def test_an_added_baseline_is_reported_without_a_published_value(tmp_path, monkeypatch):
+    """One registry entry is all that it takes; Table 1 stays as published."""
+    added = Baseline(
+        parts="dvae.baselines:dvaes", sharpness={"binarized_mnist": {"2-layer-nonlin": 7.0}}
+    )
+    monkeypatch.setitem(BASELINES, "added", added)
+    for seed, nll in enumerate((84.0, 84.2)):
+        hand_made_results.write(tmp_path, nll, seed=seed, baseline="added")
+        hand_made_results.write(tmp_path, nll + 1.0, seed=seed)
+    [table] = driver.write_report(tmp_path, tmp_path).tables
+    assert _column(table, "baseline") == ["dvaes_power", "added"]
+    assert _column(table, "test NLL") == ["85.10 ± 0.14", "84.10 ± 0.14"]
+    assert _column(table, "published") == ["84.93 ± 0.02 (unverified)", "–"]
+    assert _column(table, "from published") == ["+0.17", "–"]
+    assert table.title.endswith(": the published protocol")
+    assert any("--baselines=dvaes_power,added " in command for command in table.commands)
+    assert "| added | 84.10 ± 0.14 |" in (tmp_path / "report.md").read_text()
+    assert "added" not in TABLES[1].baselines and len(TABLES[1].baselines) == 8
 
 
-@pytest.mark.parametrize("ours", [[90.0, 90.001], [90.0, 90.0]])
-def test_seeds_that_agree_by_chance_claim_no_more_than_was_measured(ours):
-    theirs = [90.1, 90.1005]
-    found = difference(*(summarize(x, [0.196] * 2) for x in (ours, theirs)))
-    assert found.basis == MEASUREMENT_FLOOR
-    assert found.standard_error == pytest.approx(0.1, rel=1e-3)  # two means of two, 0.1 each run
-    assert found.p_value > 0.4
-    exact = difference(Sample(1.0, 0.0, 2), Sample(1.0, 0.0, 2))
-    assert (exact.standard_error, exact.basis) == (0.0, SEEDS_ALONE)
-    assert np.isnan(exact.p_value) and np.isnan(exact.in_standard_errors)
-
-
-def test_one_seed_falls_back_on_the_error_of_measurement_and_says_so():
-    one = summarize([90.0], [0.196])
-    many = summarize([91.0, 91.4], [0.196, 0.196])
-    found = difference(many, one)
-    assert found.basis == MEASUREMENT_ONLY
-    assert found.standard_error == pytest.approx(np.hypot(0.1, 0.1 / np.sqrt(2)), rel=1e-3)
-    assert difference(one, Sample(84.0, 0.1, 5)).basis == UNKNOWN
-
-
-def test_trees_side_by_side(tmp_path):
-    for seed in (0, 1):
-        hand_made_results.write(tmp_path / "a", 85.0 + seed, seed=seed, **_FULL)
-        hand_made_results.write(tmp_path / "b", 84.0 + seed, seed=seed, num_sweeps=80, **_FULL)
-        hand_made_results.write(tmp_path / "c", 84.0, dict(sha="cd" * 32), seed=seed, **_FULL)
-    trees = [(tmp_path / name, read_tree(tmp_path / name).results) for name in "abc"]
-    document, [changed, other_data] = comparison.compare(trees)
-    assert changed["difference"] == pytest.approx(-1.0)
-    assert changed["changed_settings"] == "num_sweeps: 80, not 40"
-    assert other_data["difference"] is None
-    assert "data_sha256" in other_data["changed_settings"]
-    assert document.tables[1].rows[0][7] == "not comparable"
-
-
-def test_nearest_protocol_is_the_counterpart(tmp_path):
-    hand_made_results.write(tmp_path / "a" / "short", 93.0, **_SHORT)
-    hand_made_results.write(tmp_path / "a" / "full", 85.0, **_FULL)
-    hand_made_results.write(tmp_path / "b", 92.5, num_sweeps=80, **_SHORT)
-    trees = [(tmp_path / name, read_tree(tmp_path / name).results) for name in "ab"]
-    _, [record] = comparison.compare(trees)
-    assert record["difference"] == pytest.approx(-0.5)
-
-
-def test_commands_give_the_cells_again(tmp_path):
-    for struct in ("1-layer-lin", "1-layer-nonlin"):
-        for k in (1, 5):
-            hand_made_results.write(tmp_path, 90.0, struct=struct, k=k, num_sweeps=80, **_SHORT)
-    hand_made_results.write(tmp_path, 90.0, baseline="dvaes_exp", seed=3, num_sweeps=80, **_SHORT)
-    [table] = _document(tmp_path)[0].tables
-    start = "python run_table.py --datasets=binarized_mnist"
-    rest = "--num_sweeps=80 --num_train_iter=10000"
-    assert sorted(table.commands) == [
-        f"{start} --structs=1-layer-lin,1-layer-nonlin --ks=1,5 --baselines=dvaes_power "
-        f"--samplers=pa --seeds=0 {rest}",
-        f"{start} --structs=1-layer-nonlin --ks=1 --baselines=dvaes_exp --samplers=pa "
-        f"--seeds=3 {rest}",
-    ]
-
-
-def test_files_hold_what_the_document_says(tmp_path):
-    changes = dict(device="GPU: <A&B_100%>")
-    hand_made_results.write(tmp_path, 85.0, changes, **_FULL)
-    hand_made_results.write(tmp_path, 85.5, changes, k=5, **_FULL)
+def test_an_added_sampler_is_reported_beside_the_others(tmp_path, monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "added", SAMPLERS["pcd"])
+    for sampler, nll in (("added", 83.0), ("pcd", 86.0), ("pa", 85.0)):
+        hand_made_results.write(tmp_path, nll, sampler=sampler)
     document, records = _document(tmp_path)
-    page = writing.html(document)
-    assert "&lt;A&amp;B_100%&gt;" in page and "<A&B" not in page
-    assert all(picture.path in page for picture in document.pictures)
-    tex = writing.latex(document)
-    assert r"$<$A\&B\_100\%$>$" in tex
-    body = [line for line in tex.splitlines() if line.endswith(r" \\")]
-    assert len({line.count(" & ") for line in body}) == 1 and len(body) == 3
-    rows = list(csv.DictReader(io.StringIO(writing.csv_text(records))))
-    assert [float(row["test_nll_mean"]) for row in rows] == [85.0, 85.5]
-    text = writing.markdown(document)
-    assert "| 1-layer-nonlin | 5 |" in text and "![" in text
-
-
-def test_insertion_needs_its_markers(tmp_path):
-    path = tmp_path / "text.md"
-    for content in ("none", "<!-- table: end --> <!-- table: begin -->"):
-        path.write_text(content)
-        with pytest.raises(UserError, match="must hold the lines"):
-            writing.insert(path, "x")
-        assert path.read_text() == content
-
-
-def test_protocol_names_every_field_that_decides_numbers(tmp_path):
-    """A new field of ExperimentConfig is part of the protocol unless it is excluded on purpose."""
-    hand_made_results.write(tmp_path, 85.0, **_FULL)
-    [result] = read_tree(tmp_path).results
-    found = protocol.protocol_of(result)
-    names = {name for name, _ in (*found.training, *found.measurement)}
-    cell = {"dataset", "struct", "k", "baseline", "sampler", "seed"}
-    harmless = {"input_size", "summary_every", "eval_batchsize"}
-    assert set(result.config.to_json()) - names == cell | harmless
+    main, samplers = document.tables
+    assert _column(main, "sampler") == ["pa", "pcd", "added"]
+    assert _column(main, "test NLL") == [f"{nll}.00 (one seed)" for nll in (85, 86, 83)]
+    assert [record["published_mean"] for record in records] == [84.93, None, None]
+    assert any("--samplers=pa,pcd,added " in command for command in main.commands)
+    assert _column(samplers, "PCD - annealing") == ["+1.00"]
+    assert len(document.pictures) == 3 and "added" not in TABLES[1].samplers

@@ -1,12 +1,17 @@
-"""The command line of run_table.py: plans, errors, estimates, comparison, insertion."""
+"""The command line of run_table.py: plans, errors, comparison, insertion; and with real runs."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from configs.tables import PUBLISHED_STATUS, TABLES, UNVERIFIED, Published, Setting, published_value
-from tests.helpers import hand_made_results
+from tests.helpers import hand_made_results, tiny_runs
+from tests.helpers.table_process import finish, interrupt, report_of, start
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,13 +75,13 @@ run_table.define_log_dirs()
 ended = []
 for line in json.loads(sys.argv[1]):
     flags.FLAGS.unparse_flags()
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(printed):
             command_line.parse(["run_table.py", *line])
             command_line.guarded(run_table.main)
     except SystemExit as stop:
-        ended.append([stop.code, said.getvalue()])
+        ended.append([stop.code, printed.getvalue()])
 print(json.dumps(ended))
 """
 
@@ -93,11 +98,11 @@ def test_bad_flags_give_one_line(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     ended = json.loads(done.stdout.strip().splitlines()[-1])
     assert len(ended) == len(_BAD)
-    for (code, said), (bad, wanted) in zip(ended, _BAD.items(), strict=True):
-        assert code == 2, (bad, said)
-        last = said.strip().splitlines()[-1]
-        assert last.startswith("error: ") and wanted in last, (bad, said)
-        assert "Traceback" not in said
+    for (code, printed), (bad, wanted) in zip(ended, _BAD.items(), strict=True):
+        assert code == 2, (bad, printed)
+        last = printed.strip().splitlines()[-1]
+        assert last.startswith("error: ") and wanted in last, (bad, printed)
+        assert "Traceback" not in printed
     assert not list(tmp_path.glob("**/result.json"))
 
 
@@ -124,3 +129,43 @@ def test_reports_compare_and_insert(tmp_path):
     assert "| 90.10 ± 0.10 | 91.10 ± 0.10 | 3, 3 | +1.00 | +12.2 | < 0.001 | seeds |" in two.stdout
     for kind in ("md", "csv", "tex", "html"):
         assert (tmp_path / "out" / f"comparison.{kind}").exists()
+
+
+def _arguments(data_path, log_dir, axes):
+    return [
+        f"--datasets={data_path}",
+        f"--log_dir={log_dir}",
+        "--structs=1-layer-lin",
+        *axes,
+        *tiny_runs.FLAGS,
+    ]
+
+
+@pytest.mark.slow
+def test_2_by_2_cells_of_2_seeds_interrupted_twice(tmp_path):
+    axes = ["--ks=1,2", "--baselines=dvaes_power,dvaepp_exp", "--seeds=0,1", "--jobs=2"]
+    data_path = tiny_runs.write_data(tmp_path / "own.npz", grey=True)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    code, out = finish(start(_arguments(data_path, whole, axes)))
+    assert code == 0, out
+    arguments = _arguments(data_path, broken, axes)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        interrupt(arguments, broken, number)
+    code, out = finish(start(arguments))
+    assert code == 0, out
+    printed = "".join(path.read_text() for path in broken.glob("output/*.txt"))
+    assert "resumed at step" in printed
+    assert report_of(broken) == report_of(whole)
+
+
+@pytest.mark.slow
+def test_estimates_are_measured(tmp_path):
+    data_path = tiny_runs.write_data(tmp_path / "own.npz", grey=True)
+    axes = ["--ks=1", "--baselines=dvaes_power", "--seeds=0,1", "--dry_run", "--jobs=1"]
+    code, out = finish(start(_arguments(data_path, tmp_path / "logs", axes)))
+    assert code == 0, out
+    lines = out.strip().splitlines()
+    assert len(re.findall(r"seed\d: \d+\.\d\d h", out)) == 2
+    total = re.search(r"2 runs to do: (\d+\.\d\d) h", lines[-1])
+    assert total and 0.0 <= float(total[1]) < 1.0
+    assert not (tmp_path / "logs").exists()

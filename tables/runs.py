@@ -1,0 +1,168 @@
+"""One run of a table: whether it is done, its process, how that ended, and a request to stop."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NamedTuple
+
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+from dvae.runs.records import read_json
+
+_ROOT = Path(__file__).parents[1]
+_FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
+_PR_SET_PDEATHSIG = 1
+_STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)
+
+
+class PlannedRun(NamedTuple):
+    """One run of a table: a setting and a seed.
+
+    Attributes:
+      config: its configuration.
+      arguments: of run.py, without the program itself.
+      log_dir: absolute; the run's own directory lies under it.
+      start_in: the directory that relative paths among the arguments start from.
+    """
+
+    config: ExperimentConfig
+    arguments: tuple[str, ...]
+    log_dir: Path
+    start_in: Path
+
+    @property
+    def directory(self) -> Path:
+        """Where the run leaves everything."""
+        return self.config.run_directory(self.log_dir)
+
+    @property
+    def name(self) -> str:
+        """For people: the directory under LOG_DIR."""
+        return str(self.directory.relative_to(self.log_dir))
+
+    @property
+    def log_path(self) -> Path:
+        """The file that receives what the run prints."""
+        return self.log_dir / "output" / f"{self.name.replace('/', '_')}.txt"
+
+    def is_finished(self) -> bool:
+        """Whether the run has a result, of this configuration.
+
+        Another configuration's result is left for run.py to refuse, which names the difference.
+        """
+        if not (self.directory / "result.json").exists():
+            return False
+        wanted = self.config.to_json()
+        try:
+            found = read_json(self.directory / "config.json")
+        except UserError:
+            return False
+        return all(found.get(name) == wanted[name] for name in wanted if name != _FOLLOWS_DATA)
+
+
+class Outcome(NamedTuple):
+    """How one run ended.
+
+    Attributes:
+      status: "finished", "stopped" (it can go on) or "failed".
+      message: why it failed, in one line.
+      attempts: how often it was started.
+    """
+
+    run: PlannedRun
+    status: str
+    message: str
+    attempts: int
+
+
+def training_program() -> list[str]:
+    """The command that trains: run.py, under this Python."""
+    return [sys.executable, str(_ROOT / "run.py")]
+
+
+def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """For the child: asks Linux to send it a signal when its parent dies."""
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, number)
+
+
+def start_process(
+    run: PlannedRun,
+    program: list[str],
+    environment: Mapping[str, str],
+    at_parents_death: signal.Signals,
+) -> subprocess.Popen:
+    """Starts a run as a child process that never outlives this one.
+
+    What it prints is added to its log.
+
+    Args:
+      program: the command that takes run.py's flags.
+      environment: variables beside this process's own.
+      at_parents_death: the signal that the child gets when this process dies.
+    """
+    run.log_path.parent.mkdir(parents=True, exist_ok=True)
+    with run.log_path.open("a") as log:
+        return subprocess.Popen(
+            [*program, *run.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            cwd=run.start_in,
+            # Ctrl-C in a terminal reaches the parent alone, which passes it on once.
+            start_new_session=True,
+            preexec_fn=_dies_with_parent(at_parents_death),
+        )
+
+
+def outcome_of(run: PlannedRun, code: int, attempts: int = 1) -> Outcome:
+    """What an exit code means; why a run failed is the last line that it printed."""
+    if code == 0 and run.is_finished():
+        return Outcome(run, "finished", "", attempts)
+    if code in _STOPPED_CODES:
+        return Outcome(run, "stopped", "", attempts)
+    last = _last_line(run.log_path)
+    return Outcome(run, "failed", f"exit code {code}: {last} (all of it: {run.log_path})", attempts)
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ")[-300:] if lines else "it printed nothing"
+
+
+class StopRequest:
+    """While entered, SIGINT and SIGTERM are remembered instead of ending the process."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._previous: dict[int, object] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.number is not None
+
+    def __enter__(self) -> "StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._received)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _received(self, number: int, _: FrameType | None) -> None:
+        self.number = number

@@ -1,0 +1,38 @@
+"""Finished runs read back: each counted once, and damaged ones not at all."""
+
+import json
+
+import pytest
+
+from configs.errors import UserError
+from tables import driver
+from tables.results import gather, read_tree
+from tests.helpers import hand_made_results
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    for tree in "ab":
+        hand_made_results.write(tmp_path / tree, 85.0)
+    with pytest.raises(UserError, match="are the same run"):
+        gather(read_tree(tmp_path).results)
+
+
+def test_damaged_and_moved_results_are_not_counted(tmp_path):
+    good = hand_made_results.write(tmp_path, 85.0)
+    torn = hand_made_results.write(tmp_path, 85.0, seed=1)
+    (torn / "result.json").write_text("{")
+    lacking = hand_made_results.write(tmp_path, 85.0, seed=2)
+    (lacking / "result.json").write_text(json.dumps({"test_nll": 3.0}))
+    infinite = hand_made_results.write(tmp_path, float("nan"), seed=3)
+    swapped = hand_made_results.write(tmp_path, 85.0, seed=4)
+    (swapped / "config.json").write_text((good / "config.json").read_text())
+    moved = hand_made_results.write(tmp_path, 70.0, seed=5)
+    moved.rename(moved.with_name(f"{moved.name}.old-20260101-000000"))
+    tree = read_tree(tmp_path)
+    assert [result.directory for result in tree.results] == [good]
+    assert len(tree.problems) == 4
+    for directory in (torn, lacking, infinite, swapped):
+        assert sum(str(directory) in problem for problem in tree.problems) == 1
+    document = driver.write_report(tmp_path, tmp_path)
+    assert document.tables[-1].title == "Not counted"
+    assert len(document.tables[-1].rows) == 4
