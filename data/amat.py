@@ -53,7 +53,7 @@ def to_amat(images: np.ndarray) -> np.ndarray:
     Returns:
       [N, X] of two bytes each, the pixel and what follows it; its buffer is the text.
     """
-    text = images + np.frombuffer(b"0 ", "<u2")
+    text = np.add(images, np.frombuffer(b"0 ", "<u2"), order="C")
     text[:, -1] = images[:, -1] + np.frombuffer(b"0\n", "<u2")
     return text
 

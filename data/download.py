@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+from tqdm import tqdm
+
 from configs.errors import UserError
 from data.files import one_line
 
@@ -36,7 +38,14 @@ def download(url: str, path: Path, digest: str) -> None:
         allow_updates=False,
     )
     pooch.get_logger().propagate = False  # it writes to stderr itself: once is enough
-    get = pooch.HTTPDownloader(progressbar=True, chunk_size=_CHUNK_BYTES, timeout=TIMEOUT)
+
+    def get(url: str, output: str, store: pooch.Pooch) -> None:
+        """One attempt with a bar of its own: pooch's would stay open after a failure."""
+        # A bar is falsy, and so left out, while its total is unknown: pooch sets the right one.
+        with tqdm(desc=path.name, total=1, unit="B", unit_scale=True) as bar:
+            options = {"chunk_size": _CHUNK_BYTES, "timeout": TIMEOUT}
+            pooch.HTTPDownloader(progressbar=bar, **options)(url, output, store)
+
     try:
         store.fetch(path.name, downloader=get)
     except (OSError, ValueError) as error:  # the errors of requests are OSErrors

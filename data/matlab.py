@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -31,26 +32,13 @@ def read_mat(path: Path, names: tuple[str, ...], remedy: str) -> dict[str, np.nd
     Raises:
       UserError: the file or an array in it cannot be read, is too large, or is not of numbers.
     """
-    # -P: the child's own folder is no place to import modules from.
-    command = [sys.executable, "-P", str(_CHILD), str(MAX_MEMORY_BYTES), *names]
-    # Each thread of OpenBLAS would reserve address space, which is what is limited.
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     with open_to_read(path, MAX_FILE_BYTES, remedy) as file:
         try:
-            done = subprocess.run(
-                command,
-                stdin=file,
-                capture_output=True,
-                timeout=TIME_LIMIT,
-                env=environment,
-                check=False,
-            )
+            done = _run_child(file, names)
         except subprocess.TimeoutExpired:
-            what = f"cannot be read within {TIME_LIMIT:g} s"
-            raise bad_file(path, what, remedy) from None
+            raise bad_file(path, f"cannot be read within {TIME_LIMIT:g} s", remedy) from None
     if done.returncode:
-        what = f"is not a sound MATLAB 5 file ({_failure(done)})"
-        raise bad_file(path, what, remedy)
+        raise bad_file(path, f"is not a sound MATLAB 5 file ({_failure(done)})", remedy)
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as held:
         missing = [name for name in names if name not in held.files]
         if missing:
@@ -59,6 +47,21 @@ def read_mat(path: Path, names: tuple[str, ...], remedy: str) -> dict[str, np.nd
     for name, array in arrays.items():
         check_dtype(path, f"'{name}'", array.dtype, remedy)
     return arrays
+
+
+def _run_child(file: BinaryIO, names: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    # -P: the child's own folder is no place to import modules from.
+    command = [sys.executable, "-P", str(_CHILD), str(MAX_MEMORY_BYTES), *names]
+    # Each thread of OpenBLAS would reserve address space, which is what is limited.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        command,
+        stdin=file,
+        capture_output=True,
+        timeout=TIME_LIMIT,
+        env=environment,
+        check=False,
+    )
 
 
 def _failure(done: subprocess.CompletedProcess[bytes]) -> str:
