@@ -44,12 +44,10 @@ def test_an_unreadable_file_is_refused(tmp_path):
 
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
-    zeros = np.zeros(1 << 27, np.uint8)
-    path = made.put(tmp_path / "a.npz", made.npz_bytes(zeros))
-    with pytest.raises(UserError, match="'arr_0' has 134217856 bytes, more than the 1048576"):
+    path = made.put(tmp_path / "a.npz", made.npz_bytes(np.zeros(1 << 22, np.uint8)))
+    with pytest.raises(UserError, match="'arr_0' has 4194432 bytes, more than the 1048576"):
         npz.read_npz(path, ("arr_0",), "", max_bytes=1 << 20)
-    path = made.put(tmp_path / "a.mat", made.mat_bytes(data=zeros))
-    assert matlab.read_mat(path, ("data",), "")["data"].nbytes == zeros.nbytes
+    path = made.put(tmp_path / "a.mat", made.mat_bytes(data=np.zeros(1 << 27, np.uint8)))
     monkeypatch.setattr(matlab, "MAX_MEMORY_BYTES", 1 << 28)
     with pytest.raises(UserError, match=r"not a sound MATLAB 5 file .*MemoryError"):
         matlab.read_mat(path, ("data",), "")
