@@ -1,4 +1,4 @@
-"""Reads .amat text: one image a line, its pixels 0 or 1 separated by blanks."""
+"""The .amat text: one image a line, its pixels 0 or 1 separated by blanks."""
 
 from pathlib import Path
 
@@ -30,6 +30,10 @@ def read_amat(path: Path, width: int, remedy: str) -> np.ndarray:
     """
     with open_to_read(path, MAX_AMAT_BYTES, remedy) as file:
         text = np.frombuffer(file.read(), dtype=np.uint8)
+    if text.size % (2 * width) == 0:  # the published layout is read ten times faster
+        images = text.reshape(-1, 2 * width)[:, ::2] - ord("0")
+        if images.max() <= 1 and np.array_equal(to_amat(images).view(np.uint8).ravel(), text):
+            return images
     kinds = _KINDS[text]
     if kinds.max() == _STRANGE:
         at = int(np.argmax(kinds == _STRANGE))
@@ -41,6 +45,17 @@ def read_amat(path: Path, width: int, remedy: str) -> np.ndarray:
         raise bad_file(path, f"has a number other than 0 and 1 at offset {at}", remedy)
     _check_lines(path, text, is_pixel, width, remedy)
     return (text[is_pixel] - ord("0")).reshape(-1, width)
+
+
+def to_amat(images: np.ndarray) -> np.ndarray:
+    """The published text form of uint8 [N, X] of 0/1: one blank between pixels, none at the end.
+
+    Returns:
+      [N, X] of two bytes each, the pixel and what follows it; its buffer is the text.
+    """
+    text = np.add(images, np.frombuffer(b"0 ", "<u2"), order="C")
+    text[:, -1] = images[:, -1] + np.frombuffer(b"0\n", "<u2")
+    return text
 
 
 def _check_lines(

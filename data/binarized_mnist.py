@@ -1,50 +1,46 @@
 """Binarised MNIST: the fixed binarisation of Larochelle & Murray (AISTATS 2011)."""
 
-import contextlib
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
 
-from data.amat import read_amat
+from data.amat import read_amat, to_amat
 from data.checks import check_binary
-from data.dataset import Dataset, build_dataset
-from data.download import DownloadPolicy, download
-from data.files import exists, record_checksum, write_atomically
+from data.dataset import NOT_PUBLISHED, PUBLISHED, Dataset, build_dataset
+from data.download import download
+from data.files import exists
 from data.npz import read_npz
 
 BASE_URL = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+# Of the published .amat files, as recorded by TensorFlow Datasets (binarized_mnist.txt).
+PUBLISHED_SHA256 = {
+    "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+    "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+    "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+}
 IMAGE_SHAPE = (28, 28)
 WIDTH = 784
-PUBLISHED_COUNTS = (50000, 10000, 10000)
-_SPLITS = ("train", "valid", "test")
 _MAX_ARRAY_BYTES = 1 << 30  # the training set as float64 has 314 MB
 
 
-def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
+def load(data_dir: str | Path) -> Dataset:
     """Finds, or else downloads, the three files.
 
     Each split is looked for as `binarized_mnist_SPLIT.npz` (with the one array `arr_0`), then as
     `binarized_mnist_SPLIT.amat`, in `DATA_DIR/binarized_mnist` and in DATA_DIR. What is
-    downloaded is kept in the first of these as .amat and, for the next time, as .npz.
+    downloaded is kept in the first of these.
 
     Args:
       data_dir: the data directory; it may be read-only if the files are there.
-      policy: how to download.
 
     Raises:
       UserError: a file is damaged, or is missing and cannot be downloaded.
     """
     data_dir = Path(data_dir)
-    paths = [_find(data_dir, split) or _fetch(data_dir, split, policy) for split in _SPLITS]
-    train, validation, test = (_read(path) for path in paths)
-    counts = (len(train), len(validation), len(test))
-    if counts == PUBLISHED_COUNTS:
-        verdict = "the published counts (the published checksum is not known here)"
-    else:
-        verdict = "not the published file, which has {} + {} + {}".format(*PUBLISHED_COUNTS)
-    found = ", ".join(str(path) for path in paths)
+    paths = [_find(data_dir, split) or _fetch(data_dir, split) for split in PUBLISHED_SHA256]
+    train, validation, test = images = [_read(path) for path in paths]
+    published = all(map(_is_published, PUBLISHED_SHA256, images))
     return build_dataset(
         name="binarized_mnist",
         train=train,
@@ -52,10 +48,10 @@ def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
         validation_grey=validation,
         test_grey=test,
         image_shape=IMAGE_SHAPE,
-        notes="{} train + {} validation + {} test images: {}; from {}".format(
-            *counts, verdict, found
-        ),
+        notes=f"{len(train)} train + {len(validation)} validation + {len(test)} test images: "
+        f"{PUBLISHED if published else NOT_PUBLISHED}; from {', '.join(map(str, paths))}",
         dynamic_binarization=False,
+        published=published,
     )
 
 
@@ -68,13 +64,9 @@ def _find(data_dir: Path, split: str) -> Path | None:
     return None
 
 
-def _remedy(name: str) -> str:
-    return f"delete it to download it anew, or put there a sound {name} from {BASE_URL}"
-
-
 def _read(path: Path) -> np.ndarray:
     """uint8 [N, 784] of 0/1 from either form."""
-    remedy = _remedy(f"{path.stem}.amat")
+    remedy = f"delete it to download it anew, or put there a sound {path.stem}.amat from {BASE_URL}"
     if path.suffix == ".amat":
         return read_amat(path, WIDTH, remedy)
     images = read_npz(path, ("arr_0",), remedy, _MAX_ARRAY_BYTES)["arr_0"]
@@ -82,20 +74,13 @@ def _read(path: Path) -> np.ndarray:
     return images.astype(np.uint8)
 
 
-def _fetch(data_dir: Path, split: str, policy: DownloadPolicy | None) -> Path:
-    """Downloads one split as .amat and keeps an .npz beside it; returns the path of the .amat."""
+def _is_published(split: str, images: np.ndarray) -> bool:
+    """Whether the images, written as .amat, have the published digest: whatever form they had."""
+    return hashlib.sha256(to_amat(images)).hexdigest() == PUBLISHED_SHA256[split]
+
+
+def _fetch(data_dir: Path, split: str) -> Path:
     name = f"binarized_mnist_{split}.amat"
     path = data_dir / "binarized_mnist" / name
-    download(BASE_URL + name, path, check=lambda part: read_amat(part, WIDTH, ""), policy=policy)
-    with contextlib.suppress(OSError):  # the .amat alone will do
-        _cache(path.with_suffix(".npz"), _read(path))
+    download(BASE_URL + name, path, f"sha256:{PUBLISHED_SHA256[split]}")
     return path
-
-
-def _cache(path: Path, images: np.ndarray) -> None:
-    """Writes the .npz; its checksum first, so that none of an earlier file can be left over."""
-    archive = io.BytesIO()
-    np.savez_compressed(archive, images)
-    record_checksum(path, hashlib.sha256(archive.getbuffer()).hexdigest())
-    with write_atomically(path) as file:
-        file.write(archive.getbuffer())

@@ -8,6 +8,9 @@ import numpy as np
 
 # Grey values that lie this close to a multiple of 1/255 (in steps of 1/255) were bytes once.
 GREY_LEVEL_TOLERANCE = 1e-4
+# What loaders say of files that have a published digest.
+PUBLISHED = "the published file"
+NOT_PUBLISHED = "not the published file: likelihoods are not comparable with published ones"
 BINARISATION_SEED = 1  # published: numpy.random.RandomState(1), anew for each array
 
 
@@ -27,6 +30,8 @@ class Dataset:
       image_shape: (height, width) with height * width = X, for pictures.
       sha256: hex digest of shape, dtype and bytes of train, validation and test.
       notes: one line: how many images, where found, whether that is the published file.
+      published: whether the content has the published digest; None where there is no published
+        file (digits, a user's own).
     """
 
     name: str
@@ -38,6 +43,7 @@ class Dataset:
     image_shape: tuple[int, int]
     sha256: str
     notes: str
+    published: bool | None = None
 
     @property
     def input_size(self) -> int:
@@ -60,6 +66,7 @@ def build_dataset(
     image_shape: tuple[int, int],
     notes: str,
     dynamic_binarization: bool = True,
+    published: bool | None = None,
 ) -> Dataset:
     """Binarises validation and test once and takes the digest.
 
@@ -72,6 +79,7 @@ def build_dataset(
       image_shape: (height, width).
       notes: see `Dataset`.
       dynamic_binarization: see `Dataset`.
+      published: see `Dataset`.
     """
     train = np.ascontiguousarray(train)
     validation = binarise_once(validation_grey)
@@ -86,6 +94,7 @@ def build_dataset(
         image_shape=image_shape,
         sha256=digest(train, validation, test),
         notes=" ".join(notes.split()),
+        published=published,
     )
 
 

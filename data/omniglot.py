@@ -1,25 +1,26 @@
 """OMNIGLOT, 28x28 grey values, as prepared by Burda et al. (ICLR 2016)."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from data.checks import check_images
-from data.dataset import Dataset, build_dataset, grey_levels
-from data.download import DownloadPolicy, download
-from data.files import bad_file, exists
-from data.matlab import read_mat
+from data.dataset import NOT_PUBLISHED, PUBLISHED, Dataset, build_dataset, grey_levels
+from data.download import download
+from data.files import bad_file, exists, open_to_read
+from data.matlab import MAX_FILE_BYTES, read_mat
 
 URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat"
 FILE_NAME = "chardata.mat"
 IMAGE_SHAPE = (28, 28)
 WIDTH = 784
 NUM_VALIDATION = 1345
-PUBLISHED_COUNTS = (24345, 8070)
+PUBLISHED_MD5 = "21ecaf34373511aa7691cf2e0802aa3d"
 _KEYS = ("data", "testdata")
 
 
-def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
+def load(data_dir: str | Path) -> Dataset:
     """Finds `chardata.mat` in `DATA_DIR/OMNIGLOT` or in DATA_DIR, or else downloads it.
 
     The last 1345 training images are the validation set. Training images are binarised anew for
@@ -27,7 +28,6 @@ def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
 
     Args:
       data_dir: the data directory; it may be read-only if the file is there.
-      policy: how to download.
 
     Raises:
       UserError: the file is damaged, or is missing and cannot be downloaded.
@@ -36,17 +36,12 @@ def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
     places = (path, Path(data_dir) / FILE_NAME)
     found = next((place for place in places if exists(place)), None)
     if found is None:
-        download(URL, path, check=lambda part: _read(part, ""), policy=policy)
+        download(URL, path, f"md5:{PUBLISHED_MD5}")
         found = path
-    data, test = _read(found, f"delete it to download it anew, or put there {URL}")
-    counts = (len(data), len(test))
-    if counts == PUBLISHED_COUNTS:
-        verdict = "the published counts (the published checksum is not known here)"
-    else:
-        verdict = (
-            "not the published file, which has {} + {}: likelihoods are not comparable with "
-            "published ones".format(*PUBLISHED_COUNTS)
-        )
+    remedy = f"delete it to download it anew, or put there {URL}"
+    data, test = _read(found, remedy)
+    with open_to_read(found, MAX_FILE_BYTES, remedy) as file:
+        published = hashlib.file_digest(file, "md5").hexdigest() == PUBLISHED_MD5
     train, validation = np.split(data, [-NUM_VALIDATION])
     levels, grey_unit = grey_levels(train)
     return build_dataset(
@@ -57,7 +52,8 @@ def load(data_dir: str | Path, policy: DownloadPolicy | None = None) -> Dataset:
         test_grey=test,
         image_shape=IMAGE_SHAPE,
         notes=f"{len(train)} train + {len(validation)} validation + {len(test)} test images: "
-        f"{verdict}; from {found}",
+        f"{PUBLISHED if published else NOT_PUBLISHED}; from {found}",
+        published=published,
     )
 
 

@@ -21,9 +21,12 @@ _NOT_PROTOCOL = {
 _MEASURING = ("eval_iw_samples", "ais_chains", "ais_temperatures", "ais_base")
 PUBLISHED = "as published"  # stands for a value that depends on the cell
 _DATA_FIELDS = ("data_sha256", "training_binarization", "test_binarization", "num_test_images")
-# What loaders say of data that are not, or may not be, the published ones.
-_FOREIGN_DATA = "not the published file"
-_UNKNOWN_DATA = "the published checksum is not known"
+# Data that a published file exists of, and the data_sha256 of that file where it is known: for
+# results from before `published_data` was recorded.
+_PUBLISHED_DATA = {
+    "binarized_mnist": "0ca16e91057b9a806f1c11355bb4610bb4d6c08dab952b1a3186e73244221ca1",
+    "omniglot": None,
+}
 
 
 class Protocol(NamedTuple):
@@ -57,7 +60,15 @@ def protocol_of(config: ExperimentConfig, record: Mapping[str, Any]) -> Protocol
     fields = _config_fields(config)
     measuring = {name: fields.pop(name) for name in _MEASURING}
     measuring |= {name: record.get(name) for name in (*_DATA_FIELDS, "checkpoint")}
+    measuring["published_data"] = _published_data(config.dataset, record)
     return Protocol(tuple(fields.items()), tuple(measuring.items()))
+
+
+def _published_data(dataset: str, record: Mapping[str, Any]) -> bool | None:
+    """Whether the data were the published file; None where there is no such file."""
+    if "published_data" in record:
+        return record["published_data"]
+    return record["data_sha256"] == _PUBLISHED_DATA[dataset] if dataset in _PUBLISHED_DATA else None
 
 
 def _text(name: str, value: Any) -> str:
@@ -79,18 +90,19 @@ def changed_fields(ours: Protocol, theirs: Protocol) -> list[str]:
     ]
 
 
-def departures(protocol: Protocol, data_note: str) -> list[str]:
-    """How a protocol differs from the published one; empty where it does not."""
+def departures(protocol: Protocol) -> list[str]:
+    """How protocol and data differ from the published ones; empty where they do not."""
     default = dict(_config_fields(build_config()))
     found = [
         f"{name} {_text(name, value)} (published: {_published_text(name, default[name])})"
         for name, value in (*protocol.training, *protocol.measurement)
         if name in default and value != default[name]
     ]
-    return found + ([f"data: {_FOREIGN_DATA}"] if _FOREIGN_DATA in data_note else [])
+    foreign = dict(protocol.measurement)["published_data"] is False
+    return found + (["data: not the published file"] if foreign else [])
 
 
-def title_of(dataset: str, protocol: Protocol, data_note: str) -> str:
+def title_of(dataset: str, protocol: Protocol) -> str:
     """The title of a table: data set, steps, and everything in which it is not as published."""
     default = dict(_config_fields(build_config()))
     fields = dict((*protocol.training, *protocol.measurement))
@@ -104,11 +116,9 @@ def title_of(dataset: str, protocol: Protocol, data_note: str) -> str:
         and name in default
         and value != default[name]
     ]
-    if departures(protocol, data_note):
+    if departures(protocol):
         reduced = steps < default["num_train_iter"]
         kind = "a reduced schedule" if reduced else "another protocol than published"
-    elif _UNKNOWN_DATA in data_note:
-        kind = "the published protocol, on data that may be another draw"
     else:
         kind = "the published protocol"
     return f"{', '.join(parts)}: {kind}"

@@ -40,7 +40,7 @@ _UNITS = (
 def published_difference(cell: Cell) -> Difference | None:
     """Ours - published, or None where there is none or the protocols differ."""
     value = published_value(cell.setting)
-    if value is None or protocols.departures(cell.protocol, cell.data_note):
+    if value is None or protocols.departures(cell.protocol):
         return None
     return difference(cell.sample, Sample(value.mean, value.deviation, PUBLISHED_RUNS))
 
@@ -82,8 +82,7 @@ def _sha(cell: Cell) -> str:
 
 
 def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
-    note = cells[0].data_note
-    departures = protocols.departures(protocol, note)
+    departures = protocols.departures(protocol)
     has_published = any(published_value(cell.setting) for cell in cells)
     comparable = has_published and not departures
     published = "published" if comparable else "published, another protocol"
@@ -91,7 +90,7 @@ def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     header += ["from published", "in standard errors"] if comparable else []
     header += ["steps", "hours", "device", "code"]
     table = Table(
-        title=protocols.title_of(dataset, protocol, note),
+        title=protocols.title_of(dataset, protocol),
         notes=tuple(_notes(cells, departures)),
         header=tuple(header),
         rows=tuple(_row(cell, comparable) for cell in cells),
@@ -128,8 +127,7 @@ def _sampler_table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> T
         return None
     header = ("struct", "k", "baseline", "population annealing", "PCD", "PCD - annealing")
     return Table(
-        title=f"Population annealing against PCD: "
-        f"{protocols.title_of(dataset, protocol, cells[0].data_note)}",
+        title=f"Population annealing against PCD: {protocols.title_of(dataset, protocol)}",
         notes=("Test NLL in nats; p of Welch's t-test; the error comes from what is named last.",),
         header=(*header, "in standard errors", "p", "error from"),
         rows=tuple(rows),
@@ -169,7 +167,7 @@ def records(cells: Sequence[Cell]) -> list[dict[str, object]]:
 def _record(cell: Cell) -> dict[str, object]:
     value, gap = published_value(cell.setting), published_difference(cell)
     sample = cell.sample
-    departures = protocols.departures(cell.protocol, cell.data_note)
+    departures = protocols.departures(cell.protocol)
     return {
         **cell.setting._asdict(),
         "num_groups": STRUCTURES[cell.setting.struct].num_groups,

@@ -154,8 +154,13 @@ class Cell(NamedTuple):
 
     @property
     def data_note(self) -> str:
-        """What the loader reported of the data, without the paths."""
-        return self.results[0].record["protocol"]["data"].split("; from ")[0]
+        """What the loader reported of the data, without paths; earlier ones knew no checksum."""
+        note = self.results[0].record["protocol"]["data"].split("; from ")[0]
+        published = dict(self.protocol.measurement)["published_data"]
+        return note.replace(
+            "the published counts (the published checksum is not known here)",
+            "the published file" if published else "not the published file",
+        )
 
     def all_of(self, attribute: str) -> str:
         """The distinct values of a field of result.json, or of `Result.code`, over the seeds."""

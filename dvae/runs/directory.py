@@ -67,6 +67,7 @@ class RunDirectory:
         facts = {
             "name": dataset.name,
             "sha256": dataset.sha256,
+            "published": dataset.published,
             "notes": dataset.notes,
             "image_shape": list(dataset.image_shape),
             "train_mean": [float(value) for value in dataset.train_mean],

@@ -202,6 +202,7 @@ class Run:
         result = {
             **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
             "data_sha256": self.dataset.sha256,
+            "published_data": self.dataset.published,
             "sampler": config.sampler,
             "beta": config.sharpness,
             "seed": config.seed,

@@ -75,6 +75,7 @@ def protocol(config: ExperimentConfig, dataset: Dataset, num_samples: int) -> di
     binarization = "anew for each batch" if dataset.dynamic_binarization else "fixed"
     return {
         "data_sha256": dataset.sha256,
+        "published_data": dataset.published,
         "data": dataset.notes,
         "training_binarization": binarization,
         "test_binarization": "fixed",

@@ -1,20 +1,18 @@
 """An HTTP server on this machine that fails in every way a server can."""
 
 import http.server
-import re
 import threading
 
 
 class Server:
     """Serves `files`; the first requests meet the faults in `faults`, one each.
 
-    A fault is an HTTP status, 'silent' (no answer), 'drip' (single bytes), 'cut' (half the body),
-    'wrong range', or 'garbage'.
+    A fault is an HTTP status, 'silent' (no answer), 'cut' (half the body, then the end), 'stall'
+    (half the body, then nothing), or 'garbage'.
     """
 
     def __init__(self):
-        self.files, self.faults, self.requests = {}, [], []
-        self.ranges, self.delay = True, 0.0
+        self.files, self.faults, self.requests, self.delay = {}, [], [], 0.0
         self.stopped = threading.Event()
         outer = self
 
@@ -38,8 +36,7 @@ class Server:
         self.thread.join()
 
     def answer(self, handler):
-        wanted = handler.headers.get("Range")
-        self.requests.append((handler.path, wanted))
+        self.requests.append(handler.path)
         fault = self.faults.pop(0) if self.faults else None
         body = self.files.get(handler.path.lstrip("/"))
         self.stopped.wait(self.delay)
@@ -49,31 +46,14 @@ class Server:
         if isinstance(fault, int) or body is None:
             handler.send_error(fault or 404)
             return
-        start = int(re.match(r"bytes=(\d+)-", wanted).group(1)) if wanted and self.ranges else 0
-        if wanted and self.ranges and start >= len(body):
-            handler.send_response(416)
-            handler.send_header("Content-Range", f"bytes */{len(body)}")
-            handler.send_header("Content-Length", "0")
-            handler.end_headers()
-            return
-        self.send(handler, body, start, fault, partial=bool(wanted and self.ranges))
-
-    def send(self, handler, body, start, fault, partial):
-        rest = body[start:]
-        handler.send_response(206 if partial else 200)
-        if partial:
-            said = start + 1 if fault == "wrong range" else start
-            handler.send_header("Content-Range", f"bytes {said}-{len(body) - 1}/{len(body)}")
-        handler.send_header("Content-Length", str(len(rest)))
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        if fault == "drip":
-            for i in range(100):
-                handler.wfile.write(rest[i : i + 1])
-                if self.stopped.wait(0.05):
-                    return
-        elif fault == "cut":
-            handler.wfile.write(rest[: len(rest) // 2])
+        if fault in ("cut", "stall"):
+            handler.wfile.write(body[: len(body) // 2])
+            if fault == "stall":
+                self.stopped.wait(5)
         elif fault == "garbage":
-            handler.wfile.write(bytes(len(rest)))
+            handler.wfile.write(bytes(len(body)))
         else:
-            handler.wfile.write(rest)
+            handler.wfile.write(body)

@@ -168,9 +168,9 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert directory == folder / "logs/own.npz/1-layer-lin/dvaes_power/1/pa_beta40_seed0"
     result = json.loads(result_path.read_text())
     wanted = (
-        "dataset data_sha256 struct baseline k sampler beta seed num_train_iter best_step val_nll "
-        "test_nll test_neg_elbo log_z log_z_stderr eval_iw_samples ms_per_step versions "
-        "log_z_interval nll_interval unnormalized_nll protocol"
+        "dataset data_sha256 published_data struct baseline k sampler beta seed num_train_iter "
+        "best_step val_nll test_nll test_neg_elbo log_z log_z_stderr eval_iw_samples ms_per_step "
+        "versions log_z_interval nll_interval unnormalized_nll protocol"
     )
     assert set(wanted.split()) <= result.keys()
     assert result["test_nll"] == pytest.approx(result["unnormalized_nll"] + result["log_z"])

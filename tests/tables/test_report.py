@@ -1,5 +1,7 @@
 """What a report says of results made by hand: nothing mixed, nothing invented."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -95,14 +97,40 @@ def test_another_protocol_has_a_table_of_its_own(tmp_path, name):
         assert sum("published protocol" in table.title for table in document.tables) == 1
 
 
-def test_data_that_are_not_the_published_ones_are_marked(tmp_path):
-    unknown = "5 images: the published counts (the published checksum is not known here)"
-    foreign = "4 images: not the published file, which has 50000"
-    hand_made_results.write(tmp_path / "a", 85.0, dict(data_note=unknown, sha="aa" * 32))
-    hand_made_results.write(tmp_path / "b", 85.0, dict(data_note=foreign, sha="bb" * 32))
-    titles = [table.title for table in _document(tmp_path)[0].tables]
-    assert any("on data that may be another draw" in title for title in titles)
-    assert any("another protocol than published" in title for title in titles)
+def test_published_values_are_compared_with_on_the_published_file_alone(tmp_path):
+    foreign = dict(published_data=False, data_note="4 images: not the published file")
+    hand_made_results.write(tmp_path / "a", 85.0, dict(sha="aa" * 32))
+    hand_made_results.write(tmp_path / "b", 86.0, dict(sha="bb" * 32, **foreign))
+    document, records = _document(tmp_path)
+    kinds = {_column(table, "test NLL")[0][:2]: table.title for table in document.tables}
+    assert kinds["85"].endswith(": the published protocol")
+    assert kinds["86"].endswith("another protocol than published")
+    assert [record["difference"] is None for record in records] == [False, True]
+    assert records[1]["departures_from_published"] == "data: not the published file"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sha", "departures", "stated"),
+    [
+        ("binarized_mnist", "0ca16e91", "", "the published file"),
+        ("binarized_mnist", "53d96b84", "data: not the published file", "not the published file"),
+        ("omniglot", "91502cb9", "data: not the published file", "not the published file"),
+        ("digits", "01234567", "", "not the published file"),
+    ],
+)
+def test_earlier_results_count_as_published_by_the_checksum_of_their_data(
+    tmp_path, dataset, sha, departures, stated
+):
+    known = "0ca16e91057b9a806f1c11355bb4610bb4d6c08dab952b1a3186e73244221ca1"
+    note = "5 images: the published counts (the published checksum is not known here); from x"
+    changes = dict(sha=known if known.startswith(sha) else sha * 8, data_note=note)
+    directory = hand_made_results.write(tmp_path, 85.0, changes, dataset=dataset)
+    record = json.loads((directory / "result.json").read_text())
+    del record["protocol"]["published_data"]
+    (directory / "result.json").write_text(json.dumps(record))
+    document, [record] = _document(tmp_path)
+    assert record["departures_from_published"] == departures
+    assert document.tables[0].notes[0].startswith(f"Data: 5 images: {stated} (sha256 {sha}")
 
 
 def test_samplers_are_compared(tmp_path):
