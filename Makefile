@@ -11,7 +11,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: requirements.txt requirements-cluster.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-cluster.txt -r requirements-dev.txt
 	touch $@
 
 quickstart: venv

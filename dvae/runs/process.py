@@ -63,7 +63,8 @@ def prepare_device() -> None:
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        with suppress(RuntimeError):  # a program that used the GPU before has decided that
+            tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
 
 
@@ -102,7 +103,8 @@ class SignalWatch:
     def __enter__(self) -> "SignalWatch":
         if threading.current_thread() is threading.main_thread():
             for number in (*self._STOPPING, signal.SIGUSR1):
-                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup does with SIGHUP
+                # Ignored as nohup does with SIGHUP, or not Python's to give back.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._previous[number] = signal.signal(number, self._received)
         return self
 
