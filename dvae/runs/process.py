@@ -58,10 +58,17 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
     )
 
 
+def _is_no_retracing_of_ours(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not ("retracing" in message and " of <dvae." in message)
+
+
 def prepare_device() -> None:
     """GPU memory as it is needed, so that runs can share a GPU; deterministic operations."""
     import tensorflow as tf
 
+    # One compiled program for each batch shape is meant; TensorFlow warns of the fifth.
+    tf.get_logger().addFilter(_is_no_retracing_of_ours)
     for gpu in tf.config.list_physical_devices("GPU"):
         with suppress(RuntimeError):  # a program that used the GPU before has decided that
             tf.config.experimental.set_memory_growth(gpu, True)
