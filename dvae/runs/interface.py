@@ -30,6 +30,7 @@ def _of_arguments(message: str) -> str:
 
 @contextlib.contextmanager
 def _errors_of_arguments() -> Iterator[None]:
+    """Turns errors that speak of flags into errors of arguments."""
     try:
         yield
     except UserError as error:

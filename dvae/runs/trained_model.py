@@ -160,8 +160,18 @@ class TrainedModel:
         parameters = self.model.prior.parameters()
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), parameters)
 
+    @property
+    def chains(self) -> Any:
+        """The prior's chains that the run left, float32: of an RBM left [C, L], right [C, R]."""
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), self._chains())
+
+    @property
+    def tracked_log_partition(self) -> float | None:
+        """log Z in nats as the run's sampler tracked it (low if shared), or None."""
+        tracked = self._sampler.log_partition(self._sampler_state)
+        return None if tracked is None else float(tracked)
+
     def _chains(self) -> Any:
-        """The prior's chains that the run left: of an RBM left [C, L], right [C, R]."""
         return self._sampler.chains(self._sampler_state)
 
     def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
@@ -272,10 +282,9 @@ class TrainedModel:
         rows = prior.log_partition_table(
             prior.parameters(), self._chains(), key, result.ais_settings(self.config)
         )
-        tracked = self._sampler.log_partition(self._sampler_state)
+        tracked = self.tracked_log_partition
         if tracked is not None:
-            shared = self.config.log_z_population == "shared"
-            rows.append(tracked_row(float(tracked), shared))
+            rows.append(tracked_row(tracked, self.config.log_z_population == "shared"))
         return with_distance(rows)
 
     def evaluate(self) -> dict[str, Any]:
