@@ -19,7 +19,7 @@ $(VENV)/.installed: requirements.txt
 venv-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-cluster.txt requirements-dev.txt
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-cluster.txt -r requirements-dev.txt
 	touch $@
 
 quickstart: venv

@@ -201,5 +201,10 @@ def main() -> int:
         process.start_again_without_compile_cache()
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """run.py, and the console script dvae-run."""
     command_line.start(main)
+
+
+if __name__ == "__main__":
+    program()

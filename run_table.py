@@ -183,6 +183,11 @@ def main() -> int:
     return _command()
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """run_table.py, and the console script dvae-table."""
     define_log_dirs()
     command_line.start(main)
+
+
+if __name__ == "__main__":
+    program()

@@ -52,4 +52,8 @@ def start(main: Main) -> None:
     """The life of a program: flags, `main`, exit code."""
     # TensorFlow greets a machine without a GPU with lines that look like errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # --help shows text and flags of the main module, which a console script is not.
+    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+    for flag in flags.FLAGS.get_flags_for_module(main.__module__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(lambda _: guarded(main), flags_parser=parse)

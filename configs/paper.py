@@ -129,7 +129,7 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         allowed = (int, float) if types[name] is float else types[name]
         if isinstance(value, bool) != (types[name] is bool) or not isinstance(value, allowed):
-            raise TypeError(f"{name} is {value!r}")
+            raise TypeError(f"{name} is {value!r}, not of type {types[name].__name__}")
     return values
 
 
@@ -231,7 +231,13 @@ def build_config(
     Raises:
       UserError: one line on the first setting that is wrong.
     """
-    config = ExperimentConfig(**fields)
+    optional = {"sharpness": beta, "eval_batchsize": eval_batchsize, "eval_every": eval_every}
+    given = {name: value for name, value in optional.items() if value is not None}
+    try:
+        config = ExperimentConfig(**_typed(ExperimentConfig, fields))
+        _typed(ExperimentConfig, given)
+    except TypeError as error:
+        raise UserError(f"{error}") from None
     # The names must be known before they can index a table.
     check_config(config)
     if beta is None:

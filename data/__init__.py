@@ -11,9 +11,10 @@ from data import binarized_mnist, digits, omniglot, user_file
 from data.batches import batch_indices
 from data.dataset import Dataset
 
-__all__ = ["NAMES", "Dataset", "batch_indices", "load"]
+__all__ = ["DOWNLOADED", "NAMES", "Dataset", "batch_indices", "load"]
 
 NAMES = ("binarized_mnist", "omniglot", "digits")
+DOWNLOADED = ("binarized_mnist", "omniglot")  # these need `data_dir`
 
 
 def load(dataset: str, data_dir: str, input_size: int | None = None) -> Dataset:

@@ -24,3 +24,7 @@ def __getattr__(name: str) -> Any:
     from dvae.runs import interface
 
     return getattr(interface, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

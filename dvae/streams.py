@@ -30,6 +30,14 @@ class StepKey(enum.IntEnum):
     POSTERIOR = 2
 
 
+class EvaluationKey(enum.IntEnum):
+    """What the keys of a measured likelihood are for: folded into that of its stream."""
+
+    LOG_PARTITION = 0
+    VALIDATION = 1
+    TEST = 2
+
+
 def stream_key(run_key: tf.Tensor, stream: Stream) -> tf.Tensor:
     """The key, int32 [2], of one purpose."""
     return counter_random.fold_in(run_key, int(stream))

@@ -19,7 +19,6 @@ from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import Stopped, device_name, prepare_device, say
 from dvae.runs.records import read_result, write_json
 from dvae.runs.trained_model import TrainedModel
-from dvae.streams import Stream
 from samplers import log_partition
 
 
@@ -78,7 +77,7 @@ def train_run(
     try:
         directory.keep_data_facts(dataset)
         if directory.result.exists():
-            say("this run is finished; --fresh would start it anew")
+            say("this run is finished")
         else:
             Run(config, dataset, directory, options).train()
     finally:
@@ -98,15 +97,8 @@ def evaluate(
     """log Z and test NLL of a run's best model, without training; writes evaluation.json."""
     del num_images
     trained = TrainedModel(path, data_dir, step, **changed)
-    dataset = trained.dataset()
     say(f"evaluating {path}, step {trained.step}, on {device_name()}")
-    record = result.evaluate_model(
-        trained.evaluator,
-        trained.config,
-        dataset,
-        trained.chains,
-        trained.stream_key(Stream.EVALUATE),
-    )
+    record = trained.evaluate()
     result.announce(record)
     target = path / "evaluation.json"
     _write(target, {"run": str(path), "step": trained.step, **record})

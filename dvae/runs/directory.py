@@ -77,17 +77,22 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"cannot write {self.data} ({error.strerror})") from None
 
-    def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray] | None:
-        """Image shape and training mean, float32 [X]; None in runs from before they were kept."""
+    def read_data_facts(self, data_sha256: str) -> tuple[tuple[int, int], np.ndarray] | None:
+        """Image shape and training mean, float32 [X]; None in runs from before they were kept.
+
+        Raises:
+          UserError: the file is damaged, or of other data than `data_sha256`.
+        """
         if not self.data.exists():
             return None
         facts = read_json(self.data)
         try:
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
+            sound = facts["sha256"] == data_sha256 and mean.shape == (height * width,)
         except (KeyError, TypeError, ValueError):
-            height, width, mean = 0, 0, np.zeros(0)
-        if not mean.size or mean.shape != (height * width,) or not np.all(np.isfinite(mean)):
+            sound = False
+        if not sound or not mean.size or not np.all((mean >= 0.0) & (mean <= 1.0)):
             raise UserError(f"{self.data} is damaged: restore it, or remove it and give --data_dir")
         return (height, width), mean
 

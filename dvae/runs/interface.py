@@ -1,19 +1,31 @@
 """The Python interface: `dvae.train` and `dvae.load`."""
 
 import contextlib
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.paper import ExperimentConfig, build_config
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
 
 __all__ = ["TrainedModel", "load", "train"]
+
+_SETTINGS = {field.name for field in dataclasses.fields(ExperimentConfig)}
+_SETTINGS = _SETTINGS - {"sharpness", "structure"} | {"beta"}
+
+
+def _of_arguments(message: str) -> str:
+    """What the command line says of flags and commands, said of arguments and calls."""
+    message = message.replace("--fresh", "fresh=True").replace("same command", "same call")
+    return re.sub(r"(?<![^\s(])--(?=\w)", "", message)  # not within a path
 
 
 @contextlib.contextmanager
@@ -22,11 +34,19 @@ def _errors_of_arguments() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise ValueError(re.sub(r"--(?=\w)", "", str(error))) from None
+        raise UserError(_of_arguments(str(error))) from None
+
+
+def _python_values(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, NumPy numbers as Python's. Raises TypeError for one that does not exist."""
+    for name in settings:
+        if name not in _SETTINGS:
+            raise TypeError(f"train() has no argument {name}; settings: {sorted(_SETTINGS)}")
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
 
 
 def train(
-    dataset: str = "binarized_mnist",
+    dataset: str | Path = "binarized_mnist",
     struct: str = "2-layer-nonlin",
     baseline: str = "dvaes_power",
     *,
@@ -38,18 +58,22 @@ def train(
 ) -> TrainedModel:
     """Trains a model as run.py does, or goes on where an earlier call stopped.
 
-    A finished run of the same settings is loaded and not trained again.
+    A finished run of the same settings is loaded and not trained again. Progress is printed.
+    Numbers are those of run.py with the same settings. While it trains in the main thread,
+    SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button) and SIGHUP write a checkpoint first;
+    the handlers of before are then put back. TensorFlow's operations are deterministic afterwards.
 
     Args:
       dataset: "binarized_mnist", "omniglot", "digits", or the path of an .npz file.
-      struct: "1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin".
+      struct: a name of `configs.paper.STRUCTURES`, such as "1-layer-nonlin".
       baseline: a name of `configs.registry.BASELINES`.
       data_dir: where data sets are found, or downloaded to.
       log_dir: the run goes to <log_dir>/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>.
       fresh: move an old run aside and start anew.
       keep_steps: steps whose model is kept, for `load(..., step=...)`.
-      **settings: any other setting of run.py by its name, such as k, num_train_iter, seed,
-        sampler ("pa", "pcd"), eval_iw_samples.
+      **settings: any other field of `configs.paper.ExperimentConfig`, with the defaults of run.py,
+        such as k, num_train_iter, seed, sampler ("pa", "pcd"), eval_iw_samples; beta is the
+        sharpness of the smoothing.
 
     Returns:
       The best model by validation likelihood.
@@ -57,15 +81,16 @@ def train(
     Raises:
       ValueError: an argument is wrong, data are missing, or the run cannot go on.
       TypeError: an argument of that name does not exist.
-      KeyboardInterrupt: interrupted; a checkpoint was written, and the same call goes on from it.
+      KeyboardInterrupt: stopped by a signal; a checkpoint was written, and the same call goes on
+        from it.
     """
+    settings = _python_values(settings)
     with _errors_of_arguments():
         config = build_config(dataset=str(dataset), struct=struct, baseline=baseline, **settings)
         path = config.run_directory(log_dir)
-        options = RunOptions(keep_steps=tuple(keep_steps))
-        input_size = settings.get("input_size")
+        options = RunOptions(keep_steps=tuple(int(step) for step in keep_steps))
         try:
-            train_run(config, str(data_dir), input_size, path, fresh, options)
+            train_run(config, str(data_dir), settings.get("input_size"), path, fresh, options)
         except Stopped as stop:
             raise KeyboardInterrupt(f"{stop}: the same call goes on from here") from None
         return TrainedModel(path, str(data_dir))
@@ -77,8 +102,9 @@ def load(
     """Reads a run's best model, finished or not; no data set is needed.
 
     Args:
-      path: the run directory, or a directory of models/.
-      data_dir: only for runs of versions that did not yet keep what a model needs of its data.
+      path: the run directory.
+      data_dir: where the data set lies; needed for `TrainedModel.evaluate`, and once for runs of
+        versions that did not yet keep what a model needs of its data.
       step: the model that `keep_steps` kept at this step instead of the best one.
 
     Raises:

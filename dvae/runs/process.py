@@ -60,12 +60,20 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
     )
 
 
+def _is_no_retracing_of_ours(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return not ("retracing" in message and " of <dvae." in message)
+
+
 def prepare_device() -> None:
     """GPU memory as it is needed, so that runs can share a GPU; deterministic operations."""
     import tensorflow as tf
 
+    # One compiled program for each batch shape is meant; TensorFlow warns of the fifth.
+    tf.get_logger().addFilter(_is_no_retracing_of_ours)
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        with suppress(RuntimeError):  # a program that used the GPU before has decided that
+            tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
 
 
@@ -104,7 +112,8 @@ class SignalWatch:
     def __enter__(self) -> "SignalWatch":
         if threading.current_thread() is threading.main_thread():
             for number in (*self._STOPPING, signal.SIGUSR1):
-                if signal.getsignal(number) != signal.SIG_IGN:  # as nohup does with SIGHUP
+                # Ignored as nohup does with SIGHUP, or not Python's to give back.
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._previous[number] = signal.signal(number, self._received)
         return self
 

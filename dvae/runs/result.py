@@ -12,6 +12,7 @@ from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.runs.process import progress_bar, say
+from dvae.streams import EvaluationKey
 from samplers import counter_random
 from samplers.log_partition import ALPHA, Z95, LogPartition, Settings
 
@@ -88,9 +89,6 @@ def protocol(config: ExperimentConfig, dataset: Dataset, num_samples: int) -> di
     }
 
 
-_AIS, _VALIDATION, _TEST = 0, 1, 2
-
-
 def evaluate_model(
     evaluator: Evaluator,
     config: ExperimentConfig,
@@ -114,14 +112,17 @@ def evaluate_model(
     """
     prior = evaluator.model.prior
     log_z = prior.measure_log_partition(
-        prior.parameters(), chains, counter_random.fold_in(key, _AIS), ais_settings(config)
+        prior.parameters(),
+        chains,
+        counter_random.fold_in(key, EvaluationKey.LOG_PARTITION),
+        ais_settings(config),
     )
     check()
     validation = evaluator.likelihood(
         dataset.validation,
         SELECTION_SAMPLES,
         config.eval_batchsize,
-        counter_random.fold_in(key, _VALIDATION),
+        counter_random.fold_in(key, EvaluationKey.VALIDATION),
         progress=lambda _: check(),
     )
     with progress_bar(len(dataset.test), 0, "test likelihood", "image") as bar:
@@ -134,7 +135,7 @@ def evaluate_model(
             dataset.test,
             config.eval_iw_samples,
             config.eval_batchsize,
-            counter_random.fold_in(key, _TEST),
+            counter_random.fold_in(key, EvaluationKey.TEST),
             progress=progress,
         )
     record = likelihood_record(log_z, test)

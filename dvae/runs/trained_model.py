@@ -1,6 +1,9 @@
 """A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
 
+import contextlib
 import dataclasses
+import math
+import operator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +18,13 @@ from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
 from dvae.prior_sampler import from_variables, to_variables
+from dvae.runs import result
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.pictures import Inspector
 from dvae.runs.process import prepare_device
 from dvae.runs.records import read_result
-from dvae.runs.result import ais_settings
-from dvae.streams import Stream, stream_key
+from dvae.streams import EvaluationKey, Stream, stream_key
 from samplers import counter_random
 from samplers.log_partition import Row, tracked_row, with_distance
 from samplers.rbm import RBM
@@ -44,7 +47,7 @@ class LogPartitionValue(NamedTuple):
 
     value: exact where the prior can be enumerated, else by forward AIS (low on average).
     low, high: 95 % interval. status: "exact", or what reverse AIS says of the upper side:
-    "certified" (exact start) or "checked" (started from the run's chains).
+    "checked" (started from the run's chains).
     """
 
     value: float
@@ -57,13 +60,33 @@ class LogLikelihood(NamedTuple):
     """log p(x) of N images, in nats.
 
     values: float64 [N], the importance-weighted bound of Burda et al. 2016: low on average by what
-    the number of samples leaves. stderr: float64 [N], from the finite number of samples alone.
-    log_partition: shared by all images; its error moves all values together, the other way.
+    the number of samples leaves. stderr: float64 [N], from the finite number of samples alone; NaN
+    for a single one. log_partition: subtracted from all values, so that its error moves them
+    together, the other way.
     """
 
     values: np.ndarray
     stderr: np.ndarray
     log_partition: LogPartitionValue
+
+
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+
+def _binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:
+    """The values as float32 [N, X]. Raises ValueError unless all are 0 or 1, of an allowed shape.
+
+    shapes: of one row.
+    """
+    values = np.asarray(values)
+    if values.shape[1:] not in shapes or len(values) == 0:
+        allowed = " or ".join(str(["N", *shape]).replace("'", "") for shape in shapes)
+        raise ValueError(f"{what} have shape {list(values.shape)}, not {allowed} with N at least 1")
+    if values.dtype.kind not in "biuf" or not np.all((values == 0) | (values == 1)):
+        raise ValueError(f"{what} must be of 0 and 1: binarise grey values first")
+    return values.reshape(len(values), -1).astype(np.float32)
 
 
 class TrainedModel:
@@ -92,11 +115,7 @@ class TrainedModel:
         check_config(self.config)
         self._data_dir = data_dir
         prepare_device()
-        facts = self._directory.read_data_facts()
-        if facts is None:
-            dataset = self.dataset()
-            facts = dataset.image_shape, dataset.train_mean
-        self.image_shape, mean = facts
+        self.image_shape, mean = self._data_facts()
         self.model = DVAE(self.config, mean)
         self._sampler = self.model.prior.sampler(self.config)
         self._key = counter_random.key(self.config.seed)
@@ -105,21 +124,34 @@ class TrainedModel:
         self.step = restore_model(self._directory, self.model, variables, step)
         self._sampler_state = from_variables(state, variables)
 
+    def _data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
+        facts = self._directory.read_data_facts(self._data_sha256)
+        if facts is None:  # a run from before they were kept: keep them from now on
+            dataset = self.dataset()
+            facts = dataset.image_shape, dataset.train_mean
+            with contextlib.suppress(UserError):  # a read-only copy needs its data each time
+                self._directory.keep_data_facts(dataset)
+        return facts
+
     def dataset(self) -> Dataset:
-        """The data that it was trained on. Raises UserError where they are not to be found."""
-        if self._data_dir is None:
-            raise UserError(f"{self.path} needs its data set for this: give --data_dir")
-        dataset = data.load(self.config.dataset, self._data_dir, self.config.input_size)
+        """The data that it was trained on. Raises ValueError where they are not to be found."""
+        if self._data_dir is None and self.config.dataset in data.DOWNLOADED:
+            raise UserError(
+                f"{self.path} needs {self.config.dataset} for this: load it with data_dir"
+            )
+        dataset = data.load(self.config.dataset, self._data_dir or "", self.config.input_size)
         if dataset.sha256 != self._data_sha256:
             raise UserError(
-                f"the data in {self._data_dir} is not what {self.path} was trained on (sha256 "
-                f"{dataset.sha256} here, {self._data_sha256} there): give its --data_dir"
+                f"the data found ({dataset.notes}) are not what {self.path} was trained on (sha256 "
+                f"{dataset.sha256} here, {self._data_sha256} there): give another data_dir"
             )
         return dataset
 
     @property
     def result(self) -> dict[str, Any]:
-        """The content of result.json. Raises UserError while the run is unfinished."""
+        """The content of result.json. Raises ValueError while the run is unfinished."""
+        if not self._directory.result.exists():
+            raise UserError(f"{self.path} has no result yet: the run is unfinished")
         return read_result(self._directory.result)
 
     @property
@@ -130,8 +162,8 @@ class TrainedModel:
 
     @property
     def chains(self) -> Any:
-        """The prior's chains that the run left, tensors: of an RBM left [C, L], right [C, R]."""
-        return self._sampler.chains(self._sampler_state)
+        """The prior's chains that the run left, float32: of an RBM left [C, L], right [C, R]."""
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), self._chains())
 
     @property
     def tracked_log_partition(self) -> float | None:
@@ -139,31 +171,46 @@ class TrainedModel:
         tracked = self._sampler.log_partition(self._sampler_state)
         return None if tracked is None else float(tracked)
 
-    def stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
-        """The key of one purpose, from a seed or from the run's own."""
-        return stream_key(self._key if seed is None else counter_random.key(seed), stream)
+    def _chains(self) -> Any:
+        return self._sampler.chains(self._sampler_state)
 
-    def sample_latents(self, num: int, seed: int | None = None) -> np.ndarray:
+    def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
+        """The key of one purpose, from a seed or from the run's own."""
+        key = self._key if seed is None else counter_random.key(operator.index(seed))
+        return stream_key(key, stream)
+
+    def sample_latents(self, num: int = 100, seed: int | None = None) -> np.ndarray:
         """Samples of the prior, float32 [num, D] of 0 and 1, from the run's chains.
 
         As good as chains after 1000 more sweeps are; above the number of chains several start from
-        one.
+        one. Arguments and errors as in `sample`.
         """
-        key = self.stream_key(Stream.GENERATE, seed)
+        _check_count("num", num)
+        key = self._stream_key(Stream.GENERATE, seed)
         prior = self.model.prior
-        return prior.samples(prior.parameters(), self.chains, num, key).numpy()
+        return prior.samples(prior.parameters(), self._chains(), int(num), key).numpy()
 
     def sample(self, num: int = 100, seed: int | None = None) -> np.ndarray:
         """Images from the model: the likelihood's means, float32 [num, height, width] in [0, 1].
 
-        seed: of the prior's samples; None: the run's own.
+        Args:
+          num: how many.
+          seed: an integer, of the prior's samples; None: the run's own, so that each call gives the
+            same images.
+
+        Raises:
+          ValueError: num is no whole number of at least 1.
         """
         return self.decode(self.sample_latents(num, seed))
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Means of p(x | z), float32 [N, height, width], from binary latents [N, D]."""
-        means = self._inspector.decode(tf.constant(latents, tf.float32))
-        return means.reshape(-1, *self.image_shape)
+        """Means of p(x | z), float32 [N, height, width] in [0, 1], from latents [N, D] of 0 and 1.
+
+        Raises:
+          ValueError: latents of another shape, or with other values.
+        """
+        rows = _binary_rows("latents", latents, [(self.config.structure.num_latents,)])
+        return self._inspector.decode(tf.constant(rows)).reshape(-1, *self.image_shape)
 
     def encode(self, images: np.ndarray, seed: int | None = None) -> Encoded:
         """A binary sample of q(z | x) for each image.
@@ -177,7 +224,7 @@ class TrainedModel:
         """
         encoder = self.model.encoder
         products = encoder.image_products(tf.constant(self._rows(images)))
-        found = encoder.sample_binary(products, 1, self.stream_key(Stream.INSPECTION, seed))
+        found = encoder.sample_binary(products, 1, self._stream_key(Stream.INSPECTION, seed))
         return Encoded(
             found.latents.numpy().astype(np.uint8),
             tf.sigmoid(found.logits).numpy(),
@@ -196,6 +243,8 @@ class TrainedModel:
     ) -> LogLikelihood:
         """log p(x) of each image by importance sampling from the encoder, with its error.
 
+        On the test images, with as many samples, the numbers of --mode=evaluate.
+
         Args:
           images: [N, X] or [N, height, width] of 0 and 1.
           num_samples: importance samples per image.
@@ -205,23 +254,23 @@ class TrainedModel:
           ValueError: images of another shape, or with other values; no sample.
         """
         rows = self._rows(images).astype(np.uint8)
-        if num_samples < 1:
-            raise ValueError(f"num_samples is {num_samples}; it must be at least 1")
-        key = self.stream_key(Stream.EVALUATE, seed)
-        found = self.evaluator.per_image(rows, num_samples, self.config.eval_batchsize, key)
+        _check_count("num_samples", num_samples)
+        key = counter_random.fold_in(self._stream_key(Stream.EVALUATE, seed), EvaluationKey.TEST)
+        found = self._evaluator.per_image(rows, int(num_samples), self.config.eval_batchsize, key)
         log_z = self.log_partition()
-        return LogLikelihood(-found.nll - log_z.value, np.sqrt(found.variance), log_z)
+        stderr = np.sqrt(found.variance) if num_samples > 1 else np.full(len(rows), math.nan)
+        return LogLikelihood(-found.nll - log_z.value, stderr, log_z)
 
     def log_partition(self) -> LogPartitionValue:
-        """log Z of the prior in nats, with its 95 % interval; measured once."""
-        return self._measured_log_partition
+        """log Z of the prior in nats, with its 95 % interval; measured once, seconds at most."""
+        return self._log_partition
 
     @cached_property
-    def _measured_log_partition(self) -> LogPartitionValue:
+    def _log_partition(self) -> LogPartitionValue:
         prior = self.model.prior
-        key = counter_random.fold_in(self.stream_key(Stream.EVALUATE), 0)
+        key = counter_random.fold_in(self._stream_key(Stream.EVALUATE), EvaluationKey.LOG_PARTITION)
         found = prior.measure_log_partition(
-            prior.parameters(), self.chains, key, ais_settings(self.config)
+            prior.parameters(), self._chains(), key, result.ais_settings(self.config)
         )
         status = "exact" if found.exact is not None else found.upper_status
         return LogPartitionValue(found.best(), *found.interval(), status)
@@ -229,18 +278,28 @@ class TrainedModel:
     def log_partition_table(self) -> list[Row]:
         """What every estimator says of log Z: rows ready for JSON, see `samplers.log_partition`."""
         prior = self.model.prior
-        key = self.stream_key(Stream.LOG_Z)
+        key = self._stream_key(Stream.LOG_Z)
         rows = prior.log_partition_table(
-            prior.parameters(), self.chains, key, ais_settings(self.config)
+            prior.parameters(), self._chains(), key, result.ais_settings(self.config)
         )
         tracked = self.tracked_log_partition
         if tracked is not None:
             rows.append(tracked_row(tracked, self.config.log_z_population == "shared"))
         return with_distance(rows)
 
+    def evaluate(self) -> dict[str, Any]:
+        """log Z and the likelihood of the test set: the fields of evaluation.json.
+
+        Raises:
+          ValueError: the data set is not to be found.
+        """
+        key = self._stream_key(Stream.EVALUATE)
+        return result.evaluate_model(
+            self._evaluator, self.config, self.dataset(), self._chains(), key
+        )
+
     @cached_property
-    def evaluator(self) -> Evaluator:
-        """The importance sampler behind `log_likelihood`."""
+    def _evaluator(self) -> Evaluator:
         return Evaluator(self.model)
 
     @cached_property
@@ -249,13 +308,5 @@ class TrainedModel:
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""
-        images = np.asarray(images)
         height, width = self.image_shape
-        if images.shape[1:] not in ((height * width,), (height, width)):
-            raise ValueError(
-                f"images have shape {list(images.shape)}, not [N, {height * width}] or "
-                f"[N, {height}, {width}]"
-            )
-        if not np.all((images == 0) | (images == 1)):
-            raise ValueError("images must be of 0 and 1: binarise grey values first")
-        return images.reshape(len(images), -1).astype(np.float32)
+        return _binary_rows("images", images, [(height * width,), (height, width)])

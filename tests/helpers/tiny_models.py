@@ -65,9 +65,9 @@ def reference_network(network: Network):
     return vae.Network(hidden, kernels[-1], network.bias.numpy())
 
 
-def reference_vae_of(model: DVAE):
-    """(vae, posterior of an image) of a model, in float64."""
-    mean = np.float64(train_mean())
+def reference_vae_of(model: DVAE, mean=None):
+    """(vae, posterior of an image) of a model, in float64; mean: of training, for other models."""
+    mean = np.float64(train_mean() if mean is None else mean)
     rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
     decoder = vae.network_decoder(reference_network(model.decoder.network), mean)
     networks = [reference_network(network) for network in model.encoder.networks]

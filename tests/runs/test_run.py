@@ -212,12 +212,17 @@ def test_a_finished_run_is_shown_and_another_configuration_refused(finished_run)
     ],
 )
 def test_modes_on_a_finished_run(finished_run, mode, left):
-    _, _, done = finished_run
+    folder, _, done = finished_run
     directory = Path(done.stdout.strip().split("\n")[-1].removeprefix("result: ")).parent
     arguments = [f"--mode={mode}", f"--run={directory}"]
     if mode != "generate":
         arguments += ["--ais_temperatures=20", "--ais_chains=64"]
+    hidden = folder / "hidden.npz"
+    if mode != "evaluate":  # the others need no data set
+        (folder / "own.npz").rename(hidden)
     process = _process(arguments)
+    if mode != "evaluate":
+        hidden.rename(folder / "own.npz")
     assert process.returncode == 0, process.stderr[-2000:]
     assert (directory / left).exists()
     if mode == "evaluate":

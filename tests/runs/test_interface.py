@@ -1,0 +1,392 @@
+"""`dvae.train`, `dvae.load` and the trained model against the command line and enumeration."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dvae
+from configs import paper
+from dvae.runs import commands, loop
+from tests.helpers import statistical, tiny_models, tiny_runs
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = dict(
+    struct="2-layer-nonlin",  # of the tiny size that `small_structure` gives it
+    num_train_iter=40,
+    train_batchsize=10,
+    summary_every=20,
+    eval_every=20,
+    eval_iw_samples=1000,
+    num_chains=20,
+    num_sweeps=2,
+    ais_temperatures=10,
+    ais_chains=64,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_structure():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(paper.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run trained from Python, and its test images; the data file is gone."""
+    folder = tmp_path_factory.mktemp("interface")
+    data_path = tiny_runs.write_data(folder / "own.npz", grey=False)
+    run = dvae.train(data_path, log_dir=folder / "logs", **SETTINGS)
+    commands.evaluate(run.path, {}, data_dir="", step=None, num_images=0)
+    with np.load(data_path) as arrays:
+        images = arrays["test"]
+    data_path.unlink()
+    return run, images
+
+
+def _stop_after(monkeypatch, steps, number=signal.SIGINT):
+    """Lets the next run get a signal once it has trained so many steps."""
+    advance = loop.Run._advance
+
+    def stopping(run, num_steps):
+        seconds = advance(run, min(num_steps, 10))
+        if run.progress.step >= steps:
+            tiny_runs.send_signal(number)
+        return seconds
+
+    monkeypatch.setattr(loop.Run, "_advance", stopping)
+
+
+class TestSameNumbers:
+    def test_evaluation_of_the_command_line(self, trained):
+        """With the same images and samples: value, log Z and standard error."""
+        run, images = trained
+        record = json.loads((run.path / "evaluation.json").read_text())
+        found = run.log_likelihood(images, num_samples=1000)
+        assert found.values.shape == found.stderr.shape == (17,)
+        assert -found.values.mean() == pytest.approx(record["test_nll"], rel=1e-12)
+        stderr = math.sqrt(np.sum(found.stderr**2)) / 17
+        sampling = record["nll_interval"]["importance_sampling_stderr"]
+        assert stderr == pytest.approx(sampling, rel=1e-12)
+        interval = record["log_z_interval"]
+        assert found.log_partition == run.log_partition()
+        assert found.log_partition[:3] == (record["log_z"], interval["low"], interval["high"])
+
+    def test_result(self, trained):
+        """Other samples than those of result.json: five standard errors of the difference."""
+        run, images = trained
+        record = json.loads((run.path / "result.json").read_text())
+        assert run.result == {k: v for k, v in record.items() if k != "checksum"}
+        found = run.log_likelihood(images, num_samples=1000, seed=statistical.seed(1))
+        error = math.sqrt(np.sum(found.stderr**2)) / 17
+        difference = -found.values.mean() - record["test_nll"]
+        bound = 5.0 * math.hypot(error, record["nll_interval"]["importance_sampling_stderr"])
+        assert abs(difference) < bound < 0.3, (difference, bound)
+
+    def test_generate_and_log_z_of_the_command_line_without_data(self, trained):
+        run, _ = trained
+        commands.generate(run.path, {}, data_dir="", step=None, num_images=23)
+        with np.load(run.path / "generated.npz") as generated:
+            np.testing.assert_array_equal(run.sample(23).reshape(23, 30), generated["means"])
+            np.testing.assert_array_equal(run.sample_latents(23), generated["latents"])
+        commands.log_z(run.path, {}, data_dir="", step=None, num_images=0)
+        rows = json.loads((run.path / "log_z.json").read_text())["estimators"]
+
+        def timeless(row):
+            return {name: value for name, value in row.items() if name != "seconds"}
+
+        assert [*map(timeless, rows)] == [*map(timeless, run.log_partition_table())]
+
+    def test_another_process_elsewhere_without_data(self, trained, tmp_path):
+        run, images = trained
+        script = """
+import sys, numpy as np, dvae
+run = dvae.load(sys.argv[1])
+images = np.load(sys.argv[2])
+found = run.log_likelihood(images, num_samples=1000)
+encoded = run.encode(images)
+np.savez("out.npz", values=found.values, sample=run.sample(5), log_prob=encoded.log_prob,
+         latents=encoded.latents, reconstruction=run.reconstruct(images), prior=run.prior.coupling)
+"""
+        np.save(tmp_path / "images.npy", images)
+        subprocess.run(
+            [sys.executable, "-c", script, str(run.path.absolute()), "images.npy"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=True,
+            timeout=300,
+        )
+        encoded = run.encode(images)
+        with np.load(tmp_path / "out.npz") as there:
+            np.testing.assert_array_equal(there["sample"], run.sample(5))
+            np.testing.assert_array_equal(there["latents"], encoded.latents)
+            np.testing.assert_array_equal(there["prior"], run.prior.coupling)
+            np.testing.assert_allclose(there["log_prob"], encoded.log_prob, rtol=1e-5)
+            np.testing.assert_array_equal(there["reconstruction"], run.reconstruct(images))
+            values = run.log_likelihood(images, num_samples=1000).values
+            np.testing.assert_allclose(there["values"], values, rtol=1e-6)
+
+    def test_the_same_call_loads_a_finished_run(self, trained, monkeypatch, tmp_path):
+        run, images = trained
+        again = dvae.load(str(run.path))
+        assert again.step == run.step and again.image_shape == (6, 5)
+        np.testing.assert_array_equal(again.sample(3), run.sample(3))
+        flat = images.reshape(17, 30)
+        for ours, theirs in zip(again.encode(flat), run.encode(images), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+class TestEnumeration:
+    """A model with random weights whose prior and posterior are enumerated in float64."""
+
+    @pytest.fixture(scope="class")
+    def enumerated(self, trained):
+        run, images = dvae.load(trained[0].path), trained[1]
+        tiny_models.randomize(run.model, scale=0.5, seed=11)
+        mean = json.loads((run.path / "data.json").read_text())["train_mean"]
+        return run, images, *tiny_models.reference_vae_of(run.model, mean)
+
+    def test_log_partition(self, enumerated):
+        run, _, vae, _ = enumerated
+        found = run.log_partition()
+        assert found.status == "exact"
+        assert found.low == found.value == found.high
+        assert found.value == pytest.approx(vae.rbm.log_partition(), abs=1e-5)
+        assert abs(found.value - 6.0 * math.log(2.0)) > 0.1  # a zero RBM's would not do
+
+    def test_log_likelihood(self, enumerated):
+        """Forty seeds: each value within 5 stated errors, which are neither too small nor large.
+
+        Errors of 0.035 nats at most: notices a fault of 0.18 nats in any image.
+        """
+        run, images, vae, _ = enumerated
+        exact = np.array([vae.log_likelihood(image) for image in images.reshape(17, 30)])
+        scores = []
+        for repeat in range(40):
+            seed = statistical.seed(100 + repeat)
+            found = run.log_likelihood(images, num_samples=10_000, seed=seed)
+            assert found.stderr.max() < 0.035
+            scores.append((found.values - exact) / found.stderr)
+        assert np.abs(scores).max() < statistical.SIGMAS
+        # 680 scores: the standard error of their deviation is 0.027.
+        assert abs(np.std(scores) - 1.0) < 5.0 * 0.027 + 0.02
+
+    def test_encode(self, enumerated):
+        """log q(z | x) and probabilities of the very latents that were drawn, and their means."""
+        run, images, _, posterior_of = enumerated
+        found = run.encode(images, seed=statistical.seed(2))
+        assert found.latents.dtype == np.uint8 and found.latents.shape == (17, 6)
+        for row, image in enumerate(images.reshape(17, 30)):
+            posterior = posterior_of(image)
+            logits = posterior.logits(np.float64(found.latents[row : row + 1]))[0]
+            probabilities = 1.0 / (1.0 + np.exp(-logits))
+            np.testing.assert_allclose(found.probabilities[row], probabilities, rtol=1e-4)
+            hit = np.where(found.latents[row], probabilities, 1.0 - probabilities)
+            assert found.log_prob[row] == pytest.approx(np.log(hit).sum(), abs=1e-4)
+        many = run.encode(np.repeat(images[:1], 4000, axis=0), seed=statistical.seed(3))
+        first_group = many.probabilities[0, :3]
+        statistical.assert_fraction(many.latents[:, :3], first_group)
+
+    def test_decode_and_reconstruct(self, enumerated):
+        run, images, vae, _ = enumerated
+        latents = run.encode(images).latents
+        means = 1.0 / (1.0 + np.exp(-vae.decoder(np.float64(latents))))
+        found = run.reconstruct(images)
+        assert found.dtype == np.float32 and found.shape == (17, 6, 5)
+        np.testing.assert_allclose(found.reshape(17, 30), means, rtol=1e-4)
+
+    def test_sample_latents(self, enumerated):
+        run, _, vae, _ = enumerated
+        latents = run.sample_latents(4000, seed=statistical.seed(4))
+        statistical.assert_fraction(latents, vae.rbm.means())
+
+
+class TestStopping:
+    def test_interrupted_call_goes_on_to_the_same_number(self, trained, tmp_path, monkeypatch):
+        tiny_runs.write_data(tmp_path / "own.npz", grey=False)
+        monkeypatch.chdir(tmp_path)
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        with monkeypatch.context() as patch:
+            _stop_after(patch, 25)
+            with pytest.raises(KeyboardInterrupt, match="SIGINT: the same call goes on"):
+                dvae.train("own.npz", **SETTINGS)
+        assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+        path = next(tmp_path.glob("logs/**/config.json")).parent
+        unfinished = dvae.load(path)
+        assert unfinished.step == 20
+        with pytest.raises(ValueError, match="the run is unfinished"):
+            unfinished.result  # noqa: B018
+        run = dvae.train("own.npz", **SETTINGS)
+        assert run.path.absolute() == path
+        assert run.result["test_nll"] == trained[0].result["test_nll"]
+
+    def test_in_a_thread(self, trained, tmp_path, monkeypatch):
+        """Where Python allows no signal handlers; the main thread's stay as they are.
+
+        The settings are NumPy's numbers, and a model is kept on the way.
+        """
+        data_path = tiny_runs.write_data(tmp_path / "own.npz", grey=False)
+        settings = SETTINGS | {"num_train_iter": np.int32(40), "base_lr": np.float64(3e-3)}
+        before, during, runs = signal.getsignal(signal.SIGINT), [], []
+        advance = loop.Run._advance
+
+        def watched(run, num_steps):
+            during.append(signal.getsignal(signal.SIGINT))
+            return advance(run, num_steps)
+
+        monkeypatch.setattr(loop.Run, "_advance", watched)
+
+        def work():
+            kept = (np.int64(10),)
+            runs.append(
+                dvae.train(data_path, log_dir=tmp_path / "logs", keep_steps=kept, **settings)
+            )
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert set(during) == {before}
+        assert runs[0].result["test_nll"] == trained[0].result["test_nll"]
+        early = dvae.load(runs[0].path, step=10)
+        assert early.step == 10
+        assert not np.array_equal(early.prior.coupling, runs[0].prior.coupling)
+
+
+def _digits(**changed):
+    return lambda: dvae.train("digits", **(SETTINGS | changed))
+
+
+_WRONG = {
+    "struct": (_digits(struct="9-layer"), "struct=9-layer is unknown; choose one of: 1-layer-lin"),
+    "struct type": (_digits(struct=3), "struct is 3, not of type str"),
+    "baseline": (_digits(baseline="dvae"), "baseline=dvae is unknown"),
+    "k": (_digits(k=0), "k=0 must be at least 1"),
+    "k type": (_digits(k="5"), "k is '5', not of type int"),
+    "k fraction": (_digits(k=1.5), "k is 1.5, not of type int"),
+    "k of NumPy": (_digits(k=np.int64(-1)), "k=-1 must be at least 1"),
+    "beta": (_digits(beta=-1.0), "beta=-1 must be positive"),
+    "beta type": (_digits(beta="high"), "sharpness is 'high'"),
+    "sampler": (_digits(sampler="gibbs"), "sampler=gibbs is unknown"),
+    "input_size": (_digits(input_size=63), "use input_size=64"),
+    "train_batchsize": (_digits(train_batchsize=5000), "train_batchsize=5000 exceeds"),
+    "keep_steps": (_digits(keep_steps=(0,)), "keep_steps=0 must be at least 1"),
+    "dataset": (lambda: dvae.train("cifar"), "dataset=cifar is unknown"),
+    "data missing": (lambda: dvae.train("nowhere/own.npz"), "nowhere/own.npz"),
+    "log_dir": (_digits(log_dir="/proc/x--y"), "cannot write to /proc/x--y"),
+    "no such run": (lambda: dvae.load("nowhere"), "nowhere/config.json cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", _WRONG)
+def test_wrong_arguments(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, words = _WRONG[case]
+    with pytest.raises(ValueError) as error:
+        call()
+    assert words in str(error.value)
+    assert " --" not in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.glob("logs/**/config.json"))
+
+
+@pytest.mark.parametrize("name", ["sharpness", "structure", "qupa", "mode"])
+def test_unknown_arguments(name):
+    with pytest.raises(TypeError, match=f"no argument {name}; settings: .*'beta'"):
+        dvae.train("digits", **{name: 1})
+
+
+def _damaged(name, change):
+    """Changes one JSON file of a run."""
+
+    def damage(path):
+        target = path / name
+        record = change(json.loads(target.read_text()))
+        target.write_text(record if isinstance(record, str) else json.dumps(record))
+
+    return damage
+
+
+_DAMAGE = {
+    "no JSON": (_damaged("config.json", lambda _: "{"), "config.json is not valid JSON"),
+    "unknown field": (_damaged("config.json", lambda r: r | {"x": 1}), "does not fit this version"),
+    "wrong type": (_damaged("config.json", lambda r: r | {"k": "1"}), "k is '1', not of type int"),
+    "other owner": (_damaged("config.json", lambda r: r | {"seed": 9}), "fresh=True"),
+    "mean": (_damaged("data.json", lambda r: r | {"train_mean": [0.1]}), "give data_dir"),
+    "other data": (_damaged("data.json", lambda r: r | {"sha256": "0"}), "give data_dir"),
+    "no checkpoint": (lambda path: shutil.rmtree(path / "checkpoints"), "no best checkpoint"),
+    "data gone": (lambda path: (path / "data.json").unlink(), "own.npz"),
+}
+
+
+@pytest.mark.parametrize("case", _DAMAGE)
+def test_damaged_runs(case, trained, tmp_path):
+    damage, words = _DAMAGE[case]
+    path = tmp_path / "run"
+    shutil.copytree(trained[0].path, path)
+    damage(path)
+    with pytest.raises(ValueError) as error:
+        dvae.load(path)
+    assert words in str(error.value) and " --" not in str(error.value)
+
+
+_WRONG_CALLS = {
+    "flat": (lambda run, _: run.encode(np.zeros(30)), r"shape \[30\], not \[N, 30\] or"),
+    "width": (lambda run, _: run.encode(np.zeros([2, 31])), r"\[2, 31\]"),
+    "no image": (lambda run, _: run.encode(np.zeros([0, 30])), "at least 1"),
+    "turned": (lambda run, images: run.reconstruct(images.transpose(0, 2, 1)), r"\[17, 5, 6\]"),
+    "grey": (lambda run, images: run.log_likelihood(images * 0.5), "binarise grey values first"),
+    "bytes": (lambda run, images: run.log_likelihood(images * 255), "must be of 0 and 1"),
+    "NaN": (lambda run, images: run.encode(images * np.nan), "must be of 0 and 1"),
+    "text": (lambda run, images: run.encode(images.astype(str)), "must be of 0 and 1"),
+    "samples": (lambda run, images: run.log_likelihood(images, 0), "num_samples is 0"),
+    "half a sample": (lambda run, images: run.log_likelihood(images, 1.5), "num_samples is 1.5"),
+    "none drawn": (lambda run, _: run.sample(0), "num is 0; it must be"),
+    "latents": (lambda run, _: run.decode(np.zeros([2, 5])), r"latents have shape \[2, 5\]"),
+    "step": (lambda run, _: dvae.load(run.path, step=7), "no model of step 7"),
+    "the data": (lambda run, _: run.evaluate(), "own.npz"),
+}
+
+
+@pytest.mark.parametrize("case", _WRONG_CALLS)
+def test_wrong_use_of_a_trained_model(case, trained):
+    call, words = _WRONG_CALLS[case]
+    with pytest.raises(ValueError, match=words):
+        call(*trained)
+
+
+def test_one_sample_states_no_error(trained):
+    run, images = trained
+    found = run.log_likelihood(images, num_samples=1)
+    assert np.isnan(found.stderr).all() and np.isfinite(found.values).all()
+
+
+def test_seeds(trained):
+    run, images = trained
+    for method in (run.encode, run.log_likelihood):
+        drawn, other = method(images, seed=1)[0], method(images, seed=2)[0]
+        assert not np.array_equal(drawn, other)
+        np.testing.assert_array_equal(drawn, method(images, seed=1)[0])
+    assert not np.array_equal(run.sample(seed=1), run.sample(seed=2))
+
+
+def test_import_is_quick():
+    """The interface is there, and nothing slow is loaded for it."""
+    script = "import sys, dvae; print(*sorted(set(sys.modules) & {'tensorflow', 'numpy', 'keras'}))"
+    done = subprocess.run(
+        [sys.executable, "-c", script + "; print('train' in dir(dvae))"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\n")[:2] == ["", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        dvae.trian  # noqa: B018
