@@ -69,7 +69,7 @@ class PerImage(NamedTuple):
     variance: np.ndarray
 
 
-class Likelihood(NamedTuple):
+class LikelihoodEstimate(NamedTuple):
     """Averages over images, in nats, log Z left out (add it to nll and neg_elbo).
 
     sampling_stderr: error of `nll` from importance sampling; test_set_stderr: from the finite set
@@ -83,11 +83,11 @@ class Likelihood(NamedTuple):
     num_images: int
 
 
-def reduce_images(per_image: PerImage) -> Likelihood:
+def reduce_images(per_image: PerImage) -> LikelihoodEstimate:
     """Sums over images divided by their count: a short last batch weighs what it should."""
     count = len(per_image.nll)
     spread = float(np.std(per_image.nll, ddof=1)) if count > 1 else math.nan
-    return Likelihood(
+    return LikelihoodEstimate(
         nll=float(np.sum(per_image.nll) / count),
         neg_elbo=float(np.sum(per_image.neg_elbo) / count),
         sampling_stderr=float(np.sqrt(np.sum(per_image.variance)) / count),
@@ -218,6 +218,6 @@ class Evaluator:
         batch_size: int,
         key: tf.Tensor,
         progress: Callable[[int], None] = lambda _: None,
-    ) -> Likelihood:
+    ) -> LikelihoodEstimate:
         """`per_image` reduced over images."""
         return reduce_images(self.per_image(images, num_samples, batch_size, key, progress))

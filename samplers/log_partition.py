@@ -17,7 +17,7 @@ from samplers import ais, counter_random, diagnostics, exact, tempering
 from samplers.rbm import RBM, Chains
 
 # Two-sided 95 % of a normal error.
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 ALPHA = 0.05
 MARKOV_GROUPS = 32
 _FORWARD, _REVERSE, _START = range(3)
@@ -64,8 +64,8 @@ class LogPartition(NamedTuple):
         """
         if self.exact is not None:
             return self.exact, self.exact
-        margin = _Z95 * self.stderr
-        disagrees = abs(self.reverse - self.value) > _Z95 * math.hypot(
+        margin = Z95 * self.stderr
+        disagrees = abs(self.reverse - self.value) > Z95 * math.hypot(
             self.stderr, self.reverse_stderr
         )
         low = high = self.value

@@ -10,13 +10,10 @@ import tensorflow as tf
 
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
-from dvae.evaluation import Evaluator, Likelihood
+from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.runs.process import progress_bar, say
 from samplers import counter_random
-from samplers.log_partition import ALPHA, LogPartition, Settings
-
-# Two-sided 95 % of a normal error.
-_Z95 = 1.959963984540054
+from samplers.log_partition import ALPHA, Z95, LogPartition, Settings
 
 
 def ais_settings(config: ExperimentConfig) -> Settings:
@@ -32,11 +29,11 @@ def versions() -> dict[str, str]:
 
 
 def likelihood_record(
-    log_z: LogPartition, likelihood: Likelihood, prefix: str = "test"
+    log_z: LogPartition, likelihood: LikelihoodEstimate, prefix: str = "test"
 ) -> dict[str, Any]:
     """The likelihood fields of result.json, log Z added, errors apart and together."""
     z_low, z_high = log_z.interval()
-    sampling = _Z95 * likelihood.sampling_stderr
+    sampling = Z95 * likelihood.sampling_stderr
     nll = likelihood.nll + log_z.best()
     # The two errors are independent; log Z's may be lopsided.
     low = nll - math.hypot(log_z.best() - z_low, sampling)
@@ -67,8 +64,8 @@ def likelihood_record(
             "log_z": [z_low - log_z.best(), z_high - log_z.best()],
             "importance_sampling_stderr": likelihood.sampling_stderr,
             "test_set_stderr": likelihood.test_set_stderr,
-            "low_with_test_set": nll - math.hypot(nll - low, _Z95 * likelihood.test_set_stderr),
-            "high_with_test_set": nll + math.hypot(high - nll, _Z95 * likelihood.test_set_stderr),
+            "low_with_test_set": nll - math.hypot(nll - low, Z95 * likelihood.test_set_stderr),
+            "high_with_test_set": nll + math.hypot(high - nll, Z95 * likelihood.test_set_stderr),
         },
     }
 

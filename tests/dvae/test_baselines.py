@@ -5,25 +5,25 @@ is not the one that its name stands for (another smoothing or prior, ν where q 
 averaged over units) shows in the value.
 """
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from configs.paper import BASELINES as NAMES
-from configs.paper import ExperimentConfig, Structure
-from dvae import baselines, posteriors, priors
+from configs.paper import Structure
+from configs.registry import BASELINES as NAMES
+from dvae import baselines, posteriors
 from dvae import smoothing as ours
-from dvae.encoder import Encoding
+from dvae.encoder import with_log_density
 from dvae.posteriors import PosteriorParams
-from dvae.priors import GaussianIntegralPrior, MeanFieldPrior
+from dvae.priors import RBMPrior
+from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
 from samplers.rbm import RBM
+from tests.helpers import tiny_models
+from tests.reference import smoothing as reference
 from tests.reference.kl import marginal_log_ratio, smoothed_kl_value
 from tests.reference.prior import gaussian_integral_log_prior, mean_field_log_prior
 from tests.reference.rbm import ReferenceRBM, bernoulli_log_probability, random_rbm
-from tests.reference.rbm import smoothing as reference
 from tests.reference.shifted_gaussian import shifted_mixture_log_density
 
 SHARPNESS = {
@@ -53,7 +53,7 @@ STRUCTURES = {
 EXACT_RBM = random_rbm(UNITS // 2, UNITS // 2, seed=3)
 
 
-def encoding_of(baseline):
+def encoding_of(baseline, posterior):
     """Rows of logits and relaxed latents; a third of the latents of the spike are zero."""
     rng = np.random.default_rng(4)
     logits = np.float32(rng.normal(0, 2, (ROWS, UNITS)))
@@ -65,7 +65,7 @@ def encoding_of(baseline):
         shift = tf.constant(0.25 * np.sin(logits))
         params = params._replace(shift=shift, scale=tf.constant([np.linspace(0.2, 0.7, UNITS)]))
         params = PosteriorParams(*(tf.cast(p, tf.float32) for p in params))
-    return Encoding(tf.constant(relaxed), params)
+    return with_log_density(posterior, tf.constant(relaxed), params)
 
 
 def factorial(logits):
@@ -76,7 +76,7 @@ def factorial(logits):
 
 
 def spike_surrogate(logits, relaxed, units_in_last):
-    """method.md section 3, DVAE with several groups, unit by unit."""
+    """DVAE with several groups (Rolfe 2017, eq. 11 and 12), unit by unit."""
     rbm, half = EXACT_RBM, UNITS // 2
     values = np.zeros(ROWS)
     for row in range(ROWS):
@@ -106,7 +106,7 @@ def expected_term(baseline, structure, encoding):
     if baseline == "dvaes_gi":
         prior = GaussianIntegralPrior(SHARPNESS[baseline])
         coupling = tf.constant(EXACT_RBM.coupling, tf.float32)
-        strength = float(prior.precision(priors.gram_powers(coupling)))
+        strength = float(prior.precision(gram_powers(coupling)))
         shift, scale = (np.float64(p) for p in encoding.params[1:])
         log_q = shifted_mixture_log_density(relaxed, expit(logits), shift, scale, 1 - 1e-4)
         log_p = gaussian_integral_log_prior(EXACT_RBM, relaxed, strength)
@@ -123,15 +123,15 @@ def expected_term(baseline, structure, encoding):
 
 
 def test_every_name_has_its_parts():
-    assert tuple(baselines.BASELINES) == NAMES == tuple(SHARPNESS)
+    assert tuple(NAMES) == tuple(SHARPNESS)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 @pytest.mark.parametrize("baseline", NAMES)
 def test_kl_term(baseline, structure):
     """Within float32 rounding (2e-4 nats) of the formula of its paper."""
-    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline])
-    encoding = encoding_of(baseline)
+    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], RBMPrior(structure))
+    encoding = encoding_of(baseline, parts.posterior)
     rbm = RBM(*(tf.constant(p, tf.float32) for p in EXACT_RBM.parameters))
     found = parts.kl(rbm, encoding)
     assert found.shape == [ROWS]
@@ -144,17 +144,17 @@ def test_kl_term(baseline, structure):
 @pytest.mark.parametrize("baseline", NAMES)
 def test_flags_and_types(baseline, structure):
     """What training and summaries read off the table."""
-    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline])
+    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], RBMPrior(structure))
     relaxed = baseline.startswith("dvaes")
     several = structure.num_groups > 1
     assert parts.kl_is_value == (not (baseline == "dvae_spike_exp" and several))
     assert parts.importance_weighted == relaxed
     for k in (1, 5):
-        config = dataclasses.replace(ExperimentConfig(), baseline=baseline, k=k)
-        assert config.importance_weighted == (relaxed and k > 1)
+        model = tiny_models.make_model(structure, baseline=baseline, k=k)
+        assert model.importance_weighted == (relaxed and k > 1)
     if baseline == "dvae_spike_exp":
         assert isinstance(parts.posterior, posteriors.SpikeExponentialPosterior)
-        assert parts.posterior.sharpness == 4.0 and parts.smoothing is None
+        assert parts.posterior.sharpness == 4.0
     elif baseline == "dvaes_gi":
         assert isinstance(parts.posterior, posteriors.ShiftedGaussianPosterior)
         assert isinstance(parts.relaxed_prior, GaussianIntegralPrior)
@@ -163,15 +163,14 @@ def test_flags_and_types(baseline, structure):
             [structure.units_per_group] * structure.num_groups
         )
     else:
-        assert type(parts.smoothing) is SMOOTHINGS[baseline][0]
-        assert parts.smoothing.sharpness == SHARPNESS[baseline]
-        assert parts.posterior.smoothing is parts.smoothing
+        assert type(parts.posterior.smoothing) is SMOOTHINGS[baseline][0]
+        assert parts.posterior.smoothing.sharpness == SHARPNESS[baseline]
         assert isinstance(parts.relaxed_prior, MeanFieldPrior if relaxed else type(None))
 
 
 def test_unbalanced_biases_are_told_apart():
     """The reference of this file changes when the halves are swapped: no symmetry hides one."""
-    encoding = encoding_of("dvaepp_exp")
+    encoding = encoding_of("dvaepp_exp", posteriors.MixturePosterior(ours.Exponential(6.0)))
     swapped = ReferenceRBM(EXACT_RBM.right_bias, EXACT_RBM.left_bias, EXACT_RBM.coupling.T)
     logits = np.float64(encoding.params.logits)
     odds = np.zeros((ROWS, UNITS // 2))

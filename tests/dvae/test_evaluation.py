@@ -104,7 +104,7 @@ class TestAgainstEnumeration:
     def test_compiled(self, exact):
         """XLA draws the same samples: equal to the uncompiled program but for rounding."""
         evaluator, images, *_ = exact
-        compiled = Evaluator(evaluator._model).per_image(images, 400, 11, statistical.key(9))
+        compiled = Evaluator(evaluator.model).per_image(images, 400, 11, statistical.key(9))
         plain = evaluator.per_image(images, 400, 11, statistical.key(9))
         for found, expected in zip(compiled, plain, strict=True):
             assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -191,7 +191,7 @@ def test_memory_does_not_grow_with_samples(exact):
         seen.append(per_pass * images.shape[0])
         return evaluation._Sums(*(tf.ones([images.shape[0]]) for _ in range(4)))
 
-    patched = Evaluator(evaluator._model)
+    patched = Evaluator(evaluator.model)
     patched._compiled = batch
     for batch_size in (4, 11):
         patched.per_image(images, 100_000, batch_size, statistical.key(8))

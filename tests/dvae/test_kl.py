@@ -11,13 +11,17 @@ import pytest
 import tensorflow as tf
 from scipy.special import entr, expit
 
-from dvae import kl, posteriors, priors
+from configs.paper import Structure
+from dvae import kl, posteriors
 from dvae import smoothing as ours
-from dvae.encoder import Encoding
+from dvae.encoder import Encoding, with_log_density
 from dvae.posteriors import PosteriorParams
+from dvae.priors import RBMPrior
+from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
 from samplers import counter_random
 from samplers.rbm import RBM
 from tests.helpers import statistical
+from tests.reference import smoothing as reference
 from tests.reference.kl import (
     joint_kl,
     kl_gradient,
@@ -40,7 +44,6 @@ from tests.reference.rbm import (
     numerical_gradient,
     random_rbm,
 )
-from tests.reference.rbm import smoothing as reference
 from tests.reference.shifted_gaussian import shifted_marginal_kl, shifted_table_posterior
 
 NUM_BLOCKS, ROWS = 50, 4000
@@ -74,7 +77,7 @@ def encode(posterior, constants, weights, key, extra=()):
             params = PosteriorParams(logits, shift, tf.abs(0.2 * raw_scale)[None] + 0.05)
         groups.append(params)
         relaxed.append(posterior.sample(params, counter_random.fold_in(key, index)))
-    return Encoding(tf.concat(relaxed, axis=1), posteriors.concat(groups))
+    return with_log_density(posterior, tf.concat(relaxed, axis=1), posteriors.concat(groups))
 
 
 def block_means(term, posterior, tables, rbm, seed, extra=()):
@@ -124,7 +127,11 @@ class TestFactorial:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             rows = tf.tile(tensors[0][None], [7, 1])
-            values = kl.factorial_kl(RBM(*tensors[1:]), Encoding(rows, PosteriorParams(rows)))
+            values = kl.factorial_kl(
+                RBMPrior(Structure(1, 8, 0)),
+                RBM(*tensors[1:]),
+                Encoding(rows, PosteriorParams(rows)),
+            )
             mean = tf.reduce_mean(values)
         assert values.shape == [7]
         expected = factorial_kl(self.rbm, self.logits)
@@ -247,10 +254,10 @@ class TestRelaxed:
     def test_overlapping(self, smoothing, exact):
         """Standard errors below 0.002 nats and 0.004."""
         posterior = posteriors.MixturePosterior(smoothing)
-        prior = priors.MeanFieldPrior(smoothing)
+        prior = MeanFieldPrior(smoothing)
 
         def term(rbm, encoding):
-            return kl.relaxed_log_ratio(rbm, encoding, posterior, prior)
+            return kl.relaxed_log_ratio(rbm, encoding, prior)
 
         values, found = block_means(term, posterior, TWO_UNITS, self.rbm, seed=3)
         values, found = with_log_partition(values, found, self.rbm)
@@ -267,12 +274,12 @@ class TestRelaxed:
         """Standard errors below 0.004 nats and 0.015; also by v and t of the shifted mixture."""
         extra = ([np.array([0.6]), np.array([1.0])], [np.array([-0.9]), np.array([0.7])])
         posterior = posteriors.ShiftedGaussianPosterior(2, 1)
-        prior = priors.GaussianIntegralPrior(5.0)
+        prior = GaussianIntegralPrior(5.0)
         coupling = tf.constant(self.rbm.coupling, tf.float32)
-        strength = float(prior.precision(priors.gram_powers(coupling)))
+        strength = float(prior.precision(gram_powers(coupling)))
 
         def term(rbm, encoding):
-            return kl.relaxed_log_ratio(rbm, encoding, posterior, prior)
+            return kl.relaxed_log_ratio(rbm, encoding, prior)
 
         values, found = block_means(term, posterior, TWO_UNITS, self.rbm, seed=4, extra=extra)
         values, found = with_log_partition(values, found, self.rbm, trailing=4)

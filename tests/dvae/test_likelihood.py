@@ -1,11 +1,13 @@
-"""log p of bits against SciPy in float64, near and far from zero, for sizes of every divisor."""
+"""Likelihoods against SciPy in float64, near and far from zero, for sizes of every divisor."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.stats import bernoulli as scipy_bernoulli
 
+from configs.registry import LIKELIHOODS, resolve
 from dvae import likelihood
+from tests.helpers import statistical
 
 
 def expected(bits, logits):
@@ -55,3 +57,25 @@ def test_groups_are_products_that_fit():
         2.0 ** likelihood._num_factors(n) < 1e30 and n % likelihood._num_factors(n) == 0
         for n in range(1, 1000)
     )
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_training_and_evaluation_agree(name):
+    """`log_prob` and `log_prob_value` are the log probability of what `sample` draws around `mean`.
+
+    20,000 draws of 7 pixels: standard error 0.0035 of each pixel's mean.
+    """
+    found = resolve(LIKELIHOODS[name])()
+    outputs = np.float32(np.random.default_rng(4).normal(0, 4, (33, 7)))
+    images = np.float32(np.random.default_rng(5).random((33, 7)) < 0.4)
+    both = [
+        method(tf.constant(images), tf.constant(outputs))
+        for method in (found.log_prob, found.log_prob_value)
+    ]
+    for values in both:
+        assert values.shape == [33]
+        np.testing.assert_allclose(values, expected(images, outputs), rtol=1e-5, atol=1e-5)
+    means = found.mean(tf.constant(outputs)).numpy()
+    drawn = found.sample(tf.tile(tf.constant(outputs[:1]), [20_000, 1]), statistical.key(1))
+    statistical.assert_fraction(drawn.numpy(), means[0])
+    np.testing.assert_allclose(found.mean(found.offset(means[0])), means[0], rtol=1e-5)

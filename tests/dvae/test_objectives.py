@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae import kl, posteriors, priors
-from dvae.encoder import Encoding
+from dvae import kl, posteriors
+from dvae.encoder import with_log_density
 from dvae.objectives import elbo, importance_weighted_bound
 from dvae.posteriors import PosteriorParams
+from dvae.relaxed_priors import MeanFieldPrior
 from dvae.smoothing import Exponential
 from samplers.rbm import RBM
 from tests.helpers import statistical, tiny_models
+from tests.reference import smoothing as reference
 from tests.reference.kl import importance_weighted_objective, table_posterior
 from tests.reference.prior import mean_field_log_prior, overlap_log_prior
 from tests.reference.rbm import random_rbm
-from tests.reference.rbm import smoothing as reference
 
 NUM_IMAGES, K = 3, 5
 
@@ -77,10 +78,11 @@ class TestModel:
         """Row b*K + k is sample k of image b; DVAE# alone weights K > 1 samples."""
         model = tiny_models.make_model(baseline=baseline, k=k, sharpness=6.0)
         images = tf.constant(tiny_models.images(count=NUM_IMAGES), tf.float32)
-        rbm = model.prior.rbm()
-        forward = model.forward(images, rbm, statistical.key(1), training=False)
+        rbm = model.prior.parameters()
+        forward = model.forward(images, rbm, statistical.key(1), training=True)
         rows = model.parts.kl(rbm, forward.encoding).numpy()
-        pixels = model.decoder.log_likelihood(images, forward.logits).numpy()
+        repeated = tf.repeat(images, k, axis=0)
+        pixels = model.likelihood.log_prob(repeated, forward.outputs).numpy()
         log_w = np.zeros((NUM_IMAGES, k))
         for image in range(NUM_IMAGES):
             for sample in range(k):
@@ -93,8 +95,11 @@ class TestModel:
             expected = np.mean(np.log(np.mean(np.exp(log_w), axis=1)))
         else:
             expected = np.mean(log_w)
-        found = float(model.objective(forward, tf.constant(0.4)))
-        assert math.isclose(found, expected, rel_tol=1e-5, abs_tol=1e-5)
+        estimate = model.estimate(images, rbm, statistical.key(1), tf.constant(0.4))
+        for found in (estimate.bound, estimate.surrogate):
+            assert math.isclose(float(found), expected, rel_tol=1e-5, abs_tol=1e-5)
+        assert math.isclose(float(estimate.log_likelihood), np.mean(pixels), rel_tol=1e-5)
+        assert math.isclose(float(estimate.kl), np.mean(rows), rel_tol=1e-5, abs_tol=1e-5)
 
     def test_weight_decay(self):
         """1e-4 ½ w² summed over kernels, batch-norm scales and W, and over nothing else."""
@@ -135,14 +140,14 @@ class TestBound:
     def terms(self):
         """log p(x|ζ) and log q - log p of 50 blocks of 4000 samples, [50, 4000] each."""
         smoothing = Exponential(6.0)
-        posterior, prior = posteriors.MixturePosterior(smoothing), priors.MeanFieldPrior(smoothing)
+        posterior, prior = posteriors.MixturePosterior(smoothing), MeanFieldPrior(smoothing)
         rbm = RBM(*(tf.constant(p, tf.float32) for p in self.rbm.parameters))
         params = PosteriorParams(tf.constant(np.tile(self.constants, (4000, 1)), tf.float32))
 
         @tf.function(autograph=False)
         def block(key):
-            encoding = Encoding(posterior.sample(params, key), params)
-            ratio = kl.relaxed_log_ratio(rbm, encoding, posterior, prior)
+            encoding = with_log_density(posterior, posterior.sample(params, key), params)
+            ratio = kl.relaxed_log_ratio(rbm, encoding, prior)
             return self.log_likelihood(encoding.relaxed), ratio
 
         found = [block(statistical.key(100 + index)) for index in range(50)]

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae import priors
+from configs.paper import Structure
+from dvae import priors, relaxed_priors
 from dvae import smoothing as ours
-from samplers.rbm import RBM, Chains
+from samplers.rbm import RBM, halves
+from tests.reference import smoothing as reference
 from tests.reference.prior import (
     gaussian_integral_log_prior,
     mean_field_log_prior,
@@ -18,7 +20,6 @@ from tests.reference.prior import (
     precision_matrix,
 )
 from tests.reference.rbm import ReferenceRBM, numerical_gradient, random_rbm
-from tests.reference.rbm import smoothing as reference
 
 PAIRS = [
     (ours.Exponential(6.0), reference.Exponential(6.0)),
@@ -54,10 +55,10 @@ def complement(zeta):
 class TestParameters:
     def test_start_and_halves(self):
         """All zero; with an odd number of latents the right half is the larger."""
-        rbm = priors.RBMPrior(7).rbm()
+        rbm = priors.RBMPrior(Structure(1, 7, 0)).parameters()
         assert [tuple(p.shape) for p in rbm] == [(3,), (4,), (3, 4)]
         assert all(np.all(p.numpy() == 0) for p in rbm)
-        left, right = priors.halves(rbm, tf.constant(np.arange(14.0).reshape(2, 7)))
+        left, right = halves(rbm, tf.constant(np.arange(14.0).reshape(2, 7)))
         assert left.numpy().tolist() == [[0, 1, 2], [7, 8, 9]]
         assert right.numpy().tolist() == [[3, 4, 5, 6], [10, 11, 12, 13]]
 
@@ -74,19 +75,20 @@ class TestParameters:
             expected[2] += weight * np.outer(left[chain], right[chain])
         given = tf.constant(weights, tf.float32) if weighted else None
         variables = list(as_tensors(EXACT_RBM))
-        chains = Chains(tf.constant(left), tf.constant(right))
+        latents = tf.constant(np.concatenate([left, right], axis=1))
+        prior = priors.RBMPrior(Structure(1, 8, 0))
         with tf.GradientTape() as tape:
-            tape.watch([*variables, *chains])
-            surrogate = priors.log_partition_surrogate(RBM(*variables), chains, given)
-        found = tape.gradient(surrogate, [*variables, *chains])
-        assert found[3] is None and found[4] is None  # the states are constants
+            tape.watch([*variables, latents])
+            surrogate = priors.log_partition_surrogate(prior, RBM(*variables), latents, given)
+        found = tape.gradient(surrogate, [*variables, latents])
+        assert found[3] is None  # the states are constants
         for ours_, exact in zip(found[:3], expected, strict=True):
             assert np.allclose(ours_, exact, atol=1e-6)
 
 
 class TestMeanField:
     def value(self, smoothing, rbm=EXACT_RBM):
-        prior = priors.MeanFieldPrior(smoothing)
+        prior = relaxed_priors.MeanFieldPrior(smoothing)
         return prior.unnormalized_log_density(as_tensors(rbm), tf.constant(ZETA)).numpy()
 
     @every_smoothing
@@ -134,7 +136,7 @@ class TestMeanField:
 
         arrays = [*EXACT_RBM.parameters, np.float64(ZETA)]
         expected = numerical_gradient(bound, arrays, step=1e-4)
-        prior = priors.MeanFieldPrior(smoothing)
+        prior = relaxed_priors.MeanFieldPrior(smoothing)
         found = gradients(prior.unnormalized_log_density, EXACT_RBM, ZETA)
         for ours_, exact_ in zip(found, expected, strict=True):
             assert np.allclose(ours_, exact_, rtol=1e-4, atol=1e-3)
@@ -144,7 +146,7 @@ class TestMeanField:
         means = tf.constant([[0.0, 1.0, 0.5], [0.5, 0.5, 0.25]])
         quarter = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
         expected = [math.log(2), 2 * math.log(2) + quarter]
-        assert np.allclose(priors.entropy_of_means(means), expected, atol=1e-6)
+        assert np.allclose(relaxed_priors.entropy_of_means(means), expected, atol=1e-6)
 
 
 class TestGaussianIntegral:
@@ -155,9 +157,9 @@ class TestGaussianIntegral:
     def test_exact(self, sharpness, coupling_scale):
         """The closed form is the sum over all states, for weak and strong couplings."""
         rbm = random_rbm(3, 5, seed=6, coupling_scale=coupling_scale)
-        prior = priors.GaussianIntegralPrior(sharpness)
+        prior = relaxed_priors.GaussianIntegralPrior(sharpness)
         tensors = as_tensors(rbm)
-        strength = float(prior.precision(priors.gram_powers(tensors.coupling)))
+        strength = float(prior.precision(relaxed_priors.gram_powers(tensors.coupling)))
         found = prior.unnormalized_log_density(tensors, tf.constant(self.zeta))
         expected = gaussian_integral_log_prior(rbm, np.float64(self.zeta), strength)
         assert np.allclose(found, rbm.log_partition() + expected, rtol=2e-5, atol=5e-4)
@@ -168,9 +170,9 @@ class TestGaussianIntegral:
 
     def test_gradient(self):
         """Finite differences with λ held, in a, b, W and ζ."""
-        prior = priors.GaussianIntegralPrior(5.0)
+        prior = relaxed_priors.GaussianIntegralPrior(5.0)
         coupling = as_tensors(EXACT_RBM).coupling
-        strength = float(prior.precision(priors.gram_powers(coupling)))
+        strength = float(prior.precision(relaxed_priors.gram_powers(coupling)))
 
         def value(arrays):
             rbm = ReferenceRBM(*arrays[:3])
@@ -201,13 +203,13 @@ class TestSpectrum:
         """Between σ_max and n^(1/2^8) σ_max; "equal" singular values are the worst case."""
         for shape in ((3, 5), (53, 53)):
             matrix = coupling_of_norm(shape, norm, rank)
-            powers = priors.gram_powers(tf.constant(matrix))
-            ratio = float(priors.largest_singular_value(powers)) / norm
+            powers = relaxed_priors.gram_powers(tf.constant(matrix))
+            ratio = float(relaxed_priors.largest_singular_value(powers)) / norm
             assert 1 - 1e-5 < ratio < min(shape) ** (1 / 256) + 1e-5
 
     def test_largest_singular_value_of_zero(self):
-        powers = priors.gram_powers(tf.zeros([3, 5]))
-        assert 0 <= float(priors.largest_singular_value(powers)) < 1e-20
+        powers = relaxed_priors.gram_powers(tf.zeros([3, 5]))
+        assert 0 <= float(relaxed_priors.largest_singular_value(powers)) < 1e-20
 
     @pytest.mark.parametrize("norm", [0.0, 0.3, 17.0, 300.0])
     @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (53, 53)])
@@ -215,11 +217,11 @@ class TestSpectrum:
         """Value and gradient from singular values s: Σ log(1 - s²/λ²), U diag(-2s/(λ²-s²)) V'."""
         matrix = np.float32(np.zeros(shape)) if norm == 0 else coupling_of_norm(shape, norm)
         coupling = tf.constant(matrix)
-        powers = priors.gram_powers(coupling)
-        scale = priors.largest_singular_value(powers) + 5.0
+        powers = relaxed_priors.gram_powers(coupling)
+        scale = relaxed_priors.largest_singular_value(powers) + 5.0
         with tf.GradientTape() as tape:
             tape.watch(coupling)
-            value = 3.0 * priors.log_det_identity_minus_gram(coupling, scale, powers)
+            value = 3.0 * relaxed_priors.log_det_identity_minus_gram(coupling, scale, powers)
         found = tape.gradient(value, coupling).numpy()
         left, singular, right = np.linalg.svd(np.float64(matrix), full_matrices=False)
         square = float(scale) ** 2

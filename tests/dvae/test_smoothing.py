@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from dvae import smoothing as ours
 from tests.helpers import statistical
-from tests.reference.rbm import smoothing as reference
+from tests.reference import smoothing as reference
 
 OFFSET = 1e-7
 PAIRS = [

@@ -74,7 +74,7 @@ class TestTerms:
         )
         program = make_program(config, step=1)
         seen = watch_gradients(program, monkeypatch)
-        rbm = [p.numpy() for p in program.model.prior.rbm()]
+        rbm = [p.numpy() for p in program.parameters()]
         images = np.float32(tiny_models.images())[[1, 5, 8]]
         network = program.model.encoder.networks[0]
         logits = tiny_models.reference_network(network)(images - dataset().train_mean)
@@ -100,7 +100,7 @@ class TestTerms:
         """log Z goes into the bound with kl_weight (1/3 at step 1 of 10) and into the KL."""
         for baseline, has_value in (("dvaes_exp", True), ("dvae_spike_exp", False)):
             program = make_program(config_of(baseline=baseline), step=1)
-            bound, _, kl, *_ = program._metric_names()
+            bound, kl = program.metrics.bound, program.metrics.kl
             means = {bound: 90.0, "obj/recon_loss": 80.0, kl: 20.0}
             found = program.add_log_partition(means, 6.0)
             assert math.isclose(found[bound], 92.0, rel_tol=1e-6)

@@ -68,7 +68,7 @@ def reference_network(network: Network):
 def reference_vae_of(model: DVAE):
     """(vae, posterior of an image) of a model, in float64."""
     mean = np.float64(train_mean())
-    rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.rbm()))
+    rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
     decoder = vae.network_decoder(reference_network(model.decoder.network), mean)
     networks = [reference_network(network) for network in model.encoder.networks]
 

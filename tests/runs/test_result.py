@@ -1,23 +1,20 @@
 """The final numbers: log Z with its bounds, and the likelihood's errors apart and together."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from configs.paper import ExperimentConfig
-from dvae.evaluation import Likelihood
+from dvae.evaluation import LikelihoodEstimate
 from dvae.runs import result
-from dvae.runs.result import LogPartition
-from samplers import counter_random
+from samplers import counter_random, log_partition
+from samplers.log_partition import LogPartition, Settings
 from samplers.rbm import Chains
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import exact_chains, rbm_of
 from tests.reference.rbm import random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
-CONFIG = dataclasses.replace(ExperimentConfig(), ais_chains=997, ais_temperatures=16)
 AIS = LogPartition(7.0, 0.1, 50.0, 6.5, 7.05, 0.1, "checked", None)
 
 
@@ -32,8 +29,8 @@ class TestMeasured:
         chains = exact_chains(REFERENCE, statistical.seed(3), 997)
         if kind == "stuck":
             chains = Chains(*(0.0 * half for half in chains))
-        config = dataclasses.replace(CONFIG, ais_base="uniform")
-        return result.measure_log_partition(config, rbm_of(REFERENCE), chains, statistical.key(5))
+        settings = Settings(997, 16, "uniform")
+        return log_partition.measure(rbm_of(REFERENCE), chains, statistical.key(5), settings)
 
     def test_small_rbms_are_certified(self, measured):
         """Forward and reverse AIS within 5 of their errors of 0.03, Markov's bound below."""
@@ -56,8 +53,8 @@ def test_large_rbms_are_checked():
     big = random_rbm(30, 31, seed=1, bias_scale=0.1, coupling_scale=0.01)
     rng = np.random.default_rng(1)
     chains = Chains(*(np.float32(rng.integers(0, 2, (64, n))) for n in (30, 31)))
-    config = dataclasses.replace(CONFIG, ais_chains=64)
-    found = result.measure_log_partition(config, rbm_of(big), chains, counter_random.key(1))
+    settings = Settings(64, 16)
+    found = log_partition.measure(rbm_of(big), chains, counter_random.key(1), settings)
     assert found.upper_status == "checked"
     assert found.exact is None
     # Nearly independent units: log Z is that of the biases within a hundredth of a nat.
@@ -80,7 +77,9 @@ class TestInterval:
 
 
 class TestRecord:
-    LIKELIHOOD = Likelihood(80.0, 85.0, sampling_stderr=0.3, test_set_stderr=0.4, num_images=11)
+    LIKELIHOOD = LikelihoodEstimate(
+        80.0, 85.0, sampling_stderr=0.3, test_set_stderr=0.4, num_images=11
+    )
 
     def test_errors_add_in_squares(self):
         """log Z 0.196, sampling 0.588 and the test set 0.784 nats, of 1.96 errors each."""

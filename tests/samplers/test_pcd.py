@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae.priors import log_partition_surrogate
+from configs.paper import Structure
+from dvae.priors import RBMPrior, log_partition_surrogate
 from samplers import counter_random, gibbs, pcd
 from samplers.rbm import RBM
 from tests.helpers import statistical
@@ -21,6 +22,7 @@ from tests.reference.rbm import random_rbm
 # Couplings of a size at which the two halves decide each other.
 REFERENCE = random_rbm(3, 5, seed=23, coupling_scale=2.5)
 NUM_CHAINS = 20_000
+PRIOR = RBMPrior(Structure(1, 8, 0))  # of as many latents; halves of 4 and 4, read off the RBM
 
 
 def sweeps(chains, seed, num_sweeps, inverse_temperature=1.0):
@@ -80,7 +82,8 @@ def surrogate_gradient(chains, weights):
     rbm = rbm_of(REFERENCE)
     with tf.GradientTape() as tape:
         tape.watch(rbm)
-        value = log_partition_surrogate(RBM(*rbm), chains, weights)
+        latents = tf.concat(chains, axis=1)
+        value = log_partition_surrogate(PRIOR, RBM(*rbm), latents, weights)
     return np.concatenate([np.ravel(part) for part in tape.gradient(value, list(rbm))])
 
 
