@@ -120,7 +120,9 @@ def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
     program.state.step.assign(step)
     state = program.sampler_state()
     chains = [np.float32(rng.random(half.shape) < 0.5) for half in state.gradient.chains]
-    gradient = state.gradient._replace(chains=type(state.gradient.chains)(*map(tf.constant, chains)))
+    gradient = state.gradient._replace(
+        chains=type(state.gradient.chains)(*map(tf.constant, chains))
+    )
     if hasattr(gradient, "rbm"):
         old = [0.9 * p.numpy() for p in program.model.prior.parameters()]
         log_weights = np.float32(0.5 * rng.standard_normal(len(chains[0])))

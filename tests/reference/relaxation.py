@@ -156,7 +156,9 @@ class ShiftedGaussian:
             return -0.5 * (deviation / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
 
         log_0 = log_normal(zeta - shift) + np.log(1 - at_most(1 - 1e-4, expit(logits)))
-        return Draw(logits, zeta, logaddexp(log_normal(zeta - shift - 1) - softplus(-logits), log_0))
+        return Draw(
+            logits, zeta, logaddexp(log_normal(zeta - shift - 1) - softplus(-logits), log_0)
+        )
 
 
 def negative_entropy(logits: np.ndarray) -> np.ndarray:
