@@ -142,7 +142,7 @@ def test_no_block_is_drawn_twice(recorded):
         assert len(set(blocks)) == len(blocks), f"twice within: {name}"
         for block in blocks:
             assert owners.setdefault(block, name) == name, (owners[block], name)
-    # Of each seed the start and four purposes a step; evaluation; log Z and two groups of summaries.
+    # Of each seed the start and four purposes a step; evaluation; log Z, two groups of summaries.
     assert len(recorded.blocks) == 2 * (1 + NUM_STEPS * 4) + 1 + 3
     assert len(owners) > 20_000
 

@@ -52,7 +52,7 @@ def compare(program, data, config, step) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "number, case", enumerate(CASES), ids=["-".join(map(str, case)) for case in CASES]
+    "number, case", list(enumerate(CASES)), ids=["-".join(map(str, case)) for case in CASES]
 )
 def test_a_step_of_each_kind(number, case):
     """Each baseline, number of groups and samples at one step; over the cases at every boundary."""

@@ -105,3 +105,8 @@ def entry(place: str, key: Any, value: Any) -> Callable[[Patch], None]:
         patch.setitem(table, key, value)
 
     return inject
+
+
+def one_step(*cases: str) -> tuple[str, ...]:
+    """Names of the comparison of a training step with the reference, such as "dvaes_exp-2-5"."""
+    return tuple(f"dvae/test_reference_step.py::test_a_step_of_each_kind[{case}]" for case in cases)
