@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv quickstart test test-slow lint format clean-venv
+.PHONY: venv quickstart test test-slow test-faults lint format clean-venv
 
 venv: $(VENV)/.installed
 
@@ -22,6 +22,9 @@ test: venv lint
 
 test-slow: venv
 	$(BIN)/python -m pytest -q -m slow tests
+
+test-faults: venv
+	$(BIN)/python -m tests.faults
 
 lint: venv
 	$(BIN)/ruff check .
