@@ -97,11 +97,11 @@ FAULTS = (
         *one_step("dvaes_gi-1-5"),
     ),
     fault(
-        "all groups of the Gaussian mixture have the scale of the first",
+        "groups of the Gaussian mixture have each other's scale",
         change(
             "dvae.posteriors:ShiftedGaussianPosterior.split",
             "self.raw_scales[group]",
-            "self.raw_scales[0]",
+            "self.raw_scales[group - 1]",
         ),
         *one_step("dvaes_gi-2-5"),
     ),

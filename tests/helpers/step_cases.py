@@ -103,12 +103,13 @@ def split_flat(program: TrainProgram, flat: np.ndarray) -> dict[str, np.ndarray]
 def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
     """Weights, averages, slots and chains of a run at some step.
 
-    Kernels before a batch norm are small, so that its epsilon counts; slots are of the size of the
+    Kernels before a batch norm are small, so that its epsilon counts; couplings are so large that
+    mean field is far from its fixed point after five iterations; slots are of the size of the
     gradient, so that all of Adam's constants count.
     """
     rng = np.random.default_rng(seed)
     for name, variable in variables_of(program).items():
-        scale = 0.15 if "first" in name else 0.7
+        scale = 0.15 if "first" in name else 2.5 if name == "coupling" else 0.7
         values = scale * rng.standard_normal(variable.shape)
         variable.assign(rng.uniform(0.4, 1.7, variable.shape) if "gamma" in name else values)
     for variable in program.model.non_trainable_variables:
