@@ -100,6 +100,8 @@ def recorded(tmp_path_factory):
                     train_batchsize=40,
                     num_chains=100,
                     num_sweeps=3,
+                    log_z_population="separate",
+                    log_z_chains=20,
                     sharpness=5.0,
                     ais_chains=50,
                     ais_temperatures=6,

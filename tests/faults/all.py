@@ -3,6 +3,7 @@
 from tests.faults import (
     annealing,
     chains,
+    checkpoints,
     classics,
     decoder,
     encoder,
@@ -25,6 +26,7 @@ _PLACES = (
     classics,
     settings,
     selection,
+    checkpoints,
     images,
     networks,
     encoder,

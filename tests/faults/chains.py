@@ -70,6 +70,17 @@ FAULTS = (
         *one_step("dvaepp_exp-1-5"),
     ),
     fault(
+        "the population for log Z draws the numbers of the chains",
+        change("dvae.prior_sampler:PriorSampler.step", "keys[1],", "keys[0],"),
+        "dvae/test_independence.py::test_no_block_is_drawn_twice",
+    ),
+    fault(
+        "first chains are all zero",
+        change("samplers.rbm:uniform_chains", "tf.int32) < 0", "tf.int32) < -(2**31)"),
+        "samplers/test_gibbs.py::test_uniform_chains_are_fair",
+        "samplers/test_pcd.py::test_init_is_fair",
+    ),
+    fault(
         "the energy has the wrong sign",
         change("samplers.rbm:energy", "return -(", "return ("),
         *one_step("dvaepp_exp-1-1"),

@@ -111,6 +111,29 @@ FAULTS = (
         "data/test_data.py::test_omniglot_is_transposed_split_and_binarised",
     ),
     fault(
+        "fixed images are binarised anew",
+        change(
+            "data.binarized_mnist:load", "dynamic_binarization=False", "dynamic_binarization=True"
+        ),
+        "data/test_data.py::test_binarized_mnist_in_every_form_and_place[.-.npz]",
+    ),
+    fault(
+        "a user's grey images are trained on as they are",
+        change(
+            "data.user_file:load", "dynamic_binarization=not binary", "dynamic_binarization=False"
+        ),
+        "data/test_data.py::test_user_file_of_grey_values[1]",
+    ),
+    fault(
+        "test images of digits are trained on",
+        change(
+            "data.digits:load",
+            "[NUM_TEST, NUM_TEST + NUM_VALIDATION]",
+            "[NUM_TEST, NUM_VALIDATION]",
+        ),
+        "data/test_data.py::test_digits",
+    ),
+    fault(
         "test and validation are exchanged",
         change(
             "data.binarized_mnist:load",

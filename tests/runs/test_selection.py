@@ -44,7 +44,7 @@ def recorder(monkeypatch):
         seen.indices += indices[:num_steps].tolist()
         program.state.step.assign_add(num_steps)
         step = int(program.state.step)
-        for variable in (*program.model.trainable_variables, *program.state.sampler):
+        for variable in (*program.model.variables, *program.state.sampler):
             variable.assign(tf.cast(tf.fill(variable.shape, step), variable.dtype))
 
     def likelihood(evaluator, images, num_samples, batch_size, key, progress=lambda _: None):
@@ -106,7 +106,7 @@ def test_the_best_validation_model_is_what_counts(outcome):
     assert result["test_nll"] == 93.0
     assert result["test_neg_elbo"] == 94.0
     # Weights and chains that the result is of are those of that step.
-    assert all(np.all(v.numpy() == 40) for v in run.program.model.trainable_variables)
+    assert all(np.all(v.numpy() == 40) for v in run.program.model.variables)
     assert seen.log_z[-1][1] == 40.0
     kept = sorted(p.name for p in run.directory.checkpoints.glob("best-*"))
     assert kept == ["best-0000000040"]
