@@ -137,8 +137,10 @@ FAULTS = (
         "test and validation are exchanged",
         change(
             "data.binarized_mnist:load",
-            "train, validation, test = (",
-            "train, test, validation = (",
+            "validation_grey=validation",
+            "validation_grey=test",
+            "test_grey=test",
+            "test_grey=validation",
         ),
         "data/test_data.py::test_binarized_mnist_in_every_form_and_place[.-.npz]",
     ),
