@@ -125,7 +125,7 @@ def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
         chains=type(state.gradient.chains)(*map(tf.constant, chains))
     )
     if hasattr(gradient, "rbm"):
-        old = [0.9 * p.numpy() for p in program.model.prior.parameters()]
+        old = [0.5 * p.numpy() for p in program.model.prior.parameters()]
         log_weights = np.float32(0.5 * rng.standard_normal(len(chains[0])))
         log_weights -= np.log(np.mean(np.exp(log_weights)))
         gradient = gradient._replace(
