@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: venv venv-dev quickstart test test-slow lint format clean-venv
+.PHONY: venv venv-dev quickstart test test-slow test-faults lint format clean-venv
 
 # What training needs.
 venv: $(VENV)/.installed
@@ -30,6 +30,9 @@ test: venv-dev lint
 
 test-slow: venv-dev
 	$(BIN)/python -m pytest -q -m slow tests
+
+test-faults: venv-dev
+	$(BIN)/python -m tests.faults
 
 lint: venv-dev
 	$(BIN)/ruff check .

@@ -13,7 +13,9 @@ from dvae.relaxed_priors import Parameters, RelaxedPrior
 from dvae.smoothing import Smoothing
 from samplers.rbm import RBM, energy, halves
 
+# Published: bounds what a sure unit adds to the logged value. Gradients are 0 there anyway.
 _LOGIT_CLIP = 88.0
+# Published: bounds the weight 1 / (1 - q) of a left unit that was drawn 0.
 _Q_CLIP = 0.999
 
 

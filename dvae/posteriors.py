@@ -17,7 +17,9 @@ import tensorflow_probability as tfp
 from dvae.smoothing import Smoothing
 from samplers import counter_random
 
+# Published. Without it q = 0 divides 0 by 0, and saturated units go on to have gradients.
 _SPIKE_CLIP = 1e-7
+# Published. Lets log q(ζ) of a latent far from the mean of a sure unit fall no further than this.
 _SHIFTED_Q_CLIP = 1e-4
 
 

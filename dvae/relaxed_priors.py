@@ -105,9 +105,12 @@ class GaussianIntegralPrior(RelaxedPrior):
         self.sharpness = float(sharpness)
 
     def unnormalized_log_density(self, rbm: RBM, relaxed: tf.Tensor) -> tf.Tensor:
-        """Exact. λ = max(σ_max(W) + 5, β) follows W at each call, so M is positive definite."""
+        """Exact. λ = max(σ_max(W) + 5, β) follows W at each call, so M is positive definite.
+
+        Gradients hold λ constant: a relaxation may choose it as it likes.
+        """
         powers = gram_powers(rbm.coupling)
-        scale = tf.stop_gradient(self.precision(powers))
+        scale = self.precision(powers)
         zeta = halves(rbm, relaxed)
         left_product = scale * zeta.left + tf.matmul(zeta.right, rbm.coupling, transpose_b=True)
         right_product = scale * zeta.right + tf.matmul(zeta.left, rbm.coupling)
@@ -136,7 +139,7 @@ class GaussianIntegralPrior(RelaxedPrior):
         }
 
     def precision(self, powers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
-        """λ, a scalar, from `gram_powers(W)`."""
+        """λ, a scalar, from `gram_powers(W)`; constant for the gradient, as they are."""
         return tf.maximum(largest_singular_value(powers) + LAMBDA_MARGIN, self.sharpness)
 
 

@@ -204,9 +204,12 @@ class TestSpike:
         statistical.assert_mean(found, flat(gradient), largest_error=0.004, rounding=1e-4)
 
     def test_clips(self):
-        """q above 0.999 and logits beyond 88 give no encoder gradient; everything is finite."""
+        """q above 0.999 and logits beyond 88 give no encoder gradient, 0.9975 does; all is finite.
+
+        The clip of the logits shows in the value alone: 95 counts as 88.
+        """
         rbm = RBM(*(tf.constant(p, tf.float32) for p in random_rbm(2, 3, seed=6).parameters))
-        logits = tf.constant([[8.0, 0.5, -95.0, 95.0, 1.0]])
+        logits = tf.constant([[8.0, 0.5, -95.0, 95.0, 6.0]])
         with tf.GradientTape() as tape:
             tape.watch(logits)
             encoding = Encoding(tf.constant([[0.7, 0.0, 0.0, 0.9, 0.2]]), PosteriorParams(logits))
@@ -214,6 +217,8 @@ class TestSpike:
         found = tape.gradient(value, logits).numpy()[0]
         assert np.all(np.isfinite(found)) and np.all(found[[0, 2, 3]] == 0)
         assert np.all(found[[1, 4]] != 0)
+        at_88 = encoding.params._replace(logits=tf.clip_by_value(logits, -88.0, 88.0))
+        assert value == kl.spike_kl_gradient(rbm, encoding._replace(params=at_88), 3)
 
 
 class TestRelaxed:

@@ -187,6 +187,19 @@ class TestEncoder:
                 expected[row] += np.sum(log_expit(signs * reference(seen[None])[0]))
         assert np.allclose(log_q, expected, atol=2e-5)
 
+    def test_groups_start_from_weights_of_their_own(self):
+        """The networks of the groups, of the decoder and of another seed, whatever their scale.
+
+        30 weights of each: correlations have a standard error of 0.18.
+        """
+        posterior = MixturePosterior(Exponential(6.0))
+        encoder = Encoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
+        decoder = Decoder(STRUCTURE, tiny_models.train_mean(), Bernoulli(), seed=1)
+        networks = [*encoder.networks, decoder.network]
+        networks += Encoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=2).networks
+        values = [np.ravel(network.first[0].kernel.numpy())[:30] for network in networks]
+        assert np.max(np.abs(np.corrcoef(values) - np.eye(7))) < 0.9
+
     def test_two_outputs_per_unit(self):
         """The shifted Gaussian's networks are twice as wide at their end only."""
         posterior = ShiftedGaussianPosterior(3, 2)

@@ -1,16 +1,20 @@
 """Small restricted Boltzmann machines by enumeration in float64: the independent route.
 
-Nothing of the project is imported here or in the other `reference_*` modules, and no TensorFlow:
+Nothing of the project is imported here or in the modules beside it, and no TensorFlow:
 every quantity is a plain sum over all 2^D states, or finite differences of one, so that a formula
 of the code is never checked against itself.
 
-    tests/reference.py            RBMs: log Z, moments, gradients, Gibbs transition matrices
-    tests/reference_smoothing.py  r(ζ|z): densities, CDFs, samplers, mixtures, quadratures
-    tests/reference_implicit.py   dζ/dq and the like by inverting CDFs at a fixed percentile
-    tests/reference_prior.py      log p(ζ) of the relaxed priors
-    tests/reference_shifted.py    the shifted Gaussian mixture of the Gaussian-integral baseline
-    tests/reference_kl.py         the KL terms of the baselines and their gradients
-    tests/reference_vae.py        whole tiny VAEs and their networks in evaluation mode
+    rbm               RBMs: log Z, moments, gradients, Gibbs transition matrices
+    smoothing         r(ζ|z): densities, CDFs, samplers, mixtures, quadratures
+    implicit          dζ/dq and the like by inverting CDFs at a fixed percentile
+    prior             log p(ζ) of the relaxed priors
+    shifted_gaussian  the shifted Gaussian mixture of the Gaussian-integral baseline
+    kl                the KL terms of the baselines and their gradients
+    vae               whole tiny VAEs and their networks in evaluation mode
+    counter_random    the program's random numbers
+    chains            a step of the prior's chains
+    relaxation        posteriors and KL terms of one batch, for derivatives by complex step
+    training_step     a whole training step: networks, objective, gradient, Adam
 
 E(z) = -(a·z_L + b·z_R + z_L' W z_R), p(z) = exp(-E(z)) / Z. All log quantities are in nats.
 """

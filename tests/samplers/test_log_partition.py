@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from samplers import counter_random, log_partition
+from samplers.rbm import Chains
 from tests.helpers.compiled_samplers import exact_chains, rbm_of
 from tests.reference.rbm import random_rbm
 
@@ -19,6 +20,16 @@ def measure(seed, **options):
     chains = exact_chains(REFERENCE, seed, 997)
     key = counter_random.key(seed)
     return log_partition.measure_all(rbm_of(REFERENCE), chains, key, SETTINGS, **options)
+
+
+def test_bases_go_by_name():
+    """ "fitted" has the means of the chains, "uniform" fair bits."""
+    rbm = rbm_of(REFERENCE)
+    ones = Chains(*(np.ones((4, size), np.float32) for size in (5, 7)))
+    fitted, uniform = (log_partition.make_base(n, rbm, ones) for n in ("fitted", "uniform"))
+    for bias in fitted:
+        np.testing.assert_allclose(bias, np.log(0.98 / 0.02), rtol=1e-5)
+    assert not any(np.any(bias) for bias in uniform)
 
 
 def test_every_estimator_is_there_and_near():

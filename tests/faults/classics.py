@@ -1,14 +1,6 @@
-"""Faults that real projects of this field shipped, to be injected one at a time.
-
-`tests/test_faults.py` shows that the suite turns red on each. An injection patches the fault into
-the code; `caught_by` names the tests that must fail under it, each of them.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Faults that real projects of this field shipped, whoever it was named with each."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from dvae import kl, likelihood
@@ -18,8 +10,7 @@ from dvae.runs.checkpoints import Saver
 from samplers import ais, counter_random, gibbs, population_annealing
 from samplers.diagnostics import log_mean_exp
 from samplers.rbm import Chains
-
-Patch = pytest.MonkeyPatch
+from tests.faults import Patch, fault
 
 
 def right_from_old_left(patch: Patch) -> None:
@@ -143,64 +134,53 @@ def short_batch_weighs_as_much(patch: Patch) -> None:
     patch.setattr(Evaluator, "likelihood", likelihood)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """How to inject it, who shipped it, and the tests that must fail."""
-
-    inject: Callable[[Patch], None]
-    seen_in: str
-    caught_by: tuple[str, ...]
-
-
 FAULTS = (
-    Fault(
+    fault(
+        "the right half is drawn from the old left half (rbms)",
         right_from_old_left,
-        "rbms",
-        (
-            "test_pcd.py::test_exact_samples_stay_exact[1]",
-            "test_gibbs.py::test_stationary_moments[20000-dtype0]",
-        ),
+        "samplers/test_pcd.py::test_exact_samples_stay_exact[1]",
+        "samplers/test_gibbs.py::test_stationary_moments[20000-dtype0]",
     ),
-    Fault(
+    fault(
+        "AIS sweeps before it weights (rbms)",
         sweep_before_weight,
-        "rbms",
-        (
-            "test_ais.py::test_forward_is_unbiased[uniform]",
-            "test_ais.py::test_reverse_from_exact_samples_is_unbiased[arbitrary]",
-        ),
+        "samplers/test_ais.py::test_forward_is_unbiased[uniform]",
+        "samplers/test_ais.py::test_reverse_from_exact_samples_is_unbiased[arbitrary]",
     ),
-    Fault(mean_over_temperatures, "TFP", ("test_ais.py::test_estimate",)),
-    Fault(
+    fault(
+        "AIS divides by the number of temperatures (TFP)",
+        mean_over_temperatures,
+        "samplers/test_ais.py::test_estimate",
+    ),
+    fault(
+        "the biases' part of AIS's weight has the wrong sign (blackjax)",
         sign_of_temperature_step,
-        "blackjax",
-        ("test_ais.py::test_forward_is_unbiased[uniform]",),
+        "samplers/test_ais.py::test_forward_is_unbiased[uniform]",
     ),
-    Fault(
+    fault(
+        "log Z grows by the plain mean of new weights (several SMC libraries)",
         log_z_forgets_weights,
-        "several SMC libraries",
-        (
-            "test_population_annealing.py::test_log_partition_is_unbiased[never]",
-            "test_population_annealing.py::test_log_partition_is_unbiased[by ESS]",
-        ),
+        "samplers/test_population_annealing.py::test_log_partition_is_unbiased[never]",
+        "samplers/test_population_annealing.py::test_log_partition_is_unbiased[by ESS]",
     ),
-    Fault(
+    fault(
+        "the entropy is averaged over units (dwave plugin and others)",
         entropy_averaged,
-        "dwave plugin and others",
-        ("test_kl.py::TestFactorial::test_value_and_gradient",),
+        "dvae/test_kl.py::TestFactorial::test_value_and_gradient",
     ),
-    Fault(
+    fault(
+        "log p(x|z) is averaged over pixels (dwave plugin and others)",
         likelihood_averaged,
-        "dwave plugin and others",
-        ("test_likelihood.py::test_training_and_evaluation_agree",),
+        "dvae/test_likelihood.py::test_training_and_evaluation_agree[bernoulli]",
     ),
-    Fault(
+    fault(
+        "a resumed run draws its batches from the first on (nanoGPT)",
         resume_reuses_first_seed,
-        "nanoGPT",
-        ("test_resume.py::test_four_steps_are_two_saved_restored_and_two",),
+        "runs/test_resume.py::test_four_steps_are_two_saved_restored_and_two",
     ),
-    Fault(
+    fault(
+        "a short last batch weighs as much as a full one (DisARM)",
         short_batch_weighs_as_much,
-        "DisARM",
-        ("test_evaluation.py::TestDeterministic::test_batches[700-4]",),
+        "dvae/test_evaluation.py::TestDeterministic::test_batches[700-4]",
     ),
 )

@@ -1,0 +1,200 @@
+"""The published settings, typed a second time, against what a command line ends up with.
+
+Source of the numbers: DVAE# (arXiv 1805.07445) with its supplement, and the 2018 command line.
+"""
+
+import numpy as np
+import pytest
+from absl import flags
+
+import run
+from configs import command_line, paper, registry
+from dvae.runs import monitor, result
+from samplers import ais, log_partition
+
+# β: data set, structure, and a value for each of the baselines.
+SHARPNESS = """
+binarized_mnist 1-layer-lin    5 12 40 40 40 12 40 40
+binarized_mnist 1-layer-nonlin 5 14 30 30 30 12 30 40
+binarized_mnist 2-layer-nonlin 4 10 30 30 25 10 16 30
+binarized_mnist 4-layer-nonlin 4 10 30 30 25 10 16 30
+omniglot        1-layer-lin    4 14 40 40 40 12 40 40
+omniglot        1-layer-nonlin 4 12 40 30 25 10 16 30
+omniglot        2-layer-nonlin 4 10 30 25 25  8 16 20
+omniglot        4-layer-nonlin 4 10 30 25 25  8 16 20
+"""
+ORDER = (
+    "dvae_spike_exp",
+    "dvaepp_exp",
+    "dvaepp_power",
+    "dvaes_gi",
+    "dvaes_gauss",
+    "dvaes_exp",
+    "dvaes_unexp",
+    "dvaes_power",
+)
+# Groups, units of each, hidden layers, hidden units.
+STRUCTURES = {
+    "1-layer-lin": (1, 200, 0, 200),
+    "1-layer-nonlin": (1, 200, 2, 200),
+    "2-layer-nonlin": (2, 200, 2, 200),
+    "4-layer-nonlin": (4, 100, 2, 200),
+}
+# The function that makes its parts, its smoothing, and whether K > 1 is importance-weighted.
+PARTS = {
+    "dvae_spike_exp": ("dvae", None, False),
+    "dvaepp_exp": ("dvaepp", "Exponential", False),
+    "dvaepp_power": ("dvaepp", "Power", False),
+    "dvaes_gi": ("dvaes_gaussian_integral", None, True),
+    "dvaes_gauss": ("dvaes", "Gaussian", True),
+    "dvaes_exp": ("dvaes", "Exponential", True),
+    "dvaes_unexp": ("dvaes", "UniformExponential", True),
+    "dvaes_power": ("dvaes", "Power", True),
+}
+
+
+def configured(*arguments):
+    """The configuration of a command line."""
+    saved = flags.FLAGS.flag_values_dict()
+    flags.FLAGS.unparse_flags()
+    try:
+        command_line.parse(["run.py", *arguments])
+        return run.config_from_flags()
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name, value in saved.items():
+            flags.FLAGS[name].value = value
+            flags.FLAGS[name].present = 0
+        flags.FLAGS.mark_as_parsed()
+
+
+@pytest.mark.parametrize("line", SHARPNESS.strip().splitlines())
+def test_sharpness(line):
+    dataset, struct, *values = line.split()
+    for baseline, value in zip(ORDER, values, strict=True):
+        config = configured(f"--dataset={dataset}", f"--struct={struct}", f"--baseline={baseline}")
+        assert config.sharpness == float(value), baseline
+
+
+def test_sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it():
+    assert configured("--dataset=digits", "--struct=1-layer-nonlin").sharpness == 40.0
+    assert configured("--dataset=a/b.npz").sharpness == 30.0
+    assert configured("--dataset=omniglot", "--beta=7.5").sharpness == 7.5
+
+
+@pytest.mark.parametrize("struct", STRUCTURES)
+def test_structures(struct):
+    found = configured(f"--struct={struct}").structure
+    sizes = found.num_groups, found.units_per_group, found.num_hidden_layers, found.hidden_units
+    assert sizes == STRUCTURES[struct]
+    assert found.num_latents == sizes[0] * sizes[1]
+    names = found.encoder, found.decoder, found.likelihood, found.prior
+    assert names == ("dense", "dense", "bernoulli", "rbm")
+
+
+def test_what_each_baseline_is_made_of():
+    assert tuple(registry.BASELINES) == tuple(PARTS) == ORDER
+    for name, entry in registry.BASELINES.items():
+        parts, smoothing, weighted = PARTS[name]
+        options = {} if smoothing is None else {"smoothing": f"dvae.smoothing:{smoothing}"}
+        assert entry.parts == f"dvae.baselines:{parts}", name
+        assert (dict(entry.options), entry.importance_weighted) == (options, weighted), name
+
+
+def test_optimisation():
+    """Rates and warm-up as functions of the step: see tests/dvae/test_schedules.py."""
+    assert paper.LEARNING_RATE_STAGES == (
+        (0.02, 10.0),
+        (0.60, 1.0),
+        (0.75, 3.0),
+        (0.95, 10.0),
+        (1.0, 33.0),
+    )
+    assert paper.KL_WARMUP_FRACTION == 0.3
+    assert paper.ADAM == {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3}
+    assert paper.BATCH_NORM == {"momentum": 0.8, "epsilon": 1e-2}
+    assert paper.KERNEL_INIT_GAIN == 2.6
+    assert paper.WEIGHT_DECAY == 1e-4
+    assert paper.MEAN_CLIP == (0.001, 0.999)
+
+
+def test_defaults():
+    """A command line without flags is the published run; log Z as in its evaluation or better."""
+    found = configured()
+    expected = dict(
+        dataset="binarized_mnist",
+        struct="2-layer-nonlin",
+        baseline="dvaes_power",
+        k=1,
+        sampler="pa",
+        seed=0,
+        num_train_iter=1_000_000,
+        train_batchsize=100,
+        eval_batchsize=1000,
+        eval_iw_samples=4000,
+        eval_every=20_000,
+        summary_every=1000,
+        base_lr=3e-3,
+        input_size=784,
+        num_chains=1000,
+        num_sweeps=40,
+        resample_threshold=1.0,
+        log_z_population="shared",
+        log_z_chains=1000,
+        ais_chains=1024,
+        ais_temperatures=1000,
+        ais_base="fitted",
+    )
+    assert {name: getattr(found, name) for name in expected} == expected
+
+
+def test_evaluation():
+    """By data set and length of the run; the choice of the best model by 100 samples."""
+    assert configured("--dataset=omniglot").eval_batchsize == 269
+    assert configured("--dataset=omniglot", "--eval_batchsize=50").eval_batchsize == 50
+    assert configured("--dataset=digits").eval_batchsize == 1000
+    for steps, every in ((100_000, 10_000), (100_001, 20_000), (10, 10_000)):
+        assert configured(f"--num_train_iter={steps}").eval_every == every
+    assert configured("--eval_every=123").eval_every == 123
+    assert {m.SELECTION_SAMPLES for m in (paper, monitor, result)} == {100}
+    settings = log_partition.Settings()
+    assert (settings.num_chains, settings.num_temperatures) == (1024, 1000)
+    np.testing.assert_allclose(
+        ais.linear_temperatures(1000).numpy(), np.arange(1001) / 1000, rtol=1e-6
+    )
+
+
+def test_every_flag_reaches_its_field():
+    """Values that no default has."""
+    wanted = dict(
+        dataset="omniglot",
+        struct="4-layer-nonlin",
+        baseline="dvaes_unexp",
+        k=3,
+        num_train_iter=123_456,
+        train_batchsize=77,
+        eval_batchsize=88,
+        eval_iw_samples=99,
+        base_lr=0.25,
+        seed=5,
+        eval_every=1234,
+        summary_every=17,
+        num_chains=18,
+        num_sweeps=19,
+        resample_threshold=0.5,
+        log_z_population="separate",
+        log_z_chains=20,
+        ais_chains=21,
+        ais_temperatures=22,
+        ais_base="uniform",
+        sampler="pcd",
+        input_size=30,
+    )
+    found = configured("--beta=6.5", *(f"--{name}={value}" for name, value in wanted.items()))
+    assert {name: getattr(found, name) for name in wanted} == wanted
+    assert found.sharpness == 6.5
+    assert configured("--qupa=False").sampler == "pcd"
+    assert configured("--noqupa").sampler == "pcd"
+    assert configured("--qupa=True").sampler == "pa"
+    path = found.run_directory("logs").as_posix()
+    assert path == "logs/omniglot/4-layer-nonlin/dvaes_unexp/3/pcd_beta6.5_seed5"

@@ -1,0 +1,48 @@
+"""All faults, by what they are put into."""
+
+from tests.faults import (
+    annealing,
+    chains,
+    checkpoints,
+    classics,
+    decoder,
+    encoder,
+    evaluation,
+    images,
+    kl,
+    log_z,
+    networks,
+    objectives,
+    posteriors,
+    random_numbers,
+    relaxed_priors,
+    selection,
+    settings,
+    smoothing,
+    train_step,
+)
+
+_PLACES = (
+    classics,
+    settings,
+    selection,
+    checkpoints,
+    images,
+    networks,
+    encoder,
+    decoder,
+    posteriors,
+    smoothing,
+    kl,
+    relaxed_priors,
+    objectives,
+    train_step,
+    evaluation,
+    random_numbers,
+    chains,
+    annealing,
+    log_z,
+)
+FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
+# Changes that cannot be seen because they change nothing: what they are, and why.
+EQUIVALENT: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,141 @@
+"""What a run trains on, when it evaluates, which model it keeps, and what its result is of.
+
+The loop, its monitor and its checkpoints are the program's; a step only counts itself into the
+weights and the chains, and the evaluator gives the numbers that a test wrote down.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import data
+from dvae.evaluation import Evaluator, LikelihoodEstimate
+from dvae.priors import RBMPrior
+from dvae.runs.checkpoints import RunOptions
+from dvae.runs.directory import RunDirectory
+from dvae.runs.loop import Run
+from dvae.runs.pictures import Inspector
+from dvae.train_step import TrainProgram
+from samplers.diagnostics import LogMeanEstimate
+from samplers.log_partition import LogPartition
+from tests.helpers import tiny_runs
+
+# By step: the validation set is best at 40, the test set at 20, and 65 is the end.
+VALIDATION = {10: 95.0, 20: 93.0, 30: 92.0, 40: 90.0, 50: 91.0, 60: 94.0, 65: 93.5}
+TEST = {10: 95.0, 20: 80.0, 30: 92.0, 40: 93.0, 50: 89.0, 60: 88.0, 65: 87.5}
+LOG_Z = 7.0
+
+
+class Recorder:
+    """What the program was asked for."""
+
+    def __init__(self):
+        self.indices, self.evaluated, self.log_z = [], [], []
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """Replaces what takes time or is random by what is written down above."""
+    seen = Recorder()
+
+    def run(program, indices, num_steps):
+        seen.indices += indices[:num_steps].tolist()
+        program.state.step.assign_add(num_steps)
+        step = int(program.state.step)
+        for variable in (*program.model.variables, *program.state.sampler):
+            variable.assign(tf.cast(tf.fill(variable.shape, step), variable.dtype))
+
+    def likelihood(evaluator, images, num_samples, batch_size, key, progress=lambda _: None):
+        step = int(evaluator.model.decoder.network.bias.numpy()[0])
+        is_validation = len(images) == 13
+        table = VALIDATION if is_validation else TEST
+        seen.evaluated.append((len(images), num_samples, batch_size, step, tuple(key.numpy())))
+        nll = table[step] - LOG_Z
+        return LikelihoodEstimate(nll, nll + 1, 0.1, 0.1, len(images))
+
+    def estimate(prior, params, chains, key, settings):
+        seen.log_z.append((settings, float(chains.left.numpy()[0, 0])))
+        return LogMeanEstimate(*(tf.constant(v, tf.float64) for v in (LOG_Z, 0.1, 9.0)))
+
+    def measure(prior, params, chains, key, settings):
+        estimate(prior, params, chains, key, settings)
+        return LogPartition(LOG_Z, 0.1, 9.0, 6.0, LOG_Z, 0.1, "checked", None)
+
+    monkeypatch.setattr(TrainProgram, "run", run)
+    monkeypatch.setattr(TrainProgram, "trace", lambda *_: None)
+    monkeypatch.setattr(Evaluator, "likelihood", likelihood)
+    monkeypatch.setattr(RBMPrior, "estimate_log_partition", estimate)
+    monkeypatch.setattr(RBMPrior, "measure_log_partition", measure)
+    monkeypatch.setattr(
+        Inspector, "latents", lambda *_: {"reconstruction": np.zeros([10, 30], np.float32)}
+    )
+    monkeypatch.setattr(Inspector, "decode", lambda *_: np.zeros([10, 30], np.float32))
+    return seen
+
+
+@pytest.fixture
+def outcome(recorder, tmp_path):
+    """(result.json, metrics, what was asked for, the run) of 65 steps."""
+    path = tiny_runs.write_data(tmp_path / "data.npz", grey=True)
+    config = tiny_runs.tiny_config(
+        path,
+        num_train_iter=65,
+        eval_every=10,
+        summary_every=1000,
+        eval_batchsize=7,
+        eval_iw_samples=4321,
+    )
+    directory = RunDirectory(tmp_path / "run")
+    dataset = data.load(config.dataset, ".")
+    directory.open(config, dataset.sha256, fresh=False)
+    run = Run(config, dataset, directory, RunOptions())
+    run.train()
+    directory.unlock()
+    result = json.loads(directory.result.read_text())
+    metrics = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
+    return result, metrics, recorder, run
+
+
+def test_the_best_validation_model_is_what_counts(outcome):
+    """Step 40: neither the best by the test set (20), nor the worst, nor the last."""
+    result, metrics, seen, run = outcome
+    assert result["best_step"] == 40
+    assert result["val_nll"] == 90.0
+    assert result["test_nll"] == 93.0
+    assert result["test_neg_elbo"] == 94.0
+    # Weights and chains that the result is of are those of that step.
+    assert all(np.all(v.numpy() == 40) for v in run.program.model.variables)
+    assert seen.log_z[-1][1] == 40.0
+    kept = sorted(p.name for p in run.directory.checkpoints.glob("best-*"))
+    assert kept == ["best-0000000040"]
+    evaluations = [line for line in metrics if line["kind"] == "evaluation"]
+    assert [line["step"] for line in evaluations] == sorted(VALIDATION)
+    assert [line["val/neg_ll"] for line in evaluations] == list(VALIDATION.values())
+    assert [line["test/neg_ll"] for line in evaluations] == list(TEST.values())
+    assert evaluations[0]["val/neg_elbo"] == 96.0 and evaluations[0]["log_z/ais"] == LOG_Z
+
+
+def test_samples_batches_and_keys_of_evaluations(outcome):
+    """100 samples to choose by, 4321 for the final test; every evaluation has its own key."""
+    _, _, seen, _ = outcome
+    sizes = [entry[:4] for entry in seen.evaluated]
+    expected = [(n, 100, 7, step) for step in sorted(VALIDATION) for n in (13, 17)]
+    assert sizes == [*expected, (13, 100, 7, 40), (17, 4321, 7, 40)]
+    keys = [entry[4] for entry in seen.evaluated]
+    assert len(set(keys)) == len(keys)
+    assert all(settings.num_chains == 41 for settings, _ in seen.log_z)
+    assert all(settings.num_temperatures == 10 for settings, _ in seen.log_z)
+    assert all(settings.base == "fitted" for settings, _ in seen.log_z)
+
+
+def test_batches_of_a_run(outcome):
+    """65 steps of 10 of 77 images: 7 a pass, each pass a new order without repeats."""
+    _, _, seen, _ = outcome
+    assert np.shape(seen.indices) == (65, 10)
+    passes = [np.ravel(seen.indices[start : start + 7]) for start in range(0, 63, 7)]
+    for one in passes:
+        assert len(set(one)) == 70 and 0 <= min(one) and max(one) < 77
+    assert len({tuple(one) for one in passes}) == len(passes)
+    np.testing.assert_array_equal(seen.indices, data.batch_indices(77, 10, 0, 0, 65))
