@@ -58,6 +58,22 @@ BATCH_NORM = {"momentum": 0.8, "epsilon": 1e-2}
 KERNEL_INIT_GAIN = 1.3 * 2.0  # stddev = sqrt(gain / fan_in), truncated at two of them
 WEIGHT_DECAY = 1e-4
 MEAN_CLIP = (0.001, 0.999)  # of the training mean, before its logit becomes the decoder's offset
+# Smoothing. ρ^30..ρ^40 underflows in float32: about half of the draws of power smoothing fall below
+# this constant, at which density and distribution function are evaluated. It acts as a
+# hyperparameter.
+POWER_OFFSET = 1e-7
+UNIFORM_SHARE = 0.05  # ε of uniform + exponential
+# Clips of q, as published.
+SPIKE_CLIP = 1e-7  # without it q = 0 divides 0 by 0, and saturated units go on to have gradients
+SHIFTED_Q_CLIP = 1e-4  # log q(ζ) of a latent far from the mean of a sure unit falls no further
+SPIKE_LOGIT_CLIP = (
+    88.0  # bounds what a sure unit adds to the logged value; its gradient is 0 anyway
+)
+SPIKE_Q_CLIP = 0.999  # bounds the weight 1 / (1 - q) of a left unit that was drawn 0
+# Relaxed priors of DVAE#.
+MEAN_FIELD_ITERATIONS = 5
+LAMBDA_MARGIN = 5.0  # λ = max(σ_max(W) + this, β)
+
 SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
 
 

@@ -7,16 +7,12 @@ log Z belongs: KL = term + log Z. Gradients flow to encoder and prior. `smoothed
 
 import tensorflow as tf
 
+from configs.paper import SPIKE_LOGIT_CLIP, SPIKE_Q_CLIP
 from dvae.encoder import Encoding
 from dvae.priors import Prior
 from dvae.relaxed_priors import Parameters, RelaxedPrior
 from dvae.smoothing import Smoothing
 from samplers.rbm import RBM, energy, halves
-
-# Published: bounds what a sure unit adds to the logged value. Gradients are 0 there anyway.
-_LOGIT_CLIP = 88.0
-# Published: bounds the weight 1 / (1 - q) of a left unit that was drawn 0.
-_Q_CLIP = 0.999
 
 
 def negative_entropy(logits: tf.Tensor) -> tf.Tensor:
@@ -57,7 +53,7 @@ def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.
     Encoder part: Σ_i stop[ℓ_i - h_i - (J s)_i c_i] q̂_i. Prior part: -(s_L' W s_R + h.q) with the
     states stopped. s = 1[ζ > 0] in every group but the last, where s = q.
     """
-    logits = tf.clip_by_value(encoding.params.logits, -_LOGIT_CLIP, _LOGIT_CLIP)
+    logits = tf.clip_by_value(encoding.params.logits, -SPIKE_LOGIT_CLIP, SPIKE_LOGIT_CLIP)
     q = tf.sigmoid(logits)
     spikes = tf.cast(encoding.relaxed > 0.0, q.dtype)
     last = tf.range(q.shape[1]) >= q.shape[1] - units_per_group
@@ -66,11 +62,13 @@ def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.
     s, q_halves = halves(rbm, states), halves(rbm, stopped_q)
 
     # h + c * J s, where c corrects for s standing in for the probability on the left half.
-    correction = (1.0 - s.left) / (1.0 - tf.minimum(_Q_CLIP, q_halves.left))
+    correction = (1.0 - s.left) / (1.0 - tf.minimum(SPIKE_Q_CLIP, q_halves.left))
     left_field = rbm.left_bias + correction * tf.matmul(s.right, rbm.coupling, transpose_b=True)
     right_field = rbm.right_bias + tf.matmul(s.left, rbm.coupling)
     field = tf.concat([left_field, right_field], axis=1)
-    encoder_part = tf.reduce_sum(tf.stop_gradient(logits - field) * tf.minimum(_Q_CLIP, q), axis=1)
+    encoder_part = tf.reduce_sum(
+        tf.stop_gradient(logits - field) * tf.minimum(SPIKE_Q_CLIP, q), axis=1
+    )
     # energy(s) has the biases at s; the estimator wants them at q.
     coupling_only = rbm._replace(
         left_bias=tf.zeros_like(rbm.left_bias), right_bias=tf.zeros_like(rbm.right_bias)

@@ -14,13 +14,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from configs.paper import SHIFTED_Q_CLIP, SPIKE_CLIP
 from dvae.smoothing import Smoothing
 from samplers import counter_random
-
-# Published. Without it q = 0 divides 0 by 0, and saturated units go on to have gradients.
-_SPIKE_CLIP = 1e-7
-# Published. Lets log q(ζ) of a latent far from the mean of a sure unit fall no further than this.
-_SHIFTED_Q_CLIP = 1e-4
 
 
 class PosteriorParams(NamedTuple):
@@ -116,7 +112,7 @@ class SpikeExponentialPosterior(Posterior):
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
         """The inverse distribution function at uniform ρ, differentiated straight through."""
-        q = tf.clip_by_value(tf.sigmoid(params.logits), _SPIKE_CLIP, 1.0 - _SPIKE_CLIP)
+        q = tf.clip_by_value(tf.sigmoid(params.logits), SPIKE_CLIP, 1.0 - SPIKE_CLIP)
         rho = counter_random.uniform(key, params.logits.shape)
         # Clamped so that the branch not taken has no NaN to leak into the gradient.
         fraction = tf.maximum(rho + q - 1.0, 0.0) / q
@@ -188,7 +184,7 @@ class ShiftedGaussianPosterior(Posterior):
         at_0 = tfp.distributions.Normal(params.shift, params.scale).log_prob(relaxed)
         at_1 = tfp.distributions.Normal(params.shift + 1.0, params.scale).log_prob(relaxed)
         log_one_minus_q = tf.math.log1p(
-            -tf.minimum(tf.sigmoid(params.logits), 1.0 - _SHIFTED_Q_CLIP)
+            -tf.minimum(tf.sigmoid(params.logits), 1.0 - SHIFTED_Q_CLIP)
         )
         stacked = tf.stack([at_0 + log_one_minus_q, at_1 + tf.math.log_sigmoid(params.logits)])
         return tf.reduce_logsumexp(stacked, axis=0)

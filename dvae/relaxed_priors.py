@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from configs.paper import LAMBDA_MARGIN, MEAN_FIELD_ITERATIONS
 from dvae.smoothing import Smoothing
 from samplers.rbm import RBM, Chains, halves
 
-MEAN_FIELD_ITERATIONS = 5
 # B(ζ) beyond this all but decides a unit, whatever its neighbours in the prior say.
 B_CLIP = 10.0
-LAMBDA_MARGIN = 5.0
 # (W'W)^(2^6): its Frobenius norm bounds the largest singular value of W within 2 % for 200 units.
 _NORM_SQUARINGS = 6
 # (λ^-2 W'W)^(2^9) is below 1e-7 for every σ_max up to 300, where λ = σ_max + 5.

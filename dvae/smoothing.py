@@ -12,12 +12,8 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from configs.paper import POWER_OFFSET, UNIFORM_SHARE
 from samplers import counter_random
-
-# ρ^30..ρ^40 underflows in float32: about half of the draws of power smoothing fall below this
-# constant, at which density and distribution function are evaluated. It acts as a hyperparameter.
-POWER_OFFSET = 1e-7
-UNIFORM_SHARE = 0.05
 
 
 class Smoothing(abc.ABC):

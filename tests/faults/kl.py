@@ -82,7 +82,7 @@ FAULTS = (
     ),
     fault(
         "q of DVAE's gradient is clipped elsewhere",
-        constant("dvae.kl:_Q_CLIP", 0.99),
+        constant("dvae.kl:SPIKE_Q_CLIP", 0.99),
         "dvae/test_kl.py::TestSpike::test_clips",
     ),
     fault(

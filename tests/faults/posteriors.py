@@ -74,12 +74,12 @@ FAULTS = (
     ),
     fault(
         "q of spike-and-exponential is not clipped",
-        constant("dvae.posteriors:_SPIKE_CLIP", 0.0),
+        constant("dvae.posteriors:SPIKE_CLIP", 0.0),
         "dvae/test_posteriors.py::TestSpikeExponential::test_clipped_at_the_ends",
     ),
     fault(
         "q of spike-and-exponential is clipped at 1e-4",
-        constant("dvae.posteriors:_SPIKE_CLIP", 1e-4),
+        constant("dvae.posteriors:SPIKE_CLIP", 1e-4),
         "dvae/test_posteriors.py::TestSpikeExponential::test_clipped_at_the_ends",
     ),
     fault(
@@ -148,12 +148,12 @@ FAULTS = (
     ),
     fault(
         "log(1-q) of the Gaussian mixture is not clipped",
-        constant("dvae.posteriors:_SHIFTED_Q_CLIP", 0.0),
+        constant("dvae.posteriors:SHIFTED_Q_CLIP", 0.0),
         "dvae/test_posteriors.py::TestShiftedGaussian::test_log_density",
     ),
     fault(
         "log(1-q) of the Gaussian mixture is clipped elsewhere",
-        constant("dvae.posteriors:_SHIFTED_Q_CLIP", 1e-3),
+        constant("dvae.posteriors:SHIFTED_Q_CLIP", 1e-3),
         "dvae/test_posteriors.py::TestShiftedGaussian::test_log_density",
     ),
 )
