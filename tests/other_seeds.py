@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.count)
     for name in options.modules:
-        module = importlib.import_module(f"tests.test_{name}")
+        module = importlib.import_module(f"tests.samplers.test_{name}")
         for test, function in inspect.getmembers(module, inspect.isfunction):
             if not test.startswith("test_") or "seed" not in inspect.signature(function).parameters:
                 continue

@@ -128,6 +128,7 @@ class TestDeterministic:
         evaluator, images, expected = certain
         done = []
         found = evaluator.per_image(images, num_samples, batch, statistical.key(4), done.append)
+        assert found.nll.shape == expected.shape
         assert np.allclose(found.nll, expected, atol=2e-5)
         assert np.allclose(found.neg_elbo, expected, atol=2e-5)
         assert np.allclose(found.variance, 0, atol=1e-6)

@@ -44,19 +44,22 @@ class TestTerms:
         return BAD_TERMS[int(np.argmax(terms))]
 
     def test_the_first_bad_term_is_named(self, monkeypatch):
-        """Each of the four; a bad KL makes bad gradients too, yet only the KL is blamed."""
+        """Each of the four; a bad KL makes bad gradients too, yet only the KL is blamed.
+
+        A gradient of 1e25 is finite, but its square, which Adam takes, is not.
+        """
         config = config_of(baseline="dvaepp_exp", structure=STRUCTURES["1-layer-lin"])
         assert self.bad(make_program(config, poisoned_everywhere())) == "reconstruction"
         program = make_program(config)
         parts = program.model.parts
         program.model.parts = parts._replace(kl=lambda *args: nan_like(parts.kl(*args)))
         assert self.bad(program) == "posterior or prior"
-        program = make_program(config)
-        decay = program.model.weight_decay_gradients
-        monkeypatch.setattr(
-            program.model, "weight_decay_gradients", lambda: [nan_like(g) for g in decay()]
-        )
-        assert self.bad(program) == "gradient"
+        for spoil in (nan_like, lambda gradient: gradient + np.float32(1e25)):
+            program = make_program(config)
+            decay = program.model.weight_decay_gradients
+            spoilt = [spoil(gradient) for gradient in decay()]
+            monkeypatch.setattr(program.model, "weight_decay_gradients", lambda s=spoilt: s)
+            assert self.bad(program) == "gradient"
         program = make_program(config)
         surrogate = train_step.log_partition_surrogate
         monkeypatch.setattr(
@@ -101,6 +104,7 @@ class TestTerms:
         for baseline, has_value in (("dvaes_exp", True), ("dvae_spike_exp", False)):
             program = make_program(config_of(baseline=baseline), step=1)
             bound, kl = program.metrics.bound, program.metrics.kl
+            assert kl == ("obj/kl" if has_value else "obj/kl_gradient_surrogate")
             means = {bound: 90.0, "obj/recon_loss": 80.0, kl: 20.0}
             found = program.add_log_partition(means, 6.0)
             assert math.isclose(found[bound], 92.0, rel_tol=1e-6)

@@ -45,4 +45,13 @@ _PLACES = (
 )
 FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
 # Changes that cannot be seen because they change nothing: what they are, and why.
-EQUIVALENT: tuple[tuple[str, str], ...] = ()
+EQUIVALENT = (
+    (
+        "uniform(...) <= p for < p in the binarisation",
+        "at most one in 2^24 draws falls on p itself, where either is right to rounding",
+    ),
+    (
+        "watch_accessed_variables=True, or jit_compile=False",
+        "what is watched, or compiled, costs time and changes no number beyond rounding",
+    ),
+)

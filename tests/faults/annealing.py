@@ -61,7 +61,7 @@ FAULTS = (
         change(
             "samplers.population_annealing:systematic_ancestors",
             "tf.cumsum(ends[:size])",
-            "tf.cumsum(ends[:size]) - 1",
+            "tf.cumsum(ends[:size]) + 1",
         ),
         "samplers/test_population_annealing.py::test_systematic_ancestors",
         *one_step("dvae_spike_exp-1-1"),

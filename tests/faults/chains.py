@@ -90,7 +90,7 @@ FAULTS = (
         change(
             "samplers.rbm:energy",
             "left_terms + tf.linalg.matvec(chains.right, rbm.right_bias)",
-            "left_terms",
+            "left_terms + 0.0 * tf.linalg.matvec(chains.right, rbm.right_bias)",
         ),
         *one_step("dvaepp_exp-1-1"),
     ),

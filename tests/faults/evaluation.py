@@ -38,7 +38,6 @@ FAULTS = (
     fault(
         "all passes of an evaluation draw the same samples",
         change("dvae.evaluation:Evaluator._batch", "counter_random.fold_in(key, index)", "key"),
-        INDEPENDENT,
         COPIES,
     ),
     fault(
