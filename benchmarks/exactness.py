@@ -136,7 +136,7 @@ def trained_prior(path: Path, data_dir: str) -> dict[str, Any]:
     """The table of `run.py --mode=log_z` for one run."""
     from dvae.runs import commands
 
-    commands.log_z(path, {}, data_dir=data_dir, num_images=1)
+    commands.log_z(path, {}, data_dir=data_dir, step=None, num_images=1, out_dir=path)
     rows = json.loads((path / "log_z.json").read_text())["estimators"]
     config = json.loads((path / "config.json").read_text())
     config = config.get("config", config)

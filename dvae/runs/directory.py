@@ -33,8 +33,15 @@ class RunDirectory:
         self.data = path / "data.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.card = path / "README.md"  # the model card, of exported models alone
         self._lock = RunLock(path / "lock.json")
         self._record: dict[str, Any] = {}
+
+    def output(self, log_dir: str | Path) -> Path:
+        """Where later measurements go: here, but for exported models, which stay as they are."""
+        if not self.card.exists():
+            return self.path
+        return Path(log_dir) / "models" / self.path.resolve().name
 
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.

@@ -1,4 +1,4 @@
-"""The Python interface: `dvae.train` and `dvae.load`."""
+"""The Python interface: `dvae.train`, `dvae.load` and `dvae.export`."""
 
 import contextlib
 import re
@@ -10,10 +10,11 @@ from configs.errors import UserError
 from configs.paper import build_config
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
+from dvae.runs.export import export_run
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
 
-__all__ = ["TrainedModel", "load", "train"]
+__all__ = ["TrainedModel", "export", "load", "train"]
 
 
 @contextlib.contextmanager
@@ -86,3 +87,28 @@ def load(
     """
     with _errors_of_arguments():
         return TrainedModel(path, None if data_dir is None else str(data_dir), step)
+
+
+def export(
+    path: str | Path, out_dir: str | Path | None = None, *, data_dir: str | Path | None = None
+) -> TrainedModel:
+    """Writes a finished run's best model as a small directory that works on its own.
+
+    It holds weights, the prior's chains, results, a picture of samples and a model card: what can
+    be kept in a repository or sent to somebody.
+
+    Args:
+      path: the run directory; it is only read.
+      out_dir: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
+      data_dir: only for runs of versions that did not yet keep what a model needs of its data.
+
+    Returns:
+      The model, loaded from there.
+
+    Raises:
+      ValueError: the run is unfinished or damaged, or the directory exists or cannot be written.
+    """
+    with _errors_of_arguments():
+        target = None if out_dir is None else Path(out_dir)
+        found = export_run(Path(path), target, None if data_dir is None else str(data_dir))
+        return TrainedModel(found)
