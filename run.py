@@ -89,7 +89,11 @@ flags.DEFINE_integer("log_z_chains", 1000, "size of the separate log Z populatio
 flags.DEFINE_integer("ais_chains", 1024, "chains of annealed importance sampling")
 flags.DEFINE_integer("ais_temperatures", 1000, "temperatures of annealed importance sampling")
 flags.DEFINE_enum(
-    "ais_base", "fitted", ["fitted", "uniform"], "start of AIS: units' means, or as published"
+    "ais_base",
+    "uniform",
+    ["uniform", "fitted"],
+    "start of AIS: fair bits as published, or units with the chains' means; a run that was begun "
+    "with one goes on with it unless this is given",
 )
 
 _SAME_NAME = (
@@ -137,9 +141,12 @@ def _train() -> int:
     keep_steps = _keep_steps()
     from dvae.runs.checkpoints import RunOptions
     from dvae.runs.commands import train
+    from dvae.runs.directory import RunDirectory
 
+    if not (FLAGS["ais_base"].present or FLAGS.fresh):
+        config = RunDirectory(config.run_directory(FLAGS.log_dir)).with_base_of_before(config)
     given = {name: getattr(FLAGS, name) for name in (*_SAME_NAME, "data_dir")}
-    given["sampler"] = config.sampler
+    given |= {"sampler": config.sampler, "ais_base": config.ais_base}
     flags_text = "\n".join(f"--{name}={value}" for name, value in given.items())
     options = RunOptions(
         FLAGS.checkpoint_minutes, FLAGS.max_unsaved_minutes, flags_text, keep_steps

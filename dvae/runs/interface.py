@@ -10,6 +10,7 @@ from configs.errors import UserError
 from configs.paper import build_config
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
+from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
@@ -63,6 +64,8 @@ def train(
     with _errors_of_arguments():
         config = build_config(dataset=str(dataset), struct=struct, baseline=baseline, **settings)
         path = config.run_directory(log_dir)
+        if not (fresh or "ais_base" in settings):
+            config = RunDirectory(path).with_base_of_before(config)
         options = RunOptions(keep_steps=tuple(keep_steps))
         input_size = settings.get("input_size")
         try:
