@@ -3,14 +3,15 @@
     python -m benchmarks.long_runs RUN_DIR ...    measures every kept model not measured yet
     python -m benchmarks.long_runs                only writes the page again
 
-A run directory needs its config.json, metrics.jsonl and checkpoints/kept-<step> (`--keep_steps`);
-no data, and the run may still be going on: nothing is written to it. Results are kept in
+Of a run directory the models of `--keep_steps` are measured, or its best one where none was kept;
+no data are needed, and the run may still be going on: nothing is written to it. Results are kept in
 benchmarks/results/long_runs/ as JSON, one file a run; docs/long_runs.md is made from them.
 """
 
 import argparse
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from dvae.model import DVAE
 from dvae.prior_sampler import from_variables, to_variables
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
+from dvae.runs.export import model_name
 from dvae.runs.process import compile_cache_directory, enable_compile_cache
 from dvae.runs.records import write_json
 from samplers import ais, counter_random, diagnostics, gibbs, log_partition, tempering
@@ -41,6 +43,7 @@ LADDERS, RUNGS, BURN_IN, RECORDINGS, SPACING = 512, 32, 250, 33, 25
 CHAINS, SWEEPS, SWEEPS_PER_CALL = 128, 4096, 256
 MODES = 20  # strongest modes of the coupling whose cross products are looked at
 LAGS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640)
+FITTED_LAGS = (1, 10)  # beside the sweeps of a step: where the slowest combination is looked for
 _POPULATION, _TEMPERED, _RUN, _AIS, _BRIDGES = range(5)
 
 
@@ -53,14 +56,14 @@ class Kept(NamedTuple):
 
 
 def load_kept(path: Path, step: int) -> Kept:
-    """Reads a kept model; no data are needed, since the prior does not depend on them."""
+    """Reads a model that is kept; no data are needed, since the prior does not depend on them."""
     directory = RunDirectory(path)
     config, _ = directory.read_config()
     model = DVAE(config, np.full(config.input_size, 0.5, np.float32))
     sampler, key = model.prior.sampler(config), counter_random.key(config.seed)
     state = sampler.init(key)
     variables = to_variables(state)
-    restore_model(directory, model, variables, step)
+    restore_model(directory, model, variables, step if _steps(path, "kept") else None)
     state, rbm = from_variables(state, variables), model.prior.parameters()
     # The kept chains are those of the last gradient: the parameters have taken one step since.
     key = counter_random.fold_in(key, _POPULATION)
@@ -129,25 +132,39 @@ def correlations(rbm: RBM, start: Chains, key: tf.Tensor, num_sweeps: int) -> Re
     num_left = rbm.left_bias.shape[0]
     left = states[..., :num_left].astype(np.float32)
     energy = -np.stack([left_log_marginal(rbm, tf.constant(now)).numpy() for now in left])
-    # The slowest direction is fitted to half of the chains and measured on the other.
-    half = CHAINS // 2
-    direction = chain_statistics.slowest_direction(left[:, :half], num_sweeps)
-    slowest = left[:, half:] @ direction
+    slowest = _slowest_combination(left, num_sweeps)
     varying = np.flatnonzero(states.reshape(-1, states.shape[-1]).var(axis=0) > 0.0)
     times = [chain_statistics.correlation_time(states[..., unit]) for unit in varying]
     unit = max(times, key=lambda time: time.value)
+    lags = [lag for lag in LAGS if lag < SWEEPS]
     measured = {"energy": energy, "slowest combination": slowest}
     found = {name: chain_statistics.correlation_time(x)._asdict() for name, x in measured.items()}
     return {
         "times": {**found, "slowest unit": unit._asdict()},
         "median unit": float(np.median([time.value for time in times])),
-        "lags": LAGS,
-        "correlation": {name: _at_lags(series, LAGS) for name, series in measured.items()},
-        "after a step": _at_lags(slowest, (num_sweeps,))[0],
+        "lags": lags,
+        "correlation": {name: _at_lags(series, lags) for name, series in measured.items()},
+        "after a step": _at_lags(slowest, [num_sweeps])[0],
     }
 
 
-def _at_lags(series: np.ndarray, lags: tuple[int, ...]) -> list[float]:
+def _slowest_combination(left: np.ndarray, num_sweeps: int) -> np.ndarray:
+    """The series [S, C / 2] of the slowest combination of units [S, C, L].
+
+    Found with half of the chains, as the slowest of the candidates at a few lags, and returned for
+    the other half.
+    """
+    half = left.shape[1] // 2
+
+    def time(direction: np.ndarray) -> float:
+        return chain_statistics.correlation_time(left[:, :half] @ direction).value
+
+    lags = sorted({*FITTED_LAGS, num_sweeps})
+    candidates = [chain_statistics.slowest_direction(left[:, :half], lag) for lag in lags]
+    return left[:, half:] @ max(candidates, key=time)
+
+
+def _at_lags(series: np.ndarray, lags: Sequence[int]) -> list[float]:
     covariance = chain_statistics.autocovariance(series).mean(axis=0)
     return [float(covariance[lag] / covariance[0]) for lag in lags]
 
@@ -241,7 +258,9 @@ def log_z(kept: Kept, tempered: np.ndarray, key: tf.Tensor) -> list[Record]:
 
 def read_curve(path: Path, name: str) -> list[tuple[int, float]]:
     """(step, value) of each line of a run's metrics.jsonl that holds a scalar."""
-    points = []
+    points: list[tuple[int, float]] = []
+    if not (path / "metrics.jsonl").exists():  # an exported model
+        return points
     for line in (path / "metrics.jsonl").read_text().splitlines():
         with contextlib.suppress(ValueError):  # the torn last line of a run that goes on
             record = json.loads(line)
@@ -251,9 +270,9 @@ def read_curve(path: Path, name: str) -> list[tuple[int, float]]:
 
 
 def training_health(path: Path, step: int) -> Record:
-    """The sampler's own scalars in the last summary up to a step."""
+    """Scalars of the last summary up to a step."""
     found = {}
-    for name in ("sampler/ess", "sampler/surviving_families"):
+    for name in ("sampler/ess", "sampler/surviving_families", "kl_coeff", "learning_rate"):
         earlier = [value for at, value in read_curve(path, name) if at <= step]
         found[name] = earlier[-1] if earlier else None
     return found
@@ -271,36 +290,40 @@ def measure(path: Path, step: int) -> Record:
         "num_sweeps": kept.num_sweeps,
         "half": int(kept.rbm.left_bias.shape[0]),
         "largest_coupling": float(np.abs(kept.rbm.coupling).max()),
-        "training": training_health(path, step),
+        "recorded_sweeps": SWEEPS,
         "correlations": correlations(kept.rbm, start, key, kept.num_sweeps),
         "bias": bias(kept, recorded, key),
         "log_z": log_z(kept, last, counter_random.fold_in(key, _AIS)),
     }
 
 
-def kept_steps(path: Path) -> list[int]:
-    """Steps whose model a run has kept."""
-    found = (path / "checkpoints").glob("kept-*")
-    return sorted(int(place.name.removeprefix("kept-")) for place in found)
+def _steps(path: Path, kind: str) -> list[int]:
+    """Steps of the checkpoints of a kind."""
+    found = (path / "checkpoints").glob(f"{kind}-*")
+    return sorted(int(place.name.removeprefix(f"{kind}-")) for place in found)
 
 
 def measure_run(path: Path, again: bool) -> None:
     """Measures what is new of a run, and keeps it model by model."""
     config, data_sha256 = RunDirectory(path).read_config()
-    name = f"{config.dataset}-{config.struct}-{config.baseline}-k{config.k}-seed{config.seed}"
+    name = f"{model_name(config)}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
     old = json.loads(target.read_text()) if target.exists() and not again else {"models": []}
     measured = {model["step"]: model for model in old["models"]}
-    fields = ("dataset", "struct", "baseline", "k", "sampler", "seed", "num_train_iter")
-    for step in kept_steps(path):
+    fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
+    run = {field: getattr(config, field) for field in fields}
+    for step in _steps(path, "kept") or _steps(path, "best"):
         if step not in measured:
             measured[step] = measure(path, step)
         record = {
-            "run": {field: getattr(config, field) for field in fields},
+            "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,
             "validation": read_curve(path, "val/neg_ll"),
-            "last_step": max((at for at, _ in read_curve(path, "kl_coeff")), default=0),
-            "models": [measured[number] for number in sorted(measured)],
+            "last_step": max([*measured, *(at for at, _ in read_curve(path, "kl_coeff"))]),
+            "models": [
+                {**measured[number], "training": training_health(path, number)}
+                for number in sorted(measured)
+            ],
         }
         RESULTS.mkdir(parents=True, exist_ok=True)
         write_json(target, record)

@@ -4,7 +4,6 @@ What is left out is what only training needs: optimiser slots, logs, TensorBoard
 model is a run directory still: `dvae.load` and the modes of run.py read it as they read any other.
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ import data
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from dvae.runs.directory import RunDirectory
-from dvae.runs.records import read_result, version_name, write_checked
+from dvae.runs.records import read_json, read_result, version_name, write_checked, write_json
 from dvae.runs.trained_model import TrainedModel
 
 _METHODS = {
@@ -129,8 +128,8 @@ def _method_source(baseline: str) -> str:
     return next(found, "your own")
 
 
-def model_card(config: ExperimentConfig, result: dict[str, Any], shape: tuple[int, int]) -> str:
-    """The text of an exported model's README.md, all figures from result.json."""
+def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str, Any]) -> str:
+    """The text of an exported model's README.md, all of it from result.json and data.json."""
     nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
     published = ExperimentConfig.num_train_iter
     steps = config.num_train_iter
@@ -157,7 +156,7 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], shape: tuple[in
         z_low=z["low"],
         z_high=z["high"],
         certificate=_certificate(z),
-        data=protocol["data"],
+        data=facts["notes"],
         sha256=protocol["data_sha256"],
         samples=protocol["importance_samples"],
         images=protocol["num_test_images"],
@@ -166,8 +165,8 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], shape: tuple[in
         temperatures=protocol["ais_temperatures"],
         base=protocol["ais_base"],
         code=version_name(result.get("code", {})),
-        height=shape[0],
-        width=shape[1],
+        height=facts["image_shape"][0],
+        width=facts["image_shape"][1],
         schedule=reduced if steps < published else "the published number of steps",
         method_source=_method_source(config.baseline),
         data_source=_DATA.get(dataset, "your own"),
@@ -186,9 +185,8 @@ def _copy_facts(run: RunDirectory, target: RunDirectory, data_dir: str | None) -
         target.keep_data_facts(dataset)
     else:
         shutil.copyfile(run.data, target.data)
-    facts = json.loads(target.data.read_text())
-    facts["notes"] = _without_place(str(facts.get("notes", "")))
-    target.data.write_text(json.dumps(facts, indent=2) + "\n")
+    facts = read_json(target.data)
+    write_json(target.data, facts | {"notes": _without_place(str(facts.get("notes", "")))})
 
 
 def _fill(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None:
@@ -235,8 +233,9 @@ def export_run(path: Path, target: Path | None = None, data_dir: str | None = No
     try:
         aside.path.mkdir(parents=True)
         _fill(run, aside, data_dir)
-        model = TrainedModel(aside.path)
-        aside.card.write_text(model_card(config, read_result(aside.result), model.image_shape))
+        TrainedModel(aside.path)
+        card = model_card(config, read_result(aside.result), read_json(aside.data))
+        aside.card.write_text(card)
         os.rename(aside.path, target)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror})") from None

@@ -99,13 +99,14 @@ def test_the_card_says_what_the_results_say(finished, exported):
     assert f"**{result['log_z']:.3f} nats**" in text and "exact: the prior was enumerated" in text
     assert "DVAE#" in text and "arXiv 1805.07445" in text and "1,000,000" in text
     interval = {**result["log_z_interval"], "exact": None, "upper_status": "checked"}
-    checked = model_card(config, {**result, "log_z_interval": interval}, (6, 5))
+    facts = json.loads((exported / "data.json").read_text())
+    checked = model_card(config, {**result, "log_z_interval": interval}, facts)
     assert f"reverse AIS {interval['reverse_ais']:.3f}" in checked and "no\ncertificate" in (
         checked.replace(" certificate", "\ncertificate")
     )
     full = dataclasses.replace(config, num_train_iter=1_000_000, baseline="dvae_spike_exp")
-    assert "the published number of steps" in model_card(full, result, (6, 5))
-    assert "arXiv 1609.02200" in model_card(full, result, (6, 5))
+    assert "the published number of steps" in model_card(full, result, facts)
+    assert "arXiv 1609.02200" in model_card(full, result, facts)
 
 
 def test_a_run_that_did_not_keep_what_it_needs_of_its_data(finished, tmp_path):
@@ -150,7 +151,7 @@ def test_shipped_models_are_small_sound_and_described_by_their_results(path):
     model = dvae.load(path)
     assert path.name == model_name(model.config)
     assert (path / "README.md").read_text() == model_card(
-        model.config, model.result, model.image_shape
+        model.config, model.result, json.loads((path / "data.json").read_text())
     )
     images = model.sample(20)
     assert images.shape == (20, *model.image_shape) and 0.0 <= images.min() < images.max() <= 1.0
