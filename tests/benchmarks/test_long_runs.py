@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import long_runs, long_runs_page, long_runs_verdicts
+from benchmarks import long_runs, long_runs_measures, long_runs_page, long_runs_verdicts
 from dvae.runs.checkpoints import RunOptions
 from samplers import counter_random, exact
 from samplers.rbm import energy
@@ -94,14 +94,14 @@ def quick(monkeypatch):
         *(("BURN_IN", 40), ("RECORDINGS", 12), ("SPACING", 5)),
         *(("CHAINS", 32), ("SWEEPS", 512), ("SWEEPS_PER_CALL", 128)),
     ):
-        monkeypatch.setattr(long_runs, name, value)
+        monkeypatch.setattr(long_runs_measures, name, value)
 
 
 @pytest.mark.slow
 def test_tempered_states_have_the_exact_means(quick, seed=1):
     """Means of 64 independent ladders, each to within 5 standard errors of at most 0.02."""
     reference = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
-    recorded = long_runs.tempered_states(rbm_of(reference), statistical.key(seed)).numpy()
+    recorded = long_runs_measures.tempered_states(rbm_of(reference), statistical.key(seed)).numpy()
     assert recorded.shape == (12, 64, 5)
     statistical.assert_mean(recorded.mean(axis=0), reference.means()[:5], largest_error=0.03)
 
@@ -117,7 +117,7 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
     [result] = (tmp_path / "results").iterdir()
     record = json.loads(result.read_text())
     assert [model["step"] for model in record["models"]] == [30, 60]
-    kept = long_runs.load_kept(tmp_path / "run", 60)
+    kept = long_runs_measures.load_kept(tmp_path / "run", 60)
     assert {half.shape for half in kept.population} == {tf.TensorShape([37, 3])}
     truth = float(exact.log_partition(kept.rbm))
     for row in record["models"][1]["log_z"]:
@@ -134,10 +134,10 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
 def test_subspaces_hold_the_energy():
     """The energy is a combination of units and modes."""
     rbm = rbm_of(random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2))
-    chains = long_runs._chains_from(
+    chains = long_runs_measures._chains_from(
         rbm, np.float32(np.random.default_rng(1).random((40, 5)) < 0.5), counter_random.key(2)
     )
-    found = long_runs._subspaces(rbm, chains)
+    found = long_runs_measures._subspaces(rbm, chains)
     scales = np.linalg.svd(rbm.coupling.numpy(), compute_uv=False)
     weights = np.concatenate([rbm.left_bias, rbm.right_bias, scales])
     expected = energy(rbm, chains).numpy()
