@@ -58,6 +58,10 @@ END = """
 - **Errors** are one standard error from independent chains, ladders or sets. Verdicts speak of a
   deviation from three standard errors on; for log Z from what keeps the chance of a false alarm at
   1 % over all pairs.
+- **The check of correlations** fails where a time exceeds ten steps or the recorded series cannot
+  resolve it. That a time exceeds one step is told and does not fail it. These two bounds, and how
+  the slowest combination is looked for, were settled after the first models had been measured;
+  those of distance, cost and log Z before.
 - **One seed** of each method: nothing is said of the spread between runs.
 
 To measure again when a run is longer, give its directory: what was measured stays.
