@@ -16,7 +16,7 @@ from configs.registry import BASELINES, SAMPLERS
 from dvae.runs import process
 
 FLAGS = flags.FLAGS
-MODES = ("train", "time", "evaluate", "generate", "log_z")
+MODES = ("train", "time", "evaluate", "generate", "log_z", "export")
 
 # Published flags.
 flags.DEFINE_string("data_dir", "./data", "where data sets are found, or downloaded to")
@@ -38,7 +38,15 @@ flags.DEFINE_integer("input_size", 784, "pixels per image; follows the data when
 
 # The run.
 flags.DEFINE_enum("mode", "train", MODES, "what to do")
-flags.DEFINE_string("run", None, "run directory for --mode=evaluate, generate and log_z")
+flags.DEFINE_string(
+    "run", None, "run directory, or exported model, for --mode=evaluate, generate, log_z and export"
+)
+flags.DEFINE_string(
+    "out_dir",
+    None,
+    "where these modes write; default: the run directory, for exported models LOG_DIR/models/NAME; "
+    "--mode=export: models/<dataset>-<struct>-<baseline>-k<k>",
+)
 flags.DEFINE_integer("seed", 0, "same seed, same machine: same numbers")
 flags.DEFINE_bool("fresh", False, "move an old run in the same directory aside and start anew")
 flags.DEFINE_integer("eval_every", None, "steps between evaluations; default: as published")
@@ -81,7 +89,11 @@ flags.DEFINE_integer("log_z_chains", 1000, "size of the separate log Z populatio
 flags.DEFINE_integer("ais_chains", 1024, "chains of annealed importance sampling")
 flags.DEFINE_integer("ais_temperatures", 1000, "temperatures of annealed importance sampling")
 flags.DEFINE_enum(
-    "ais_base", "fitted", ["fitted", "uniform"], "start of AIS: units' means, or as published"
+    "ais_base",
+    "uniform",
+    ["uniform", "fitted"],
+    "start of AIS: fair bits as published, or units with the chains' means; a run that was begun "
+    "with one goes on with it unless this is given",
 )
 
 _SAME_NAME = (
@@ -129,9 +141,12 @@ def _train() -> int:
     keep_steps = _keep_steps()
     from dvae.runs.checkpoints import RunOptions
     from dvae.runs.commands import train
+    from dvae.runs.directory import RunDirectory
 
+    if not (FLAGS["ais_base"].present or FLAGS.fresh):
+        config = RunDirectory(config.run_directory(FLAGS.log_dir)).with_base_of_before(config)
     given = {name: getattr(FLAGS, name) for name in (*_SAME_NAME, "data_dir")}
-    given["sampler"] = config.sampler
+    given |= {"sampler": config.sampler, "ais_base": config.ais_base}
     flags_text = "\n".join(f"--{name}={value}" for name, value in given.items())
     options = RunOptions(
         FLAGS.checkpoint_minutes, FLAGS.max_unsaved_minutes, flags_text, keep_steps
@@ -153,24 +168,38 @@ def _time() -> int:
     return time_run(config, data_dir=FLAGS.data_dir, input_size=_given_input_size())
 
 
+def _run_path() -> Path:
+    if FLAGS.run is None:
+        raise UserError(f"--mode={FLAGS.mode} needs --run=DIR, the directory of a run")
+    return Path(FLAGS.run)
+
+
 def _of_run(command: str) -> Callable[[], int]:
     """A mode that works on a finished or unfinished run."""
 
     def go() -> int:
-        if FLAGS.run is None:
-            raise UserError(f"--mode={FLAGS.mode} needs --run=DIR, the directory of a run")
+        path = _run_path()
         from dvae.runs import commands
+        from dvae.runs.directory import RunDirectory
 
         changed = {name: getattr(FLAGS, name) for name in _MEASURING if FLAGS[name].present}
         return getattr(commands, command)(
-            Path(FLAGS.run),
+            path,
             changed,
             data_dir=FLAGS.data_dir,
             step=FLAGS.step,
             num_images=FLAGS.num_images,
+            out_dir=Path(FLAGS.out_dir or RunDirectory(path).output(FLAGS.log_dir)),
         )
 
     return go
+
+
+def _export() -> int:
+    path = _run_path()
+    from dvae.runs.commands import export
+
+    return export(path, Path(FLAGS.out_dir) if FLAGS.out_dir else None, FLAGS.data_dir)
 
 
 def main() -> int:
@@ -180,6 +209,7 @@ def main() -> int:
         "evaluate": _of_run("evaluate"),
         "generate": _of_run("generate"),
         "log_z": _of_run("log_z"),
+        "export": _export,
         "time": _time,
     }
     if not FLAGS["verbosity"].present:

@@ -103,7 +103,7 @@ class ExperimentConfig:
     log_z_chains: int = 1000
     ais_chains: int = 1024
     ais_temperatures: int = 1000
-    ais_base: str = "fitted"
+    ais_base: str = "uniform"
     structure: Structure = STRUCTURES["2-layer-nonlin"]
 
     def run_directory(self, log_dir: str | Path) -> Path:
@@ -181,7 +181,7 @@ def check_config(config: ExperimentConfig) -> None:
             f"--dataset={config.dataset} is unknown; choose one of: {', '.join(DATASETS)}, "
             "or the path of an .npz file",
         )
-    one_of("ais_base", ("fitted", "uniform"))
+    one_of("ais_base", ("uniform", "fitted"))
     one_of("log_z_population", ("shared", "separate", "none"))
     _require(
         math.isfinite(config.sharpness) and config.sharpness > 0,

@@ -12,10 +12,10 @@ of a run. The interface is loaded when it is first used, so that the method can 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dvae.runs.interface import load, train
+    from dvae.runs.interface import export, load, train
     from dvae.runs.trained_model import TrainedModel
 
-__all__ = ["TrainedModel", "load", "train"]
+__all__ = ["TrainedModel", "export", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

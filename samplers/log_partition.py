@@ -26,13 +26,13 @@ _FORWARD, _REVERSE, _START = range(3)
 class Settings(NamedTuple):
     """What log Z is measured with.
 
-    num_chains, num_temperatures, base ("fitted" or "uniform"): of annealed importance sampling.
+    num_chains, num_temperatures, base ("uniform" or "fitted"): of annealed importance sampling.
     num_ladders, num_rungs, num_rounds: of parallel tempering.
     """
 
     num_chains: int = 1024
     num_temperatures: int = 1000
-    base: str = "fitted"
+    base: str = "uniform"
     num_ladders: int = 32
     num_rungs: int = 32
     num_rounds: int = 1000
@@ -83,7 +83,7 @@ class LogPartition(NamedTuple):
 
 
 def make_base(name: str, rbm: RBM, chains: Chains) -> ais.Base:
-    """The AIS base of a name: "fitted" to the chains' means, or "uniform"."""
+    """The AIS base of a name: "uniform" as published, or "fitted" to the chains' means."""
     return ais.fitted_base(chains) if name == "fitted" else ais.uniform_base(rbm)
 
 

@@ -1,4 +1,4 @@
-"""What run.py can do, free of flags: train, evaluate, generate, log_z."""
+"""What run.py can do, free of flags: train, evaluate, generate, log_z, export."""
 
 import dataclasses
 import json
@@ -14,6 +14,7 @@ from configs.paper import ExperimentConfig
 from dvae.runs import result
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
+from dvae.runs.export import export_run
 from dvae.runs.loop import Run
 from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import Stopped, device_name, prepare_device, say
@@ -92,7 +93,13 @@ def _present(path: Path) -> int:
 
 
 def evaluate(
-    path: Path, changed: dict[str, Any], *, data_dir: str, step: int | None, num_images: int
+    path: Path,
+    changed: dict[str, Any],
+    *,
+    data_dir: str,
+    step: int | None,
+    num_images: int,
+    out_dir: Path,
 ) -> int:
     """log Z and test NLL of a run's best model, without training; writes evaluation.json."""
     del num_images
@@ -100,14 +107,20 @@ def evaluate(
     say(f"evaluating {path}, step {trained.step}, on {device_name()}")
     record = trained.evaluate()
     result.announce(record)
-    target = path / "evaluation.json"
+    target = out_dir / "evaluation.json"
     _write(target, {"run": str(path), "step": trained.step, **record})
     say(f"result: {target}")
     return 0
 
 
 def generate(
-    path: Path, changed: dict[str, Any], *, data_dir: str, step: int | None, num_images: int
+    path: Path,
+    changed: dict[str, Any],
+    *,
+    data_dir: str,
+    step: int | None,
+    num_images: int,
+    out_dir: Path,
 ) -> int:
     """Draws images from a run's prior; writes generated.png and generated.npz (means)."""
     if num_images < 1:
@@ -116,16 +129,23 @@ def generate(
     latents = trained.sample_latents(num_images)
     means = trained.decode(latents).reshape(num_images, -1)
     try:
-        write_png(path / "generated.png", grid(means, trained.image_shape, 10))
-        np.savez_compressed(path / "generated.npz", means=means, latents=latents)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_png(out_dir / "generated.png", grid(means, trained.image_shape, 10))
+        np.savez_compressed(out_dir / "generated.npz", means=means, latents=latents)
     except OSError as error:
-        raise UserError(f"cannot write to {path} ({error.strerror})") from None
-    say(f"{num_images} images: {path / 'generated.png'}, {path / 'generated.npz'}")
+        raise _unwritable(out_dir, error) from None
+    say(f"{num_images} images: {out_dir / 'generated.png'}, {out_dir / 'generated.npz'}")
     return 0
 
 
 def log_z(
-    path: Path, changed: dict[str, Any], *, data_dir: str, step: int | None, num_images: int
+    path: Path,
+    changed: dict[str, Any],
+    *,
+    data_dir: str,
+    step: int | None,
+    num_images: int,
+    out_dir: Path,
 ) -> int:
     """Prints what every estimator says of log Z; writes log_z.json."""
     del num_images
@@ -133,13 +153,26 @@ def log_z(
     rows = trained.log_partition_table()
     say(log_partition.format_table(rows))
     record = {"run": str(path), "step": trained.step, "estimators": rows}
-    _write(path / "log_z.json", json.loads(json.dumps(record)))
-    say(f"result: {path / 'log_z.json'}")
+    _write(out_dir / "log_z.json", json.loads(json.dumps(record)))
+    say(f"result: {out_dir / 'log_z.json'}")
     return 0
+
+
+def export(path: Path, target: Path | None, data_dir: str) -> int:
+    """Writes a finished run's best model as a small directory; see `dvae.runs.export`."""
+    found = export_run(path, target, data_dir)
+    size = sum(file.stat().st_size for file in found.rglob("*") if file.is_file())
+    say(f"exported: {found} ({size / 1e6:.1f} MB), described by {found / 'README.md'}")
+    return 0
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {path} ({error.strerror}): choose another --out_dir")
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror})") from None
+        raise _unwritable(path.parent, error) from None

@@ -1,5 +1,6 @@
 """The directory of one run: what lies in it, who may write to it, and how it is resumed."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -33,8 +34,15 @@ class RunDirectory:
         self.data = path / "data.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.card = path / "README.md"  # the model card, of exported models alone
         self._lock = RunLock(path / "lock.json")
         self._record: dict[str, Any] = {}
+
+    def output(self, log_dir: str | Path) -> Path:
+        """Where later measurements go: here, but for exported models, which stay as they are."""
+        if not self.card.exists():
+            return self.path
+        return Path(log_dir) / "models" / self.path.resolve().name
 
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.
@@ -113,6 +121,16 @@ class RunDirectory:
         record = read_json(self.config)
         data_sha256 = str(record.pop("data_sha256", ""))
         return ExperimentConfig.from_json(record), data_sha256
+
+    def with_base_of_before(self, config: ExperimentConfig) -> ExperimentConfig:
+        """The configuration, with the base of AIS that a run here was begun with.
+
+        For when none is asked for: the default was another until the models of long runs were
+        looked at (docs/long_runs.md), and a run keeps its own.
+        """
+        if not self.config.exists():
+            return config
+        return dataclasses.replace(config, ais_base=self.read_config()[0].ais_base)
 
     def _check_same(self, new: dict[str, Any]) -> None:
         config, data_sha256 = self.read_config()

@@ -1,4 +1,4 @@
-"""The Python interface: `dvae.train` and `dvae.load`."""
+"""The Python interface: `dvae.train`, `dvae.load` and `dvae.export`."""
 
 import contextlib
 import dataclasses
@@ -13,10 +13,12 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
+from dvae.runs.directory import RunDirectory
+from dvae.runs.export import export_run
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
 
-__all__ = ["TrainedModel", "load", "train"]
+__all__ = ["TrainedModel", "export", "load", "train"]
 
 _SETTINGS = {field.name for field in dataclasses.fields(ExperimentConfig)}
 _SETTINGS = _SETTINGS - {"sharpness", "structure"} | {"beta"}
@@ -88,6 +90,8 @@ def train(
     with _errors_of_arguments():
         config = build_config(dataset=str(dataset), struct=struct, baseline=baseline, **settings)
         path = config.run_directory(log_dir)
+        if not (fresh or "ais_base" in settings):
+            config = RunDirectory(path).with_base_of_before(config)
         options = RunOptions(keep_steps=tuple(int(step) for step in keep_steps))
         try:
             train_run(config, str(data_dir), settings.get("input_size"), path, fresh, options)
@@ -112,3 +116,28 @@ def load(
     """
     with _errors_of_arguments():
         return TrainedModel(path, None if data_dir is None else str(data_dir), step)
+
+
+def export(
+    path: str | Path, out_dir: str | Path | None = None, *, data_dir: str | Path | None = None
+) -> TrainedModel:
+    """Writes a finished run's best model as a small directory that works on its own.
+
+    It holds weights, the prior's chains, results, a picture of samples and a model card: what can
+    be kept in a repository or sent to somebody.
+
+    Args:
+      path: the run directory; it is only read.
+      out_dir: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
+      data_dir: only for runs of versions that did not yet keep what a model needs of its data.
+
+    Returns:
+      The model, loaded from there.
+
+    Raises:
+      ValueError: the run is unfinished or damaged, or the directory exists or cannot be written.
+    """
+    with _errors_of_arguments():
+        target = None if out_dir is None else Path(out_dir)
+        found = export_run(Path(path), target, None if data_dir is None else str(data_dir))
+        return TrainedModel(found)

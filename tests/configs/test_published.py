@@ -143,7 +143,7 @@ def test_defaults():
         log_z_chains=1000,
         ais_chains=1024,
         ais_temperatures=1000,
-        ais_base="fitted",
+        ais_base="uniform",
     )
     assert {name: getattr(found, name) for name in expected} == expected
 
@@ -186,7 +186,7 @@ def test_every_flag_reaches_its_field():
         log_z_chains=20,
         ais_chains=21,
         ais_temperatures=22,
-        ais_base="uniform",
+        ais_base="fitted",
         sampler="pcd",
         input_size=30,
     )

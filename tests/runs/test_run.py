@@ -14,6 +14,7 @@ from absl import flags
 import run
 from configs import command_line, paper
 from configs.errors import UserError
+from dvae.runs import commands, interface
 from tests.helpers import table_process, tiny_runs
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,25 @@ def test_published_flags_keep_names_and_defaults():
     )
     for name, default in published.items():
         assert flags.FLAGS[name].default == default, name
+
+
+def test_a_run_goes_on_with_the_base_of_ais_that_it_was_begun_with(capsys, tmp_path, monkeypatch):
+    """The default was "fitted" once; who asks for one gets it, or hears that it differs."""
+    old = paper.build_config(dataset="digits", ais_base="fitted")
+    directory = old.run_directory(tmp_path)
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(json.dumps({"data_sha256": "", **old.to_json()}))
+    seen = []
+    monkeypatch.setattr(commands, "train", lambda config, **_: seen.append(config.ais_base) or 0)
+    base = ["--dataset=digits", f"--log_dir={tmp_path}"]
+    for more in ([], ["--ais_base=uniform"], ["--ais_base=fitted"], ["--fresh"], ["--seed=1"]):
+        assert _run(capsys, *base, *more)[0] == 0
+    assert seen == ["fitted", "uniform", "fitted", "uniform", "uniform"]
+    monkeypatch.setattr(interface, "train_run", lambda config, *_: seen.append(config.ais_base))
+    monkeypatch.setattr(interface, "TrainedModel", lambda *_: None)
+    for settings in ({}, {"ais_base": "uniform"}, {"fresh": True}):
+        interface.train("digits", log_dir=tmp_path, **settings)
+    assert seen[5:] == ["fitted", "uniform", "uniform"]
 
 
 def test_flag_files_are_valid():

@@ -86,6 +86,7 @@ def outcome(recorder, tmp_path):
         summary_every=1000,
         eval_batchsize=7,
         eval_iw_samples=4321,
+        ais_base="fitted",
     )
     directory = RunDirectory(tmp_path / "run")
     dataset = data.load(config.dataset, ".")

@@ -1,0 +1,244 @@
+"""A finished run as a small directory to be shipped: its best model, its results, a model card.
+
+What is left out is what only training needs: optimiser slots, logs, TensorBoard events. An exported
+model is a run directory still: `dvae.load` and the modes of run.py read it as they read any other.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import data
+from configs.errors import UserError
+from configs.paper import ExperimentConfig
+from dvae.runs.directory import RunDirectory
+from dvae.runs.records import read_json, read_result, version_name, write_checked, write_json
+from dvae.runs.trained_model import TrainedModel
+
+_METHODS = {
+    "dvae_": "Rolfe 2017, Discrete Variational Autoencoders, ICLR, arXiv 1609.02200",
+    "dvaepp_": "Vahdat, Macready, Bian, Khoshaman, Andriyash 2018, DVAE++: Discrete Variational "
+    "Autoencoders with Overlapping Transformations, ICML, arXiv 1802.04920",
+    "dvaes_": "Vahdat, Andriyash, Macready 2018, DVAE#: Discrete Variational Autoencoders with "
+    "Relaxed Boltzmann Priors, NeurIPS, arXiv 1805.07445",
+}
+_DATA = {
+    "binarized_mnist": "Larochelle and Murray 2011, The Neural Autoregressive Distribution "
+    "Estimator, AISTATS (the binarisation); LeCun, Bottou, Bengio, Haffner 1998 (MNIST)",
+    "omniglot": "Burda, Grosse, Salakhutdinov 2016, Importance Weighted Autoencoders, ICLR (the "
+    "format); Lake, Salakhutdinov, Tenenbaum 2015, Science 350 (OMNIGLOT)",
+    "digits": "Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine "
+    "Learning Repository (CC BY 4.0), as bundled with scikit-learn",
+}
+_UPPER = {
+    "certified": "reverse AIS from exact samples bounds it from above on average: certified",
+    "checked": "reverse AIS from the run's own chains is a check of the upper side and no "
+    "certificate: it is blind to what the chains have never visited",
+}
+
+_CARD = """# {name}
+
+{method}, structure {struct}, k = {k}, trained on {dataset} with the {sampler} sampler for
+{steps:,} steps (seed {seed}); the model is that of step {best_step:,}, the best by validation NLL.
+
+| | |
+|---|---|
+| test NLL | **{nll:.2f} nats**, 95 % interval [{low:.2f}, {high:.2f}]; {wide} |
+| validation NLL | {val_nll:.2f} nats (100 importance samples) |
+| log Z of the prior | **{log_z:.3f} nats**, 95 % interval [{z_low:.3f}, {z_high:.3f}] |
+| what certifies log Z | {certificate} |
+| data | {data} |
+| SHA-256 of the data's arrays | `{sha256}` |
+| test protocol | {samples:,} importance samples, {images:,} test images, {binarization} |
+| AIS | {chains} chains, {temperatures:,} temperatures, {base} base |
+| code | {code} |
+
+The test NLL is the importance-weighted bound of binary latents plus log Z, on average too high by
+what the number of samples leaves and too low by what AIS misses of log Z; the first interval is
+that of log Z and importance sampling.
+
+![samples of the model](samples.png)
+
+## Use
+
+```
+python run.py --mode=generate --run={path}     # no data set needed
+python run.py --mode=log_z --run={path}        # no data set needed
+python run.py --mode=evaluate --run={path} --data_dir=datasets
+```
+
+They write to `logs/models/{name}`, or where `--out_dir` says, never into this directory. In Python:
+
+```python
+import dvae
+
+model = dvae.load("{path}")
+model.sample(100), model.log_partition()
+```
+
+**Intended for** research: as a baseline whose likelihood can be checked, as a trained prior to try
+samplers and estimators of log Z on, and for demonstrations. **Limits**: it knows {dataset} alone,
+at {height}x{width} pixels of 0 and 1; one seed, so its NLL says nothing of the spread between
+seeds; {schedule}; samples are as good as block-Gibbs chains started from the stored ones.
+
+`config.json` and `result.json` hold every setting and number, `checkpoints/` the weights and the
+prior's chains, `data.json` what the model needs of its data (image shape and mean pixels).
+
+## Cite
+
+- the method: {method_source}
+- the data: {data_source}
+- this implementation, by its repository and the code version above.
+
+Licence: Apache-2.0, as the code.
+"""
+
+
+def model_name(config: ExperimentConfig) -> str:
+    """The name of an exported model: <dataset>-<struct>-<baseline>-k<k>."""
+    dataset = Path(config.dataset).stem
+    return f"{dataset}-{config.struct}-{config.baseline}-k{config.k}"
+
+
+def _without_place(note: str) -> str:
+    """What a loader says of its data, but for where on a machine it found them."""
+    return note.split("; from ")[0]
+
+
+def _certificate(interval: dict[str, Any]) -> str:
+    if interval["exact"] is not None:
+        return "exact: the prior was enumerated"
+    return (
+        f"forward AIS {interval['forward_ais']:.3f} ± {interval['forward_ais_stderr']:.3f} "
+        f"(effective sample size {interval['forward_ais_ess']:.0f}); at least "
+        f"{interval['markov_lower_bound']:.3f} with 95 % probability, whatever the weights look "
+        f"like (Markov); reverse AIS {interval['reverse_ais']:.3f} ± "
+        f"{interval['reverse_ais_stderr']:.3f}. {_UPPER[interval['upper_status']]}"
+    )
+
+
+def _with_test_set(interval: dict[str, Any]) -> str:
+    low, high = interval["low_with_test_set"], interval["high_with_test_set"]
+    return f"with the finite test set [{low:.2f}, {high:.2f}]"
+
+
+def _method_source(baseline: str) -> str:
+    found = (source for start, source in _METHODS.items() if baseline.startswith(start))
+    return next(found, "your own")
+
+
+def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str, Any]) -> str:
+    """The text of an exported model's README.md, all of it from result.json and data.json."""
+    nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
+    published = ExperimentConfig.num_train_iter
+    steps = config.num_train_iter
+    reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
+    name = model_name(config)
+    dataset = Path(config.dataset).stem
+    return _CARD.format(
+        name=name,
+        path=f"models/{name}",
+        method=config.baseline,
+        struct=config.struct,
+        k=config.k,
+        dataset=dataset,
+        sampler=config.sampler,
+        steps=steps,
+        seed=config.seed,
+        best_step=result["best_step"],
+        nll=result["test_nll"],
+        low=nll["low"],
+        high=nll["high"],
+        wide=_with_test_set(nll),
+        val_nll=result["val_nll"],
+        log_z=result["log_z"],
+        z_low=z["low"],
+        z_high=z["high"],
+        certificate=_certificate(z),
+        data=facts["notes"],
+        sha256=protocol["data_sha256"],
+        samples=protocol["importance_samples"],
+        images=protocol["num_test_images"],
+        binarization=f"binarisation {protocol['test_binarization']}",
+        chains=protocol["ais_chains"],
+        temperatures=protocol["ais_temperatures"],
+        base=protocol["ais_base"],
+        code=version_name(result.get("code", {})),
+        height=facts["image_shape"][0],
+        width=facts["image_shape"][1],
+        schedule=reduced if steps < published else "the published number of steps",
+        method_source=_method_source(config.baseline),
+        data_source=_DATA.get(dataset, "your own"),
+    )
+
+
+def _copy_facts(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None:
+    """Copies data.json, or writes it from the data set for a run that did not keep it."""
+    config, sha256 = run.read_config()
+    if not run.data.exists():
+        if data_dir is None and config.dataset in ("binarized_mnist", "omniglot"):
+            raise UserError(f"{run.path} did not keep what it needs of its data: give --data_dir")
+        dataset = data.load(config.dataset, data_dir or ".", config.input_size)
+        if dataset.sha256 != sha256:
+            raise UserError(f"the data in {data_dir} are not what {run.path} was trained on")
+        target.keep_data_facts(dataset)
+    else:
+        shutil.copyfile(run.data, target.data)
+    facts = read_json(target.data)
+    write_json(target.data, facts | {"notes": _without_place(str(facts.get("notes", "")))})
+
+
+def _fill(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None:
+    """Everything but the card; the checkpoint and the configuration byte for byte."""
+    result = read_result(run.result)
+    best = run.checkpoints / f"best-{result['best_step']:010d}"
+    if not best.is_dir():
+        raise UserError(f"{best} is missing: restore it from a copy")
+    shutil.copyfile(run.config, target.config)
+    shutil.copytree(best, target.checkpoints / best.name)
+    picture = run.path / "samples.png"
+    if picture.exists():
+        shutil.copyfile(picture, target.path / picture.name)
+    _copy_facts(run, target, data_dir)
+    result["protocol"]["data"] = _without_place(result["protocol"]["data"])
+    write_checked(target.result, result)
+
+
+def export_run(path: Path, target: Path | None = None, data_dir: str | None = None) -> Path:
+    """Writes the best model of a finished run as a small directory that works on its own.
+
+    Args:
+      path: the run directory; it is only read.
+      target: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
+      data_dir: only needed for runs of versions that did not yet keep what a model needs of its
+        data.
+
+    Returns:
+      The new directory: config.json, data.json, result.json, README.md (the model card),
+      samples.png and the best checkpoint. It has been read back once.
+
+    Raises:
+      UserError: the run is unfinished or damaged, or the directory is there already or cannot be
+        written.
+    """
+    run = RunDirectory(path)
+    config, _ = run.read_config()
+    if not run.result.exists():
+        raise UserError(f"{path} is not finished: its command, started again, goes on")
+    target = Path("models") / model_name(config) if target is None else target
+    if target.exists():
+        raise UserError(f"{target} exists: remove it, or choose another --out_dir")
+    aside = RunDirectory(target.with_name(f".{target.name}.{os.getpid()}"))
+    try:
+        aside.path.mkdir(parents=True)
+        _fill(run, aside, data_dir)
+        TrainedModel(aside.path)
+        card = model_card(config, read_result(aside.result), read_json(aside.data))
+        aside.card.write_text(card)
+        os.rename(aside.path, target)
+    except OSError as error:
+        raise UserError(f"cannot write {target} ({error.strerror})") from None
+    finally:
+        shutil.rmtree(aside.path, ignore_errors=True)
+    return target

@@ -1,0 +1,157 @@
+"""An exported model: small, complete, described, and left as it is by what is done with it."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import data
+import dvae
+from configs.errors import UserError
+from dvae.runs import commands
+from dvae.runs.directory import RunDirectory
+from dvae.runs.export import export_run, model_card, model_name
+from dvae.runs.records import read_result
+from tests.helpers import tiny_runs
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished tiny run and its data file."""
+    folder = tmp_path_factory.mktemp("export")
+    config = tiny_runs.tiny_config(tiny_runs.write_data(folder / "own.npz", grey=True))
+    tiny_runs.train(config, folder / "run")
+    RunDirectory(folder / "run").keep_data_facts(data.load(config.dataset, "."))
+    return folder / "run", config
+
+
+@pytest.fixture
+def exported(finished, tmp_path):
+    return export_run(finished[0], tmp_path / "models" / "tiny")
+
+
+def contents(path):
+    return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_it_holds_the_best_model_and_nothing_of_training(finished, exported):
+    run, _ = finished
+    before = contents(run)
+    best = read_result(run / "result.json")["best_step"]
+    names = {str(name) for name in contents(exported)}
+    tensors = {
+        f"checkpoints/best-{best:010d}/{name}" for name in ("manifest.json", "tensors.index")
+    }
+    tensors.add(f"checkpoints/best-{best:010d}/tensors.data-00000-of-00001")
+    described = {"README.md", "config.json", "data.json", "result.json", "samples.png"}
+    assert names == tensors | described
+    theirs, ours = dvae.load(run), dvae.load(exported)
+    assert ours.step == best
+    np.testing.assert_array_equal(ours.sample(5), theirs.sample(5))
+    assert ours.result["test_nll"] == theirs.result["test_nll"]
+    assert contents(run) == before
+
+
+def test_no_place_on_a_machine_is_named(finished, exported):
+    """But for the data file that the user gave by its place."""
+    _, config = finished
+    place = str(exported.parents[1].parent)
+    for name, content in contents(exported).items():
+        assert place not in content.decode(errors="replace").replace(config.dataset, ""), name
+
+
+def test_modes_leave_it_as_it_is(exported, finished, tmp_path):
+    before = contents(exported)
+    assert RunDirectory(exported).output("logs") == Path("logs/models/tiny")
+    assert RunDirectory(finished[0]).output("logs") == finished[0]
+    common = dict(step=None, num_images=3, out_dir=tmp_path / "new" / "out")
+    for mode in (commands.generate, commands.log_z):
+        assert mode(exported, {}, data_dir="/nonexistent", **common) == 0
+    assert commands.evaluate(exported, {}, data_dir=".", **common) == 0
+    assert contents(exported) == before
+    made = {path.name for path in (tmp_path / "new" / "out").iterdir()}
+    assert made == {"generated.png", "generated.npz", "log_z.json", "evaluation.json"}
+    again = json.loads((tmp_path / "new" / "out" / "evaluation.json").read_text())
+    stored = read_result(exported / "result.json")
+    assert again["log_z"] == pytest.approx(stored["log_z"], abs=1e-4)  # enumerated
+    assert again["test_nll"] == pytest.approx(stored["test_nll"], abs=1.0)  # other samples
+
+
+@pytest.mark.parametrize("mode", ["generate", "log_z"])
+def test_a_place_that_cannot_be_written(exported, tmp_path, mode):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write to .*: choose another --out_dir"):
+        getattr(commands, mode)(
+            exported, {}, data_dir="", step=None, num_images=1, out_dir=tmp_path / "file" / "out"
+        )
+
+
+def test_the_card_says_what_the_results_say(finished, exported):
+    _, config = finished
+    result, text = read_result(exported / "result.json"), (exported / "README.md").read_text()
+    assert f"**{result['test_nll']:.2f} nats**" in text
+    assert f"**{result['log_z']:.3f} nats**" in text and "exact: the prior was enumerated" in text
+    assert "DVAE#" in text and "arXiv 1805.07445" in text and "1,000,000" in text
+    interval = {**result["log_z_interval"], "exact": None, "upper_status": "checked"}
+    facts = json.loads((exported / "data.json").read_text())
+    checked = model_card(config, {**result, "log_z_interval": interval}, facts)
+    assert f"reverse AIS {interval['reverse_ais']:.3f}" in checked and "no\ncertificate" in (
+        checked.replace(" certificate", "\ncertificate")
+    )
+    full = dataclasses.replace(config, num_train_iter=1_000_000, baseline="dvae_spike_exp")
+    assert "the published number of steps" in model_card(full, result, facts)
+    assert "arXiv 1609.02200" in model_card(full, result, facts)
+
+
+def test_a_run_that_did_not_keep_what_it_needs_of_its_data(finished, tmp_path):
+    run = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    (run / "data.json").unlink()
+    target = export_run(run, tmp_path / "model")
+    assert not (run / "data.json").exists()
+    np.testing.assert_array_equal(dvae.load(target).sample(3), dvae.load(finished[0]).sample(3))
+
+
+def test_what_cannot_be_exported(finished, exported, tmp_path):
+    run = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    with pytest.raises(UserError, match="exists: remove it, or choose another --out_dir"):
+        export_run(run, exported)
+    [tensors] = run.glob("checkpoints/best-*/tensors.data-*")
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with pytest.raises(UserError, match="no usable checkpoint"):
+        export_run(run, tmp_path / "damaged" / "model")
+    (run / "result.json").unlink()
+    with pytest.raises(UserError, match="not finished"):
+        export_run(run, tmp_path / "damaged" / "model")
+    assert not any((tmp_path / "damaged").iterdir())
+
+
+def test_the_python_interface_exports(finished, tmp_path):
+    model = dvae.export(finished[0], tmp_path / "model")
+    assert model.path == tmp_path / "model" and model.sample(2).shape == (2, 6, 5)
+    with pytest.raises(ValueError, match="another out_dir"):
+        dvae.export(finished[0], tmp_path / "model")
+
+
+SHIPPED = sorted(path.parent for path in (ROOT / "models").glob("*/README.md"))
+
+
+def test_there_are_shipped_models():
+    assert SHIPPED
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_models_are_small_sound_and_described_by_their_results(path):
+    assert sum(map(len, contents(path).values())) <= MOST_BYTES
+    model = dvae.load(path)
+    assert path.name == model_name(model.config)
+    assert (path / "README.md").read_text() == model_card(
+        model.config, model.result, json.loads((path / "data.json").read_text())
+    )
+    images = model.sample(20)
+    assert images.shape == (20, *model.image_shape) and 0.0 <= images.min() < images.max() <= 1.0
