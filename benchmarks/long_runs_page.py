@@ -7,9 +7,9 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks.exactness_page import table
 from benchmarks.long_runs_text import END, INTRODUCTION, METHOD
 from benchmarks.long_runs_verdicts import SLOWEST, in_short, models, run_name, time_text, with_error
+from benchmarks.pages import table
 from configs.paper import ExperimentConfig
 
 matplotlib.use("Agg")
@@ -30,7 +30,7 @@ def runs_table(records: Sequence[Record]) -> str:
         steps = f"{record['last_step']:,} of {run['num_train_iter']:,}"
         rows.append([run_name(record), run["struct"], str(run["k"]), steps, values])
     header = ("run", "structure", "k", "steps logged", "validation NLL (nats) at step")
-    return table(header, rows)
+    return table(header, rows, "---:")
 
 
 def chains_table(records: Sequence[Record]) -> str:
@@ -67,7 +67,7 @@ def chains_table(records: Sequence[Record]) -> str:
         "ESS",
         "families",
     )
-    return table(header, rows)
+    return table(header, rows, "---:")
 
 
 def bias_table(records: Sequence[Record]) -> str:
@@ -86,7 +86,7 @@ def bias_table(records: Sequence[Record]) -> str:
     header = ["model", "unit means", "noise", "pair covariances", "noise"]
     for found in models(records)[0][1]["bias"]["costs"].values():
         header += [f"cost in {found['dimension']}", "floor"]
-    return table(header, rows)
+    return table(header, rows, "---:")
 
 
 def log_z_table(model: Record) -> str:
@@ -116,7 +116,7 @@ def log_z_table(model: Record) -> str:
         "least swap rate",
         "arrivals",
     )
-    return table(header, rows)
+    return table(header, rows, "---:")
 
 
 def base_ratios(model: Record) -> dict[int, float]:
@@ -157,7 +157,7 @@ def base_section(records: Sequence[Record]) -> str:
     ]
     return (
         "Standard error of forward AIS from the fitted base over that from the uniform base:\n\n"
-        + table(header, rows)
+        + table(header, rows, "---:")
         + f"\nThe fitted base is clearly better (ratio below {BETTER:.2f}) in {smaller} of "
         f"{len(values)} cases and clearly worse (above {1.0 / BETTER:.2f}) in {larger}; the ratio "
         f"runs from {min(values):.2f} to {max(values):.2f}. [deviations.md](deviations.md) and "

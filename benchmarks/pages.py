@@ -29,7 +29,8 @@ def keep(page: str, name: str, record: Record) -> None:
     print(f"kept {name}; python -m benchmarks.pages puts it into docs/{page}.md")
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---") -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---") -> str:
+    """A Markdown table; `rule` stands under every column but the first."""
     return "\n".join(markdown_rows(header, rows, rule)) + "\n"
 
 
@@ -77,7 +78,7 @@ def small_prior_section(record: Record) -> str:
         f"({record['exact_seconds']:.3f} s). Each seed has chains of its own. Settings: "
         f"{_listed(settings)}; {record['machine']['cores']} cores "
         f"({record['machine']['machine']}), compilation left out. For a lower bound, within means "
-        "below the exact value.\n\n" + _table(header, rows, "---:")
+        "below the exact value.\n\n" + table(header, rows, "---:")
     )
 
 
@@ -88,7 +89,7 @@ def trained_prior_section(record: Record) -> str:
         f"## {record['name']}: a trained prior of {left}x{right} units\n\n"
         f"Run: {_listed(record['settings'])}; {record['machine']['cores']} cores "
         f"({record['machine']['machine']}), compiling, or reading compiled programs from disk, "
-        "included.\n\n" + _table(COLUMNS, [cells(row) for row in record["rows"]], "---:")
+        "included.\n\n" + table(COLUMNS, [cells(row) for row in record["rows"]], "---:")
     )
 
 
@@ -146,7 +147,7 @@ def sampler_lines(record: Record) -> Iterator[str]:
         others = (times.get(name) for name in names)
         multiples = [f"{other['median_ms'] / ours:.1f}" if other else "" for other in others]
         rows.append([*_kernel_cells(result), *multiples])
-    yield _table([*_KERNEL_HEADER, *names], rows)
+    yield table([*_KERNEL_HEADER, *names], rows)
 
 
 def growth_lines(record: Record) -> Iterator[str]:
@@ -158,7 +159,7 @@ def growth_lines(record: Record) -> Iterator[str]:
     for result in record["results"]:
         draws = 2e-6 * result["size"] * result["chains"] * sweeps
         rows.append([*_kernel_cells(result), f"{_ours_and_floor(result)[0] / draws:.1f}"])
-    yield _table([*_KERNEL_HEADER, "ms a million"], rows)
+    yield table([*_KERNEL_HEADER, "ms a million"], rows)
 
 
 def step_lines(record: Record) -> Iterator[str]:
@@ -173,7 +174,7 @@ def step_lines(record: Record) -> Iterator[str]:
             ratio = f"{row['median_ms'] / floor:.2f}"
             medians = [_milliseconds(floor), _milliseconds(row["median_ms"]), ratio]
             rows.append([result["struct"], name, *medians])
-    yield _table(["structure", "program", "floor", "step", "step / floor"], rows)
+    yield table(["structure", "program", "floor", "step", "step / floor"], rows)
 
 
 def evaluation_lines(record: Record) -> Iterator[str]:
@@ -189,7 +190,7 @@ def evaluation_lines(record: Record) -> Iterator[str]:
     ]
     header = ["images x samples", "floor, s", "evaluation, s", "evaluation / floor", "memory, GB"]
     yield f"{record['struct']}; the floor is the decoder's matrix products in one XLA loop.\n"
-    yield _table(header, [row])
+    yield table(header, [row])
 
 
 def start_lines(record: Record) -> Iterator[str]:
@@ -198,7 +199,7 @@ def start_lines(record: Record) -> Iterator[str]:
     rows = []
     for kind, values in record["seconds"].items():
         rows.append([kind, f"{statistics.median(values):.1f}", f"{len(values)}"])
-    yield _table([f"{record['struct']}, programs", "seconds (median)", "starts"], rows)
+    yield table([f"{record['struct']}, programs", "seconds (median)", "starts"], rows)
 
 
 _PERFORMANCE = {
@@ -267,7 +268,7 @@ def deviation_section(record: Record) -> str:
         f"**{run['dataset']}, {run['struct']}, {run['baseline']}, k={run['k']}, "
         f"{run['num_train_iter']:,} steps** (prior {half}x{half}; AIS with {ais_used['chains']} "
         f"chains and {ais_used['temperatures']} temperatures)\n\n"
-        + _table(("difference", "measured"), deviation_rows(record))
+        + table(("difference", "measured"), deviation_rows(record))
     )
 
 
