@@ -20,7 +20,7 @@ from dvae.prior_sampler import SamplerState, from_variables, to_variables
 from dvae.priors import log_partition_surrogate
 from dvae.relaxed_priors import Parameters
 from dvae.streams import StepKey, Stream, stream_key
-from samplers import counter_random
+from samplers import counter_random, hardware
 
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
 
@@ -54,6 +54,17 @@ class TrainState(tf.Module):
         self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")
 
 
+class Carried(NamedTuple):
+    """What passes from step to step beside variables.
+
+    sampler: the sampler's state. averages: the moving averages of batch norm; on a GPU all as one
+    vector, which is one kernel.
+    """
+
+    sampler: SamplerState
+    averages: list[tf.Tensor]
+
+
 class MetricNames(NamedTuple):
     """Tags of the scalars that steps add up."""
 
@@ -81,7 +92,8 @@ class FlatAdam(tf.Module):
     """Keras' Adam on all weights as one vector.
 
     One fused update instead of one for each of dozens of small variables: the compiled step is
-    several times smaller, and compiles that much faster.
+    several times smaller, and compiles that much faster. While steps are taken the vector is what
+    counts: `gather` fills it from the variables, `scatter` gives them its values back.
     """
 
     def __init__(self, variables: list[keras.Variable], learning_rate: float) -> None:
@@ -92,25 +104,47 @@ class FlatAdam(tf.Module):
         self.adam = keras.optimizers.Adam(learning_rate=learning_rate, **ADAM)
         self.adam.build([self._flat])
 
+    def gather(self) -> None:
+        """Takes the weights from the variables."""
+        self._flat.assign(flatten(self._variables))
+
+    def weights(self) -> list[tf.Tensor]:
+        """The present weights, in the shapes of the variables."""
+        return unflatten(tf.convert_to_tensor(self._flat), self._variables)
+
+    def scatter(self) -> None:
+        """Gives the weights back to the variables."""
+        for variable, weight in zip(self._variables, self.weights(), strict=True):
+            variable.assign(weight)
+
     def apply(self, gradient: tf.Tensor, rate: tf.Tensor, ok: tf.Tensor) -> None:
         """One update with a flat gradient [P]; where not `ok`, weights and slots stay."""
-        weights = flatten(self._variables)
-        slots = self.adam.variables
-        old_slots = [tf.convert_to_tensor(v) for v in slots]
-        self._flat.assign(weights)
+        changed = [*self.adam.variables, self._flat]
+        before = [tf.convert_to_tensor(v) for v in changed]
         self.adam.learning_rate.assign(rate)
         self.adam.apply([gradient], [self._flat])
-        for slot, old in zip(slots, old_slots, strict=True):
-            slot.assign(tf.where(ok, tf.convert_to_tensor(slot), old))
-        new = tf.where(ok, tf.convert_to_tensor(self._flat), weights)
-        pieces = tf.split(new, self._sizes)
-        for variable, piece in zip(self._variables, pieces, strict=True):
-            variable.assign(tf.reshape(piece, variable.shape))
+        for variable, old in zip(changed, before, strict=True):
+            variable.assign(tf.where(ok, tf.convert_to_tensor(variable), old))
 
 
 def flatten(tensors: list) -> tf.Tensor:
     """All elements of a list of tensors or variables as one vector."""
     return tf.concat([tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors], axis=0)
+
+
+def unflatten(flat: tf.Tensor, like: list) -> list[tf.Tensor]:
+    """The inverse of `flatten`, in the shapes of `like`."""
+    pieces = tf.split(flat, [int(np.prod(t.shape)) for t in like])
+    return [tf.reshape(piece, t.shape) for piece, t in zip(pieces, like, strict=True)]
+
+
+def flat_sum(gradients: list[tf.Tensor], decay: list[tf.Tensor | float]) -> tf.Tensor:
+    """Gradients and the decay that belongs to each, added up, as one vector."""
+    if not hardware.on_gpu():
+        return flatten([g + d for g, d in zip(gradients, decay, strict=True)])
+    # A GPU's library would add the decay of each kernel itself, to a copy of it.
+    spread = [tf.broadcast_to(d, g.shape) for g, d in zip(gradients, decay, strict=True)]
+    return flatten(gradients) + flatten(spread)
 
 
 class TrainProgram:
@@ -160,50 +194,65 @@ class TrainProgram:
         )
         return kl_weight * log_z - estimate.surrogate, estimate, log_z
 
-    def gradients(self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState) -> tuple:
-        """Gradients for `model.trainable_variables`, metrics, and the finite flags of BAD_TERMS."""
+    def gradient(self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState) -> tuple:
+        """The flat gradient of `model.trainable_variables`, metrics, finite flags of BAD_TERMS."""
         variables = [v.value for v in self.model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             params = self.model.prior.parameters()
             loss, estimate, log_z = self._loss(images, params, key, sampler_state)
-        gradients = tape.gradient(loss, variables)
         # The penalty's gradient is its weight: no need to differentiate its value.
         decay = self.model.weight_decay_gradients()
-        gradients = [g + d for g, d in zip(gradients, decay, strict=True)]
+        gradients = tape.gradient(loss, variables)
+        gradient = flat_sum(gradients, decay)
         metrics = {
             self.metrics.bound: -estimate.bound,
             self.metrics.reconstruction: -estimate.log_likelihood,
             self.metrics.kl: estimate.kl,
         }
         # A sum of squares, since Adam will square them.
-        total = tf.reduce_sum(tf.square(flatten(gradients)))
+        total = tf.reduce_sum(tf.square(gradient))
         terms = tf.stack([-estimate.log_likelihood, estimate.kl, log_z, total])
-        return gradients, metrics, tf.math.is_finite(terms)
+        return gradient, metrics, tf.math.is_finite(terms)
 
     def one_step(
-        self, images: tf.Tensor, indices: tf.Tensor, sampler_state: SamplerState, run_key: tf.Tensor
-    ) -> SamplerState:
-        """One training step on the variables; returns the sampler's new state."""
+        self, images: tf.Tensor, indices: tf.Tensor, carried: Carried, run_key: tf.Tensor
+    ) -> Carried:
+        """One training step; the weights are those of the optimizer's vector."""
         step = tf.cast(self.state.step, tf.int32)
         step_key = counter_random.fold_in(stream_key(run_key, Stream.STEP), step)
         keys = counter_random.split(step_key, len(StepKey))
-        averages = [(v, tf.convert_to_tensor(v)) for v in self.model.non_trainable_variables]
-        sampler_state, sampler_metrics = self.sampler.step(
-            self.model.prior.parameters(), sampler_state, keys[StepKey.SAMPLER], step
-        )
-        batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
-        gradients, metrics, finite = self.gradients(batch, keys[StepKey.POSTERIOR], sampler_state)
+        trained, averages = self.model.trainable_variables, self.model.non_trainable_variables
+        values = [*self.optimizer.weights(), *self._unpacked(carried.averages)]
+        scope = keras.StatelessScope(zip([*trained, *averages], values, strict=True))
+        with scope:
+            sampler_state, sampler_metrics = self.sampler.step(
+                self.model.prior.parameters(), carried.sampler, keys[StepKey.SAMPLER], step
+            )
+            batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
+            gradient, metrics, finite = self.gradient(batch, keys[StepKey.POSTERIOR], sampler_state)
         ok = tf.reduce_all(finite)
         rate = schedules.learning_rate(
             self.state.step, self.config.num_train_iter, self.config.base_lr
         )
-        self.optimizer.apply(flatten(gradients), rate, ok)
-        for variable, before in averages:
-            variable.assign(tf.where(ok, tf.convert_to_tensor(variable), before))
+        self.optimizer.apply(gradient, rate, ok)
+        moved = self._packed([scope.get_current_value(v) for v in averages])
+        kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
         self._count(metrics | sampler_metrics, ok, finite)
         self.state.step.assign_add(1)
-        return sampler_state
+        return Carried(sampler_state, kept)
+
+    def _packed(self, averages: list) -> list[tf.Tensor]:
+        """All moving averages as `Carried.averages`."""
+        if hardware.on_gpu() and averages:
+            return [flatten(averages)]
+        return [tf.convert_to_tensor(v) for v in averages]
+
+    def _unpacked(self, averages: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The inverse of `_packed`."""
+        if hardware.on_gpu() and averages:
+            return unflatten(averages[0], self.model.non_trainable_variables)
+        return averages
 
     def _count(self, metrics: dict[str, tf.Tensor], ok: tf.Tensor, finite: tf.Tensor) -> None:
         state = self.state
@@ -224,13 +273,17 @@ class TrainProgram:
         The key is an argument, so that runs of any seed share one program.
         """
 
-        def body(index: tf.Tensor, sampler_state: SamplerState) -> tuple:
-            return index + 1, self.one_step(images, indices[index], sampler_state, run_key)
+        def body(index: tf.Tensor, carried: Carried) -> tuple:
+            return index + 1, self.one_step(images, indices[index], carried, run_key)
 
-        _, sampler_state = tf.while_loop(
-            lambda index, _: index < num_steps, body, (tf.constant(0), self.sampler_state())
-        )
-        self._keep_sampler_state(sampler_state)
+        averages = self.model.non_trainable_variables
+        self.optimizer.gather()
+        start = (tf.constant(0), Carried(self.sampler_state(), self._packed(averages)))
+        _, carried = tf.while_loop(lambda index, _: index < num_steps, body, start)
+        self.optimizer.scatter()
+        for variable, value in zip(averages, self._unpacked(carried.averages), strict=True):
+            variable.assign(value)
+        self._keep_sampler_state(carried.sampler)
 
     def trace(self, steps_per_call: int) -> None:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""

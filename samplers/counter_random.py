@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from samplers import hardware
+
 Stream = int | tf.Tensor
 
 _ROUNDS = 13
@@ -49,13 +51,25 @@ def _rotate_left(x: tf.Tensor, distance: int) -> tf.Tensor:
     return tf.bitwise.bitwise_or(left, right)
 
 
+def _parity(word_0: tf.Tensor, word_1: tf.Tensor) -> tf.Tensor:
+    """The third word of the key schedule."""
+    parity = tf.constant(_PARITY, tf.uint32)
+    return tf.bitwise.bitwise_xor(parity, tf.bitwise.bitwise_xor(word_0, word_1))
+
+
+def schedule(key: tf.Tensor) -> tf.Tensor:
+    """A key, int32 [2], as `threefry_2x32` uses it: int32 [3], for loops to compute it once."""
+    parity = _parity(*tf.unstack(_uint32(key)))
+    return tf.concat([key, tf.bitcast(parity, tf.int32)[None]], axis=0)
+
+
 def threefry_2x32(
     key: tf.Tensor, counter_0: tf.Tensor, counter_1: tf.Tensor, rounds: int = _ROUNDS
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Threefry-2x32 of Salmon et al. 2011, section 4.2.
 
     Args:
-      key: int32 or uint32 [2].
+      key: int32 or uint32 [2], or [3] of `schedule`.
       counter_0: uint32, any shape: low word of the counter.
       counter_1: uint32, broadcasts with counter_0.
       rounds: 20 is the authors' safe choice, 13 the fewest that pass BigCrush.
@@ -63,10 +77,9 @@ def threefry_2x32(
     Returns:
       Two uint32 tensors, the two words of each block.
     """
-    key = _uint32(key)
-    words = [key[0], key[1]]
-    parity = tf.constant(_PARITY, tf.uint32)
-    words.append(tf.bitwise.bitwise_xor(parity, tf.bitwise.bitwise_xor(words[0], words[1])))
+    words = tf.unstack(_uint32(key))
+    if len(words) == 2:
+        words.append(_parity(*words))
     x0, x1 = counter_0 + words[0], counter_1 + words[1]
     for index in range(rounds):
         x0 = x0 + x1
@@ -184,6 +197,36 @@ def _four_draws(word_0: tf.Tensor, word_1: tf.Tensor) -> list[tf.Tensor]:
     return [tf.bitcast(draw, tf.int32) for draw in draws]
 
 
+def _hits(draw: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
+    """z = 1[u (1 + 2^x) < 1] as bool, where u is a draw / 2^25 of `_four_draws`."""
+    u = tf.cast(draw, exponents.dtype)
+    # k may round up to 2^25 in float32: the bound lies one step above.
+    return u * _exp2(exponents) + u < 2.0**25 * (1.0 + 2.0**-23)
+
+
+def unit_places(parts: int, num: int) -> tf.Tensor:
+    """Where each of [parts, num] units has its number, int32: 4 * block + which of its four."""
+    quarter = -(-num // 4)
+    within = tf.range(num)
+    places = 4 * (within % quarter) + within // quarter
+    return places[None, :] + 4 * quarter * tf.range(parts)[:, None]
+
+
+def bernoulli_at(
+    places: tf.Tensor, key: tf.Tensor, exponents: tf.Tensor, stream: Stream = 0
+) -> tf.Tensor:
+    """`bernoulli_exponents` as one formula per unit, which is one kernel on a GPU.
+
+    Each of the four units of a block computes it anew, which a GPU does sooner than it passes
+    results from one kernel to the next. places: of `unit_places`, in the shape of the exponents.
+    """
+    block = tf.bitcast(tf.bitwise.right_shift(places, 2), tf.uint32)
+    draws = _four_draws(*threefry_2x32(key, block, _uint32(stream)))
+    lower, upper = (tf.where(places & 1 == 0, *pair) for pair in (draws[:2], draws[2:]))
+    hits = _hits(tf.where(places & 2 == 0, lower, upper), exponents)
+    return tf.where(hits, tf.constant(1.0, exponents.dtype), 0.0)
+
+
 def bernoulli_exponents(
     key: tf.Tensor, exponents: tf.Tensor, stream: Stream = 0, first_part: int = 0
 ) -> tf.Tensor:
@@ -204,6 +247,9 @@ def bernoulli_exponents(
     """
     parts, num = exponents.shape
     quarter = -(-num // 4)
+    if hardware.on_gpu():
+        places = unit_places(parts, num) + 4 * quarter * first_part
+        return bernoulli_at(places, key, exponents, stream)
     if num != 4 * quarter:
         exponents = tf.pad(exponents, [[0, 0], [0, 4 * quarter - num]])
     index = tf.range(first_part * quarter, (first_part + parts) * quarter)
@@ -211,11 +257,8 @@ def bernoulli_exponents(
     draws = _four_draws(*threefry_2x32(key, index, _uint32(stream)))
     packed = tf.zeros([parts, quarter], exponents.dtype)
     for bit, draw in enumerate(draws):
-        odds = _exp2(exponents[:, bit * quarter : (bit + 1) * quarter])
-        u = tf.cast(draw, exponents.dtype)
-        # k may round up to 2^25 in float32: the bound lies one step above.
-        hit = u * odds + u < 2.0**25 * (1.0 + 2.0**-23)
-        packed += tf.where(hit, tf.constant(2.0**bit, packed.dtype), 0.0)
+        hits = _hits(draw, exponents[:, bit * quarter : (bit + 1) * quarter])
+        packed += tf.where(hits, tf.constant(2.0**bit, packed.dtype), 0.0)
     # p = floor(sqrt(p^2 + p)). XLA repeats cheap producers in each consumer, which would draw
     # every block four times; it never repeats a square root. The result does not depend on it.
     packed = tf.cast(tf.sqrt(packed * packed + packed), tf.int32)
