@@ -24,6 +24,7 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA  # of the key schedule, Skein version 1.3
 _FOLD_STREAM = 0xFFFFFFFF
 _SPLIT_STREAM = 0xFFFFFFFE
+_MOST_SCALARS = 5  # keys that `split` computes one by one on a GPU
 EXPONENT_PER_LOGIT = -math.log2(math.e)  # exp(-logit) = 2^(EXPONENT_PER_LOGIT * logit)
 # 2^x on [-0.5, 0.5] by least relative error (7.5e-8), fitted in float64.
 _EXP2 = (
@@ -45,6 +46,11 @@ def _uint32(value: int | tf.Tensor) -> tf.Tensor:
     return value if value.dtype == tf.uint32 else tf.bitcast(tf.cast(value, tf.int32), tf.uint32)
 
 
+def _int32(value: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_uint32` for tensors."""
+    return tf.bitcast(value, tf.int32)
+
+
 def _rotate_left(x: tf.Tensor, distance: int) -> tf.Tensor:
     left = tf.bitwise.left_shift(x, tf.constant(distance, tf.uint32))
     right = tf.bitwise.right_shift(x, tf.constant(32 - distance, tf.uint32))
@@ -59,8 +65,8 @@ def _parity(word_0: tf.Tensor, word_1: tf.Tensor) -> tf.Tensor:
 
 def schedule(key: tf.Tensor) -> tf.Tensor:
     """A key, int32 [2], as `threefry_2x32` uses it: int32 [3], for loops to compute it once."""
-    parity = _parity(*tf.unstack(_uint32(key)))
-    return tf.concat([key, tf.bitcast(parity, tf.int32)[None]], axis=0)
+    words = tf.unstack(key)
+    return tf.stack([*words, _int32(_parity(*map(_uint32, words)))])
 
 
 def threefry_2x32(
@@ -77,7 +83,8 @@ def threefry_2x32(
     Returns:
       Two uint32 tensors, the two words of each block.
     """
-    words = tf.unstack(_uint32(key))
+    # Word by word: XLA sees through a stack of words, not through the bits of one.
+    words = [_uint32(word) for word in tf.unstack(key)]
     if len(words) == 2:
         words.append(_parity(*words))
     x0, x1 = counter_0 + words[0], counter_1 + words[1]
@@ -111,19 +118,29 @@ def key(seed: int) -> tf.Tensor:
 def fold_in(key: tf.Tensor, data: Stream) -> tf.Tensor:
     """A new key, int32 [2], for (key, data); data is an int or an int32 scalar, e.g. the step."""
     words = threefry_2x32(key, _uint32(data), _uint32(_FOLD_STREAM))
-    return tf.bitcast(tf.stack(words), tf.int32)
+    return tf.stack([_int32(word) for word in words])
 
 
 def split(key: tf.Tensor, num: int) -> tf.Tensor:
     """`num` new keys, int32 [num, 2]; the first ones do not depend on `num`."""
-    words = _blocks(key, num, _SPLIT_STREAM)
-    return tf.bitcast(tf.stack(words, axis=1), tf.int32)
+    if not hardware.on_gpu() or num > _MOST_SCALARS:
+        words = _blocks(key, num, _SPLIT_STREAM)
+        return tf.stack([_int32(word) for word in words], axis=1)
+    # Scalars that XLA follows from key to key: one kernel for several.
+    pairs = [threefry_2x32(key, _uint32(i), _uint32(_SPLIT_STREAM)) for i in range(num)]
+    return tf.stack([tf.stack([_int32(word) for word in words]) for words in pairs])
 
 
 def bits(key: tf.Tensor, shape: Sequence[int] | tf.Tensor, stream: Stream = 0) -> tf.Tensor:
     """Random uint32 words of the given shape."""
     num = _num_elements(shape)
-    words = tf.concat(_blocks(key, (num + 1) // 2, stream), axis=0)
+    half = (num + 1) // 2
+    if hardware.on_gpu() and isinstance(num, int):
+        # Both words of a block for each number: one kernel, that of whoever uses them.
+        index = tf.range(num)
+        words = threefry_2x32(key, tf.bitcast(index % half, tf.uint32), _uint32(stream))
+        return tf.reshape(tf.where(index < half, *words), shape)
+    words = tf.concat(_blocks(key, half, stream), axis=0)
     return tf.reshape(words[:num], shape)
 
 

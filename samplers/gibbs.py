@@ -85,6 +85,16 @@ def _draw(
     return tf.reshape(values, [other.shape[0], -1])
 
 
+def _trips(num_sweeps: int | tf.Tensor) -> tuple[int, int]:
+    """Sweeps before the loop, and in each trip of it."""
+    if not isinstance(num_sweeps, int):
+        return 0, 1
+    if not hardware.on_gpu() or num_sweeps < 2:
+        return int(num_sweeps == 1), 1
+    # The first trip reads the chains where they are, the others work on their own: no copies.
+    return (num_sweeps - 1) % _UNROLLED + 1, _UNROLLED
+
+
 def sweep(
     rbm: RBM, chains: Chains, key: tf.Tensor, inverse_temperature: float | tf.Tensor = 1.0
 ) -> Chains:
@@ -145,10 +155,9 @@ def sweeps(
         return body
 
     state = (tf.constant(0), tf.split(chains.left, groups), tf.split(chains.right, groups))
-    known = isinstance(num_sweeps, int)
-    unrolled = _UNROLLED if known and hardware.on_gpu() else 1
-    if known and (first := num_sweeps if num_sweeps <= unrolled else num_sweeps % unrolled):
+    first, trip = _trips(num_sweeps)
+    if first:
         state = several(first)(*state)
-    if not known or num_sweeps > unrolled:
-        state = tf.while_loop(lambda step, *_: step < num_sweeps, several(unrolled), state)
+    if not isinstance(num_sweeps, int) or num_sweeps > first:
+        state = tf.while_loop(lambda step, *_: step < num_sweeps, several(trip), state)
     return Chains(tf.concat(state[1], 0), tf.concat(state[2], 0))
