@@ -23,6 +23,9 @@ from dvae.streams import StepKey, Stream, stream_key
 from samplers import counter_random, hardware
 
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
+_STEP, _SKIPPED, _IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
+# Steps that a GPU takes without asking the host whether to go on.
+_GROUP = 10
 
 
 class TrainingImages(Protocol):
@@ -53,16 +56,30 @@ class TrainState(tf.Module):
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, name="skipped_in_a_row")
         self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")
 
+    def counts(self) -> tf.Tensor:
+        """What is counted, as one vector: int64, in the order of `_STEP` and the others."""
+        return tf.concat(
+            [tf.stack([self.step, self.skipped, self.skipped_in_a_row]), self.skipped_terms], axis=0
+        )
+
+    def keep_counts(self, counts: tf.Tensor) -> None:
+        """The inverse of `counts`."""
+        for index, variable in enumerate((self.step, self.skipped, self.skipped_in_a_row)):
+            variable.assign(counts[index])
+        self.skipped_terms.assign(counts[_TERMS:])
+
 
 class Carried(NamedTuple):
-    """What passes from step to step beside variables.
+    """What passes from step to step beside the optimizer's variables.
 
     sampler: the sampler's state. averages: the moving averages of batch norm; on a GPU all as one
-    vector, which is one kernel.
+    vector, which is one kernel. counts: of `TrainState`. metric_sums: as in `TrainState`.
     """
 
     sampler: SamplerState
     averages: list[tf.Tensor]
+    counts: tf.Tensor
+    metric_sums: tf.Tensor
 
 
 class MetricNames(NamedTuple):
@@ -108,9 +125,14 @@ class FlatAdam(tf.Module):
         """Takes the weights from the variables."""
         self._flat.assign(flatten(self._variables))
 
-    def weights(self) -> list[tf.Tensor]:
-        """The present weights, in the shapes of the variables."""
-        return unflatten(tf.convert_to_tensor(self._flat), self._variables)
+    def weights(self, one: float | tf.Tensor = 1.0) -> list[tf.Tensor]:
+        """The present weights, in the shapes of the variables.
+
+        one: a factor of one that XLA does not know to be one. Of mere slices it makes a kernel
+        each, of products one for all of a shape.
+        """
+        flat = tf.convert_to_tensor(self._flat)
+        return unflatten(flat * one if tf.is_tensor(one) else flat, self._variables)
 
     def scatter(self) -> None:
         """Gives the weights back to the variables."""
@@ -147,6 +169,16 @@ def flat_sum(gradients: list[tf.Tensor], decay: list[tf.Tensor | float]) -> tf.T
     return flatten(gradients) + flatten(spread)
 
 
+def _counted(counts: tf.Tensor, ok: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
+    """`TrainState.counts` one step later. Only the first term to go bad is counted."""
+    skipped = tf.cast(tf.logical_not(ok), tf.int64)
+    first = tf.argmin(tf.cast(finite, tf.int32))
+    terms = counts[_TERMS:] + skipped * tf.one_hot(first, len(BAD_TERMS), dtype=tf.int64)
+    in_a_row = skipped * (counts[_IN_A_ROW] + 1)
+    head = tf.stack([counts[_STEP] + 1, counts[_SKIPPED] + skipped, in_a_row])
+    return tf.concat([head, terms], axis=0)
+
+
 class TrainProgram:
     """The compiled training loop of one run."""
 
@@ -181,10 +213,15 @@ class TrainProgram:
         return tf.cast(counter_random.uniform(key, batch.shape) < batch, tf.float32)
 
     def _loss(
-        self, images: tf.Tensor, params: Parameters, key: tf.Tensor, sampler_state: SamplerState
+        self,
+        images: tf.Tensor,
+        params: Parameters,
+        key: tf.Tensor,
+        sampler_state: SamplerState,
+        step: tf.Tensor,
     ) -> tuple[tf.Tensor, Estimate, tf.Tensor]:
         """Loss (but for weight decay) whose gradient trains everything, and its two parts."""
-        kl_weight = schedules.kl_weight(self.state.step, self.config.num_train_iter)
+        kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
         estimate = self.model.estimate(images, params, key, kl_weight)
         log_z = log_partition_surrogate(
             self.model.prior,
@@ -194,13 +231,15 @@ class TrainProgram:
         )
         return kl_weight * log_z - estimate.surrogate, estimate, log_z
 
-    def gradient(self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState) -> tuple:
+    def gradient(
+        self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState, step: tf.Tensor
+    ) -> tuple:
         """The flat gradient of `model.trainable_variables`, metrics, finite flags of BAD_TERMS."""
         variables = [v.value for v in self.model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             params = self.model.prior.parameters()
-            loss, estimate, log_z = self._loss(images, params, key, sampler_state)
+            loss, estimate, log_z = self._loss(images, params, key, sampler_state, step)
         # The penalty's gradient is its weight: no need to differentiate its value.
         decay = self.model.weight_decay_gradients()
         gradients = tape.gradient(loss, variables)
@@ -216,31 +255,37 @@ class TrainProgram:
         return gradient, metrics, tf.math.is_finite(terms)
 
     def one_step(
-        self, images: tf.Tensor, indices: tf.Tensor, carried: Carried, run_key: tf.Tensor
+        self,
+        images: tf.Tensor,
+        indices: tf.Tensor,
+        carried: Carried,
+        run_key: tf.Tensor,
+        one: float | tf.Tensor = 1.0,
     ) -> Carried:
-        """One training step; the weights are those of the optimizer's vector."""
-        step = tf.cast(self.state.step, tf.int32)
-        step_key = counter_random.fold_in(stream_key(run_key, Stream.STEP), step)
+        """One training step; the weights are the optimizer's vector. one: see its `weights`."""
+        step = carried.counts[_STEP]
+        step_key = stream_key(run_key, Stream.STEP)
+        step_key = counter_random.fold_in(step_key, tf.cast(step, tf.int32))
         keys = counter_random.split(step_key, len(StepKey))
         trained, averages = self.model.trainable_variables, self.model.non_trainable_variables
-        values = [*self.optimizer.weights(), *self._unpacked(carried.averages)]
+        values = [*self.optimizer.weights(one), *self._unpacked(carried.averages)]
         scope = keras.StatelessScope(zip([*trained, *averages], values, strict=True))
         with scope:
+            rbm, sampler_key = self.model.prior.parameters(), keys[StepKey.SAMPLER]
             sampler_state, sampler_metrics = self.sampler.step(
-                self.model.prior.parameters(), carried.sampler, keys[StepKey.SAMPLER], step
+                rbm, carried.sampler, sampler_key, tf.cast(step, tf.int32)
             )
             batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
-            gradient, metrics, finite = self.gradient(batch, keys[StepKey.POSTERIOR], sampler_state)
+            gradient, metrics, finite = self.gradient(
+                batch, keys[StepKey.POSTERIOR], sampler_state, step
+            )
         ok = tf.reduce_all(finite)
-        rate = schedules.learning_rate(
-            self.state.step, self.config.num_train_iter, self.config.base_lr
-        )
+        rate = schedules.learning_rate(step, self.config.num_train_iter, self.config.base_lr)
         self.optimizer.apply(gradient, rate, ok)
         moved = self._packed([scope.get_current_value(v) for v in averages])
         kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
-        self._count(metrics | sampler_metrics, ok, finite)
-        self.state.step.assign_add(1)
-        return Carried(sampler_state, kept)
+        sums = self._summed(carried.metric_sums, metrics | sampler_metrics, ok)
+        return Carried(sampler_state, kept, _counted(carried.counts, ok, finite), sums)
 
     def _packed(self, averages: list) -> list[tf.Tensor]:
         """All moving averages as `Carried.averages`."""
@@ -254,49 +299,80 @@ class TrainProgram:
             return unflatten(averages[0], self.model.non_trainable_variables)
         return averages
 
-    def _count(self, metrics: dict[str, tf.Tensor], ok: tf.Tensor, finite: tf.Tensor) -> None:
-        state = self.state
+    def _summed(
+        self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], ok: tf.Tensor
+    ) -> tf.Tensor:
         values = tf.stack([*(metrics[name] for name in self.metrics.all()), 1.0])
-        state.metric_sums.assign_add(tf.where(ok, values, tf.zeros_like(values)))
-        skipped = tf.cast(tf.logical_not(ok), tf.int64)
-        state.skipped.assign_add(skipped)
-        state.skipped_in_a_row.assign(skipped * (state.skipped_in_a_row + 1))
-        # Only the first term to go bad is counted: what follows from it is no news.
-        first = tf.argmin(tf.cast(finite, tf.int32))
-        state.skipped_terms.assign_add(skipped * tf.one_hot(first, len(BAD_TERMS), dtype=tf.int64))
+        return sums + tf.where(ok, values, tf.zeros_like(values))
 
     def _steps(
-        self, images: tf.Tensor, indices: tf.Tensor, num_steps: tf.Tensor, run_key: tf.Tensor
+        self,
+        images: tf.Tensor,
+        indices: tf.Tensor,
+        num_steps: tf.Tensor,
+        run_key: tf.Tensor,
+        group: int,
     ) -> None:
-        """`num_steps` steps; row s of indices [S, B] is the batch of the s-th.
+        """`num_steps` steps, a multiple of `group`; row s of indices [S, B] is the s-th's batch.
 
         The key is an argument, so that runs of any seed share one program.
         """
 
-        def body(index: tf.Tensor, carried: Carried) -> tuple:
-            return index + 1, self.one_step(images, indices[index], carried, run_key)
+        one = tf.cast(num_steps > 0, tf.float32) if hardware.on_gpu() else 1.0
 
-        averages = self.model.non_trainable_variables
+        def step(index: tf.Tensor, carried: Carried) -> tuple:
+            return index + 1, self.one_step(images, indices[index], carried, run_key, one)
+
+        def steps(first: tf.Tensor, carried: Carried) -> tuple:
+            def nth(index: tf.Tensor, carried: Carried) -> tuple:
+                return index + 1, step(first + index, carried)[1]
+
+            # A loop of a known length.
+            zero = tf.constant(0)
+            _, carried = tf.while_loop(lambda index, _: index < group, nth, (zero, carried))
+            return first + group, carried
+
+        start = (tf.constant(0), self._gather())
+        body = step if group == 1 else steps
+        self._scatter(tf.while_loop(lambda index, _: index < num_steps, body, start)[1])
+
+    def _gather(self) -> Carried:
+        """What a call of the compiled program starts from."""
         self.optimizer.gather()
-        start = (tf.constant(0), Carried(self.sampler_state(), self._packed(averages)))
-        _, carried = tf.while_loop(lambda index, _: index < num_steps, body, start)
+        averages = self._packed(self.model.non_trainable_variables)
+        sums = tf.convert_to_tensor(self.state.metric_sums)
+        return Carried(self.sampler_state(), averages, self.state.counts(), sums)
+
+    def _scatter(self, carried: Carried) -> None:
+        """Keeps in variables what a call ended with."""
         self.optimizer.scatter()
+        averages = self.model.non_trainable_variables
         for variable, value in zip(averages, self._unpacked(carried.averages), strict=True):
             variable.assign(value)
+        self.state.keep_counts(carried.counts)
+        self.state.metric_sums.assign(carried.metric_sums)
         self._keep_sampler_state(carried.sampler)
 
     def trace(self, steps_per_call: int) -> None:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
         indices = tf.TensorSpec([steps_per_call, self.config.train_batchsize], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
-        self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key)
+        group = _GROUP if hardware.on_gpu() else 1
+        self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key, group)
 
     def run(self, indices: np.ndarray, num_steps: int) -> None:
         """Runs `num_steps` compiled steps with image indices [S, B], S >= num_steps.
 
-        S is part of the compiled program, num_steps is not: always pass the same S.
+        S is part of the compiled program, num_steps is not: always pass the same S. On a GPU what
+        is left of a multiple of 10 is a program of its own.
         """
-        self._compiled(self._images, tf.constant(indices), tf.constant(num_steps), self.run_key)
+        rest = num_steps % _GROUP if hardware.on_gpu() else num_steps
+        for group, count in ((_GROUP, num_steps - rest), (1, rest)):
+            if count:
+                self._compiled(
+                    self._images, tf.constant(indices), tf.constant(count), self.run_key, group
+                )
+                indices = np.roll(indices, -count, axis=0)
 
     def take_metrics(self) -> dict[str, float]:
         """Means of the metrics since they were last taken; resets the sums.

@@ -63,19 +63,22 @@ def _parity(word_0: tf.Tensor, word_1: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.bitwise_xor(parity, tf.bitwise.bitwise_xor(word_0, word_1))
 
 
-def schedule(key: tf.Tensor) -> tf.Tensor:
-    """A key, int32 [2], as `threefry_2x32` uses it: int32 [3], for loops to compute it once."""
-    words = tf.unstack(key)
-    return tf.stack([*words, _int32(_parity(*map(_uint32, words)))])
+def schedule(key: tf.Tensor) -> list[tf.Tensor]:
+    """A key, int32 [2], as `threefry_2x32` uses it: three words, for loops to compute them once."""
+    words = [_uint32(word) for word in tf.unstack(key)]
+    return [*words, _parity(*words)]
 
 
 def threefry_2x32(
-    key: tf.Tensor, counter_0: tf.Tensor, counter_1: tf.Tensor, rounds: int = _ROUNDS
+    key: tf.Tensor | list[tf.Tensor],
+    counter_0: tf.Tensor,
+    counter_1: tf.Tensor,
+    rounds: int = _ROUNDS,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Threefry-2x32 of Salmon et al. 2011, section 4.2.
 
     Args:
-      key: int32 or uint32 [2], or [3] of `schedule`.
+      key: int32 or uint32 [2], or the words of `schedule`.
       counter_0: uint32, any shape: low word of the counter.
       counter_1: uint32, broadcasts with counter_0.
       rounds: 20 is the authors' safe choice, 13 the fewest that pass BigCrush.
@@ -83,10 +86,7 @@ def threefry_2x32(
     Returns:
       Two uint32 tensors, the two words of each block.
     """
-    # Word by word: XLA sees through a stack of words, not through the bits of one.
-    words = [_uint32(word) for word in tf.unstack(key)]
-    if len(words) == 2:
-        words.append(_parity(*words))
+    words = key if isinstance(key, list) else schedule(key)
     x0, x1 = counter_0 + words[0], counter_1 + words[1]
     for index in range(rounds):
         x0 = x0 + x1

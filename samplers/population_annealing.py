@@ -82,11 +82,11 @@ def normalized_weights(state: PopulationState) -> tf.Tensor:
 
 
 def count_families(family: tf.Tensor) -> tf.Tensor:
-    """Number of distinct labels among int32 [C] labels in [0, C), as a float32 scalar."""
-    present = tf.math.unsorted_segment_max(
-        tf.ones_like(family, tf.float32), family, num_segments=family.shape[0]
-    )
-    return tf.reduce_sum(tf.cast(present > 0.5, tf.float32))
+    """Number of distinct labels among [C] labels that do not decrease, as a float32 scalar.
+
+    Systematic resampling keeps them in order: its ancestors do not decrease.
+    """
+    return 1.0 + tf.reduce_sum(tf.cast(family[1:] != family[:-1], tf.float32))
 
 
 def systematic_ancestors(log_weights: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
