@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from dvae.smoothing import Smoothing
+from samplers import hardware
 from samplers.rbm import RBM, Chains, halves
 
 MEAN_FIELD_ITERATIONS = 5
@@ -83,10 +84,15 @@ def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tenso
 
     Both start at one half; each iteration updates the right half from the left, then the left.
     """
-    left = tf.fill(tf.shape(left_field), tf.constant(0.5, left_field.dtype))
-    right = left
-    for _ in range(MEAN_FIELD_ITERATIONS):
-        right = tf.sigmoid(tf.matmul(left, coupling) + right_field)
+    for iteration in range(MEAN_FIELD_ITERATIONS):
+        if iteration > 0:
+            product = tf.matmul(left, coupling)
+        elif hardware.on_gpu():  # all rows are alike
+            product = 0.5 * tf.reduce_sum(coupling, axis=0)
+        else:
+            half = tf.constant(0.5, left_field.dtype)
+            product = tf.matmul(tf.fill(tf.shape(left_field), half), coupling)
+        right = tf.sigmoid(product + right_field)
         left = tf.sigmoid(tf.matmul(right, coupling, transpose_b=True) + left_field)
     return Chains(left, right)
 

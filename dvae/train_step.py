@@ -125,13 +125,17 @@ class FlatAdam(tf.Module):
         """Takes the weights from the variables."""
         self._flat.assign(flatten(self._variables))
 
+    def flat(self) -> tf.Tensor:
+        """The present weights, [P]."""
+        return tf.convert_to_tensor(self._flat)
+
     def weights(self, one: float | tf.Tensor = 1.0) -> list[tf.Tensor]:
         """The present weights, in the shapes of the variables.
 
         one: a factor of one that XLA does not know to be one. Of mere slices it makes a kernel
         each, of products one for all of a shape.
         """
-        flat = tf.convert_to_tensor(self._flat)
+        flat = self.flat()
         return unflatten(flat * one if tf.is_tensor(one) else flat, self._variables)
 
     def scatter(self) -> None:
@@ -141,7 +145,8 @@ class FlatAdam(tf.Module):
 
     def apply(self, gradient: tf.Tensor, rate: tf.Tensor, ok: tf.Tensor) -> None:
         """One update with a flat gradient [P]; where not `ok`, weights and slots stay."""
-        changed = [*self.adam.variables, self._flat]
+        iterations, _, *moments = self.adam.variables
+        changed = [iterations, *moments, self._flat]
         before = [tf.convert_to_tensor(v) for v in changed]
         self.adam.learning_rate.assign(rate)
         self.adam.apply([gradient], [self._flat])
@@ -160,23 +165,15 @@ def unflatten(flat: tf.Tensor, like: list) -> list[tf.Tensor]:
     return [tf.reshape(piece, t.shape) for piece, t in zip(pieces, like, strict=True)]
 
 
-def flat_sum(gradients: list[tf.Tensor], decay: list[tf.Tensor | float]) -> tf.Tensor:
-    """Gradients and the decay that belongs to each, added up, as one vector."""
-    if not hardware.on_gpu():
-        return flatten([g + d for g, d in zip(gradients, decay, strict=True)])
-    # A GPU's library would add the decay of each kernel itself, to a copy of it.
-    spread = [tf.broadcast_to(d, g.shape) for g, d in zip(gradients, decay, strict=True)]
-    return flatten(gradients) + flatten(spread)
-
-
 def _counted(counts: tf.Tensor, ok: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
     """`TrainState.counts` one step later. Only the first term to go bad is counted."""
     skipped = tf.cast(tf.logical_not(ok), tf.int64)
-    first = tf.argmin(tf.cast(finite, tf.int32))
-    terms = counts[_TERMS:] + skipped * tf.one_hot(first, len(BAD_TERMS), dtype=tf.int64)
-    in_a_row = skipped * (counts[_IN_A_ROW] + 1)
-    head = tf.stack([counts[_STEP] + 1, counts[_SKIPPED] + skipped, in_a_row])
-    return tf.concat([head, terms], axis=0)
+    place = tf.range(counts.shape[0])
+    blamed = _TERMS + tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32)
+    always = (place == _STEP) | (place == _IN_A_ROW)
+    if_skipped = (place == _SKIPPED) | (place == blamed)
+    counts += tf.cast(always, tf.int64) + skipped * tf.cast(if_skipped, tf.int64)
+    return tf.where(place == _IN_A_ROW, skipped * counts, counts)
 
 
 class TrainProgram:
@@ -240,10 +237,7 @@ class TrainProgram:
             tape.watch(variables)
             params = self.model.prior.parameters()
             loss, estimate, log_z = self._loss(images, params, key, sampler_state, step)
-        # The penalty's gradient is its weight: no need to differentiate its value.
-        decay = self.model.weight_decay_gradients()
-        gradients = tape.gradient(loss, variables)
-        gradient = flat_sum(gradients, decay)
+        gradient = self._with_decay(tape.gradient(loss, variables))
         metrics = {
             self.metrics.bound: -estimate.bound,
             self.metrics.reconstruction: -estimate.log_likelihood,
@@ -253,6 +247,16 @@ class TrainProgram:
         total = tf.reduce_sum(tf.square(gradient))
         terms = tf.stack([-estimate.log_likelihood, estimate.kl, log_z, total])
         return gradient, metrics, tf.math.is_finite(terms)
+
+    def _with_decay(self, gradients: list[tf.Tensor]) -> tf.Tensor:
+        """The flat gradient with that of weight decay, which need not be differentiated."""
+        if not hardware.on_gpu():
+            decay = self.model.weight_decay_gradients()
+            return flatten([g + d for g, d in zip(gradients, decay, strict=True)])
+        # A GPU's library would add the decay of each kernel itself, to a copy of it.
+        rates = self.model.weight_decay_rates()
+        spread = [tf.fill(g.shape, rate) for g, rate in zip(gradients, rates, strict=True)]
+        return flatten(gradients) + flatten(spread) * self.optimizer.flat()
 
     def one_step(
         self,

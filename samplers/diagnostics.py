@@ -31,6 +31,9 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
 def log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
     """log of the mean of exp(log_weights) over all entries, a scalar in nats."""
     count = tf.cast(tf.size(log_weights), log_weights.dtype)
+    if hardware.on_gpu():  # of the softmax as well: the largest share is exp(largest - log sum)
+        largest = tf.reduce_max(tf.nn.softmax(log_weights))
+        return tf.reduce_max(log_weights) - tf.math.log(largest * count)
     return tf.reduce_logsumexp(log_weights) - tf.math.log(count)
 
 

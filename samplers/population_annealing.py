@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random, gibbs
+from samplers import counter_random, gibbs, hardware
 from samplers.diagnostics import effective_sample_size, log_mean_exp
 from samplers.rbm import RBM, Chains, energy, uniform_chains
 
@@ -140,14 +140,17 @@ def _reweight(
     size = change.shape[0]
     log_weights = state.log_weights + change
     log_ratio = log_mean_exp(log_weights)
+    unshifted = log_weights
     log_weights -= log_ratio
-    ess = effective_sample_size(log_weights)
+    if not hardware.on_gpu():  # where one softmax serves for all: no constant matters to it
+        unshifted = log_weights
+    ess = effective_sample_size(unshifted)
     # At a threshold of one even a population of equal weights is resampled, as published.
     always = not tf.is_tensor(threshold) and threshold >= 1.0
     resample = (ess < threshold * size) | (threshold >= 1.0)
 
     def resampled() -> tuple:
-        ancestors = systematic_ancestors(log_weights, key)
+        ancestors = systematic_ancestors(unshifted, key)
         chains = Chains(*(tf.gather(half, ancestors) for half in state.chains))
         return chains, tf.zeros_like(log_weights), tf.gather(state.family, ancestors)
 
