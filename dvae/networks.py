@@ -25,7 +25,9 @@ def _one_pass_norm(norm: keras.layers.BatchNormalization, values: tf.Tensor) -> 
     shifted = values - old[0]
     first, second = tf.reduce_mean(shifted, axis=0), tf.reduce_mean(tf.square(shifted), axis=0)
     new = [first + old[0], second - tf.square(first)]
-    for variable, before, value in zip((norm.moving_mean, norm.moving_variance), old, new, strict=True):
+    for variable, before, value in zip(
+        (norm.moving_mean, norm.moving_variance), old, new, strict=True
+    ):
         variable.assign(before * norm.momentum + value * (1.0 - norm.momentum))
     return tf.nn.batch_normalization(values, *new, norm.beta, norm.gamma, norm.epsilon)
 

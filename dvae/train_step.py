@@ -303,9 +303,7 @@ class TrainProgram:
             return unflatten(averages[0], self.model.non_trainable_variables)
         return averages
 
-    def _summed(
-        self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], ok: tf.Tensor
-    ) -> tf.Tensor:
+    def _summed(self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], ok: tf.Tensor) -> tf.Tensor:
         values = tf.stack([*(metrics[name] for name in self.metrics.all()), 1.0])
         return sums + tf.where(ok, values, tf.zeros_like(values))
 

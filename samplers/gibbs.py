@@ -12,7 +12,6 @@ import tensorflow as tf
 from samplers import counter_random, hardware
 from samplers.rbm import RBM, Chains
 
-
 # Sweeps in one trip of the loop on a GPU, which is told of each trip anew.
 _UNROLLED = 10
 
