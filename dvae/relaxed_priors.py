@@ -98,14 +98,12 @@ def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tenso
 
     Both start at one half; each iteration updates the right half from the left, then the left.
     """
+    left = tf.fill(tf.shape(left_field), tf.constant(0.5, left_field.dtype))
     for iteration in range(MEAN_FIELD_ITERATIONS):
-        if iteration > 0:
-            product = tf.matmul(left, coupling)
-        elif hardware.on_gpu():  # all rows are alike
+        if iteration == 0 and hardware.on_gpu():  # all rows are alike: a sum instead of a product
             product = 0.5 * tf.reduce_sum(coupling, axis=0)
         else:
-            half = tf.constant(0.5, left_field.dtype)
-            product = tf.matmul(tf.fill(tf.shape(left_field), half), coupling)
+            product = tf.matmul(left, coupling)
         right = tf.sigmoid(product + right_field)
         left = tf.sigmoid(tf.matmul(right, coupling, transpose_b=True) + left_field)
     return Chains(left, right)
@@ -190,9 +188,9 @@ def log_det_identity_minus_gram(
 ) -> tf.Tensor:
     """log det(I - λ^-2 W'W), a scalar; differentiable with respect to W.
 
-    The value is a Cholesky factor's, on a GPU that of `_log_det_by_powers`. The gradient is -2 λ^-2 W (I - A)^-1 with A = λ^-2 W'W and
-    (I - A)^-1 = Π_j (I + A^(2^j)): products of matrices, which XLA runs far faster than
-    triangular solves.
+    The value is a Cholesky factor's, on a GPU that of `_log_det_by_powers`. The gradient is
+    -2 λ^-2 W (I - A)^-1 with A = λ^-2 W'W and (I - A)^-1 = Π_j (I + A^(2^j)): products of
+    matrices, which XLA runs far faster than triangular solves.
     """
 
     @tf.custom_gradient

@@ -25,7 +25,7 @@ from samplers import counter_random, hardware
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
 _STEP, _SKIPPED, _IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
 # Steps that a GPU takes without asking the host whether to go on.
-_GROUP = 10
+STEPS_A_GROUP = 10
 
 
 class TrainingImages(Protocol):
@@ -359,7 +359,7 @@ class TrainProgram:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
         indices = tf.TensorSpec([steps_per_call, self.config.train_batchsize], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
-        group = _GROUP if hardware.on_gpu() else 1
+        group = STEPS_A_GROUP if hardware.on_gpu() else 1
         self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key, group)
 
     def run(self, indices: np.ndarray, num_steps: int) -> None:
@@ -368,8 +368,8 @@ class TrainProgram:
         S is part of the compiled program, num_steps is not: always pass the same S. On a GPU what
         is left of a multiple of 10 is a program of its own.
         """
-        rest = num_steps % _GROUP if hardware.on_gpu() else num_steps
-        for group, count in ((_GROUP, num_steps - rest), (1, rest)):
+        rest = num_steps % STEPS_A_GROUP if hardware.on_gpu() else num_steps
+        for group, count in ((STEPS_A_GROUP, num_steps - rest), (1, rest)):
             if count:
                 self._compiled(
                     self._images, tf.constant(indices), tf.constant(count), self.run_key, group

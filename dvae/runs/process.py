@@ -59,12 +59,15 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
 
 
 def prepare_device() -> None:
-    """GPU memory as it is needed, so that runs can share a GPU; deterministic operations."""
+    """GPU memory as it is needed, so that runs can share a GPU; deterministic, exact operations."""
     import tensorflow as tf
+
+    from samplers import hardware
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+    hardware.use_exact_products()
 
 
 def device_name() -> str:
