@@ -70,8 +70,10 @@ def sweeps(size: int = 100, chains: int = 1000, num: int = 40) -> Program:
 
     def hlo() -> bytes:
         rbm, _, key = _problem(size, chains)
-        function = tf.function(gibbs.sweeps, jit_compile=True, autograph=False)
-        return lowered(function, rbm, uniform_chains(key, chains, size, size), key, num)
+        function = tf.function(
+            lambda *state: gibbs.sweeps(*state, num), jit_compile=True, autograph=False
+        )
+        return lowered(function, rbm, uniform_chains(key, chains, size, size), key)
 
     return Program(hlo, f"{num} sweeps", 0, 2 * num * chains * size / 4)
 

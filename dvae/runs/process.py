@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -148,6 +149,27 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()} {features}"
 
 
+def _gpus() -> str:
+    """Names and compute capabilities of the GPUs here, "" where there is none.
+
+    Asked of the driver, since TensorFlow must not be imported yet. Where they are of several
+    kinds, which of them are visible decides what programs are compiled for.
+    """
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        lines = done.stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        lines = [
+            line for file in files for line in file.read_text().splitlines() if "Model" in line
+        ]
+    kinds = sorted({line.strip() for line in lines if line.strip()})
+    if len(kinds) > 1:
+        kinds.append(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    return ", ".join(kinds)
+
+
 def compile_cache_directory() -> Path:
     """$XDG_CACHE_HOME/dvae-xla, or ~/.cache/dvae-xla."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -157,7 +179,8 @@ def compile_cache_directory() -> Path:
 def enable_compile_cache(directory: Path) -> None:
     """Lets TensorFlow keep compiled programs under `directory`; warns and goes on if it cannot."""
     version = importlib.metadata.version("tensorflow")
-    kind = hashlib.sha256(f"{version} {_processor()}".encode()).hexdigest()[:16]
+    kind = f"{version} {_processor()}{_gpus()}"
+    kind = hashlib.sha256(kind.encode()).hexdigest()[:16]
     place = directory.absolute() / kind
     try:
         place.mkdir(parents=True, exist_ok=True)
