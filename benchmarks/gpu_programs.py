@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--json", default="", metavar="FILE", help="write the numbers there")
     options = parser.parse_args()
     prepare_device()
+    tf.random.set_seed(1)  # TensorFlow draws a number to find its device
     try:
         gpu_compiler.build()
     except gpu_compiler.NoCompilerError as error:

@@ -165,7 +165,14 @@ def test_mean_field(monkeypatch):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5)
 
 
-@pytest.mark.parametrize("baseline", ["dvaes_power", "dvaes_gi", "dvae_spike_exp"])
+@pytest.mark.parametrize(
+    "baseline",
+    [
+        "dvaes_gi",
+        pytest.param("dvaes_power", marks=pytest.mark.slow),
+        pytest.param("dvae_spike_exp", marks=pytest.mark.slow),
+    ],
+)
 def test_training_steps(baseline, monkeypatch):
     """States bit for bit, weights, averages, slots and metrics to rounding, after 12 steps."""
     indices = np.random.default_rng(4).integers(0, 10, [STEPS, 3])
