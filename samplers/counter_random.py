@@ -177,6 +177,15 @@ def normal(key: tf.Tensor, shape: Sequence[int] | tf.Tensor, stream: Stream = 0)
     return tf.reshape(values[:num], shape)
 
 
+def _low_bits(x: tf.Tensor) -> tf.Tensor:
+    """int32 whose lowest 9 bits are those of float32 x rounded to a whole number, |x| < 2^22.
+
+    A sum with 1.5 * 2^23 rounds to a whole number in its last bits: one instruction, where a cast
+    takes seven (what is too large, too small or NaN has a value of its own).
+    """
+    return tf.bitcast(x + tf.constant(1.5 * 2.0**23, tf.float32), tf.int32)
+
+
 def _exp2(x: tf.Tensor) -> tf.Tensor:
     """2^x with x clipped to +-126: relative error below 3e-7 in float32, that of exp in float64.
 
@@ -191,7 +200,7 @@ def _exp2(x: tf.Tensor) -> tf.Tensor:
     value = tf.constant(_EXP2[-1], tf.float32)
     for coefficient in reversed(_EXP2[:-1]):
         value = value * rest + coefficient
-    exponent = tf.bitwise.left_shift(tf.cast(whole, tf.int32), 23)
+    exponent = tf.bitwise.left_shift(_low_bits(x), 23)
     return tf.bitcast(tf.bitcast(value, tf.int32) + exponent, tf.float32)
 
 
@@ -276,9 +285,9 @@ def bernoulli_exponents(
     for bit, draw in enumerate(draws):
         hits = _hits(draw, exponents[:, bit * quarter : (bit + 1) * quarter])
         packed += tf.where(hits, tf.constant(2.0**bit, packed.dtype), 0.0)
-    # p = floor(sqrt(p^2 + p)). XLA repeats cheap producers in each consumer, which would draw
+    # p = round(sqrt(p^2 + p)). XLA repeats cheap producers in each consumer, which would draw
     # every block four times; it never repeats a square root. The result does not depend on it.
-    packed = tf.cast(tf.sqrt(packed * packed + packed), tf.int32)
+    packed = _low_bits(tf.cast(tf.sqrt(packed * packed + packed), tf.float32))
     bits = tf.bitwise.right_shift(packed[:, None, :], tf.range(4)[:, None]) & 1
     return tf.cast(tf.reshape(bits, [parts, 4 * quarter])[:, :num], exponents.dtype)
 
