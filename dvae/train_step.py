@@ -12,18 +12,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ADAM, ExperimentConfig
+from configs.paper import ExperimentConfig
 from dvae import schedules
 from dvae.estimators import Estimate
+from dvae.flat_adam import FlatAdam, flatten, unflatten
 from dvae.model import DVAE
-from dvae.prior_sampler import SamplerState, from_variables, to_variables
+from dvae.prior_sampler import SamplerState, from_variables
 from dvae.priors import log_partition_surrogate
 from dvae.relaxed_priors import Parameters
 from dvae.streams import StepKey, Stream, stream_key
+from dvae.train_state import STEP, TrainState, counted
 from samplers import counter_random, hardware
 
-BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
-_STEP, _SKIPPED, _IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
 # Steps that a GPU takes without asking the host whether to go on.
 STEPS_A_GROUP = 10
 
@@ -41,32 +41,6 @@ class TrainingImages(Protocol):
 
     @property
     def train_mean(self) -> np.ndarray: ...  # noqa: D102
-
-
-class TrainState(tf.Module):
-    """Everything beside weights and optimizer that a step reads and writes."""
-
-    def __init__(self, sampler_state: SamplerState, num_metrics: int) -> None:
-        super().__init__()
-        self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.sampler = to_variables(sampler_state)
-        # One entry for each metric, and last the number of steps that they were added up over.
-        self.metric_sums = tf.Variable(tf.zeros([num_metrics + 1]), name="metric_sums")
-        self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
-        self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, name="skipped_in_a_row")
-        self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")
-
-    def counts(self) -> tf.Tensor:
-        """What is counted, as one vector: int64, in the order of `_STEP` and the others."""
-        return tf.concat(
-            [tf.stack([self.step, self.skipped, self.skipped_in_a_row]), self.skipped_terms], axis=0
-        )
-
-    def keep_counts(self, counts: tf.Tensor) -> None:
-        """The inverse of `counts`."""
-        for index, variable in enumerate((self.step, self.skipped, self.skipped_in_a_row)):
-            variable.assign(counts[index])
-        self.skipped_terms.assign(counts[_TERMS:])
 
 
 class Carried(NamedTuple):
@@ -103,77 +77,6 @@ class MetricNames(NamedTuple):
     def all(self) -> tuple[str, ...]:
         """All tags, in the order in which their sums are kept."""
         return (self.bound, self.reconstruction, self.kl, *self.sampler)
-
-
-class FlatAdam(tf.Module):
-    """Keras' Adam on all weights as one vector.
-
-    One fused update instead of one for each of dozens of small variables: the compiled step is
-    several times smaller, and compiles that much faster. While steps are taken the vector is what
-    counts: `gather` fills it from the variables, `scatter` gives them its values back.
-    """
-
-    def __init__(self, variables: list[keras.Variable], learning_rate: float) -> None:
-        super().__init__()
-        self._variables = variables
-        self._sizes = [int(np.prod(v.shape)) for v in variables]
-        self._flat = keras.Variable(tf.zeros([sum(self._sizes)]), name="flat_weights")
-        self.adam = keras.optimizers.Adam(learning_rate=learning_rate, **ADAM)
-        self.adam.build([self._flat])
-
-    def gather(self) -> None:
-        """Takes the weights from the variables."""
-        self._flat.assign(flatten(self._variables))
-
-    def flat(self) -> tf.Tensor:
-        """The present weights, [P]."""
-        return tf.convert_to_tensor(self._flat)
-
-    def weights(self, one: float | tf.Tensor = 1.0) -> list[tf.Tensor]:
-        """The present weights, in the shapes of the variables.
-
-        one: a factor of one that XLA does not know to be one. Of mere slices it makes a kernel
-        each, of products one for all of a shape.
-        """
-        flat = self.flat()
-        return unflatten(flat * one if tf.is_tensor(one) else flat, self._variables)
-
-    def scatter(self) -> None:
-        """Gives the weights back to the variables."""
-        for variable, weight in zip(self._variables, self.weights(), strict=True):
-            variable.assign(weight)
-
-    def apply(self, gradient: tf.Tensor, rate: tf.Tensor, ok: tf.Tensor) -> None:
-        """One update with a flat gradient [P]; where not `ok`, weights and slots stay."""
-        iterations, _, *moments = self.adam.variables
-        changed = [iterations, *moments, self._flat]
-        before = [tf.convert_to_tensor(v) for v in changed]
-        self.adam.learning_rate.assign(rate)
-        self.adam.apply([gradient], [self._flat])
-        for variable, old in zip(changed, before, strict=True):
-            variable.assign(tf.where(ok, tf.convert_to_tensor(variable), old))
-
-
-def flatten(tensors: list) -> tf.Tensor:
-    """All elements of a list of tensors or variables as one vector."""
-    return tf.concat([tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors], axis=0)
-
-
-def unflatten(flat: tf.Tensor, like: list) -> list[tf.Tensor]:
-    """The inverse of `flatten`, in the shapes of `like`."""
-    pieces = tf.split(flat, [int(np.prod(t.shape)) for t in like])
-    return [tf.reshape(piece, t.shape) for piece, t in zip(pieces, like, strict=True)]
-
-
-def _counted(counts: tf.Tensor, ok: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
-    """`TrainState.counts` one step later. Only the first term to go bad is counted."""
-    skipped = tf.cast(tf.logical_not(ok), tf.int64)
-    place = tf.range(counts.shape[0])
-    blamed = _TERMS + tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32)
-    always = (place == _STEP) | (place == _IN_A_ROW)
-    if_skipped = (place == _SKIPPED) | (place == blamed)
-    counts += tf.cast(always, tf.int64) + skipped * tf.cast(if_skipped, tf.int64)
-    return tf.where(place == _IN_A_ROW, skipped * counts, counts)
 
 
 class TrainProgram:
@@ -267,7 +170,7 @@ class TrainProgram:
         one: float | tf.Tensor = 1.0,
     ) -> Carried:
         """One training step; the weights are the optimizer's vector. one: see its `weights`."""
-        step = carried.counts[_STEP]
+        step = carried.counts[STEP]
         step_key = stream_key(run_key, Stream.STEP)
         step_key = counter_random.fold_in(step_key, tf.cast(step, tf.int32))
         keys = counter_random.split(step_key, len(StepKey))
@@ -289,7 +192,7 @@ class TrainProgram:
         moved = self._packed([scope.get_current_value(v) for v in averages])
         kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
         sums = self._summed(carried.metric_sums, metrics | sampler_metrics, ok)
-        return Carried(sampler_state, kept, _counted(carried.counts, ok, finite), sums)
+        return Carried(sampler_state, kept, counted(carried.counts, ok, finite), sums)
 
     def _packed(self, averages: list) -> list[tf.Tensor]:
         """All moving averages as `Carried.averages`."""
