@@ -21,6 +21,7 @@ from dvae.prior_sampler import SamplerState, from_variables
 from dvae.priors import log_partition_surrogate
 from dvae.relaxed_priors import Parameters
 from dvae.streams import StepKey, Stream, stream_key
+from dvae.train_state import BAD_TERMS as BAD_TERMS
 from dvae.train_state import STEP, TrainState, counted
 from samplers import counter_random, hardware
 
