@@ -2,8 +2,10 @@
 
     python -m benchmarks.sampler [--full] [--json=FILE]
 
-The floor is one XLA loop of the same matrix products and nothing else. PyTorch, JAX and the
-package `rbms` are timed in the same rounds when they are installed.
+The floor is one XLA loop of the same matrix products and nothing else, each on one core. Beside it
+stand the same products with the halves of the chains apart, and those of OpenBLAS on all cores; the
+best of the three is what the limit of the machine is. PyTorch, JAX and the package `rbms` are timed
+in the same rounds when they are installed.
 """
 
 import argparse
@@ -16,11 +18,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import rivals, timing
+from benchmarks import product_floor, rivals, timing
 from samplers import counter_random, gibbs
 from samplers.rbm import RBM, Chains, uniform_chains
 
 FLOOR, OURS = "matrix products alone", "ours"
+APART = "matrix products alone, halves apart"
+FLOORS = (APART, product_floor.OPENBLAS)
 SIZES = (100, 200, 400, 1000)
 CHAINS = (100, 1000, 10_000, 100_000)
 QUICK_WORK = 1000 * 1000**2  # chains times couplings: larger problems take minutes
@@ -44,6 +48,17 @@ def products_alone(coupling: tf.Tensor, right: tf.Tensor, num_sweeps: int) -> tf
         return step + 1, tf.matmul(left, coupling)
 
     return tf.while_loop(lambda step, _: step < num_sweeps, body, (tf.constant(0), right))[1]
+
+
+def products_apart(coupling: tf.Tensor, right: tf.Tensor, num_sweeps: int) -> list[tf.Tensor]:
+    """The same with the two halves of the chains as operations that XLA may run at once."""
+
+    def body(step: tf.Tensor, rights: list) -> tuple[tf.Tensor, list]:
+        lefts = [tf.matmul(right, coupling, transpose_b=True) for right in rights]
+        return step + 1, [tf.matmul(left, coupling) for left in lefts]
+
+    halves = tf.split(right, 2) if right.shape[0] % 2 == 0 else [right]
+    return tf.while_loop(lambda step, _: step < num_sweeps, body, (tf.constant(0), halves))[1]
 
 
 def library_sweeps(rbm: RBM, right: tf.Tensor, num_sweeps: int, algorithm: str) -> tf.Tensor:
@@ -97,6 +112,10 @@ def our_programs(problem: rivals.Problem) -> dict[str, Callable[[], Any]]:
 
     return {
         FLOOR: compiled(lambda w, x: products_alone(w, x, sweeps), orthogonal, right),
+        APART: compiled(lambda w, x: products_apart(w, x, sweeps), orthogonal, right),
+        product_floor.OPENBLAS: product_floor.program(
+            rbm.coupling.shape[0], right.shape[0], sweeps
+        ),
         OURS: ours(concurrent=True),
         "ours, halves of the chains together": ours(concurrent=False),
         "XLA, alg='threefry'": library("threefry"),
@@ -111,7 +130,7 @@ def measure(size: int, num_chains: int, options: argparse.Namespace) -> dict[str
     problem = make_problem(size, num_chains, options.sweeps)
     programs = our_programs(problem)
     if options.programs == "ours":
-        programs = {name: programs[name] for name in (FLOOR, OURS)}
+        programs = {name: programs[name] for name in (FLOOR, *FLOORS, OURS)}
     if options.programs == "all":
         programs |= rivals.programs(problem)
     if options.dwave:
@@ -119,7 +138,7 @@ def measure(size: int, num_chains: int, options: argparse.Namespace) -> dict[str
     # Large problems average over their own length.
     work = num_chains * size**2 / 1e7
     repeats = max(3, int(options.repeats / max(1.0, work / 10)))
-    rows = timing.summary(timing.interleaved(programs, repeats), FLOOR)
+    rows = timing.summary(timing.interleaved(programs, repeats), FLOOR, FLOORS)
     load = os.getloadavg()[0]
     title = f"RBM {size}x{size}, {num_chains} chains x {options.sweeps} sweeps, {repeats} rounds"
     timing.print_rows(f"{title}, load {load:.1f}", rows)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import timing
+from benchmarks import product_floor, timing
 from benchmarks.sampler import FLOOR, make_problem, products_alone
 from configs.paper import STRUCTURES, ExperimentConfig, build_config
 from configs.registry import BASELINES, SAMPLERS
@@ -78,13 +78,17 @@ def measure(struct: str, options: argparse.Namespace) -> dict[str, Any]:
                     num_chains=options.chains,
                     log_z_population=options.log_z_population,
                 )
-                programs.setdefault(FLOOR, floor_program(config))
+                if not programs:
+                    half = config.structure.num_latents // 2
+                    shape = half, config.num_chains, config.num_sweeps
+                    programs[FLOOR] = floor_program(config)
+                    programs[product_floor.OPENBLAS] = product_floor.program(*shape)
                 name = f"{baseline}, k={k}, {sampler}"
                 programs[name] = step_program(config, dataset, options.steps)
                 steps[name] = options.steps
     times = timing.interleaved(programs, options.repeats)
     per_step = {name: [t / steps.get(name, 1) for t in values] for name, values in times.items()}
-    rows = timing.summary(per_step, FLOOR)
+    rows = timing.summary(per_step, FLOOR, [product_floor.OPENBLAS])
     load = os.getloadavg()[0]
     title = (
         f"{struct}, {options.chains} chains x {config.num_sweeps} sweeps, "

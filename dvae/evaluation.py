@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from dvae.model import DVAE
 from dvae.relaxed_priors import Parameters
-from samplers import counter_random
+from samplers import counter_random, hardware
 
 # Rows (images x samples) that one pass of the networks takes: few enough that a core keeps them
 # in its cache, on a GPU enough to fill it.
@@ -26,13 +26,9 @@ _ROWS_PER_PASS_CPU = 800
 _ROWS_PER_PASS_GPU = 4000
 
 
-def _on_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
 def num_workers() -> int:
     """Batches at a time: XLA gives these products to one core each; a GPU takes one at a time."""
-    if _on_gpu():
+    if hardware.on_gpu():
         return 1
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS", "")  # what TensorFlow itself goes by
     if threads.isdigit() and int(threads) > 0:
@@ -52,7 +48,7 @@ def _stopping_pool(size: int) -> Iterator[ThreadPoolExecutor]:
 
 def rows_per_pass(batch_size: int, num_samples: int) -> int:
     """Rows that one pass takes: all images of the batch with some samples each, at least one."""
-    rows = _ROWS_PER_PASS_GPU if _on_gpu() else _ROWS_PER_PASS_CPU
+    rows = _ROWS_PER_PASS_GPU if hardware.on_gpu() else _ROWS_PER_PASS_CPU
     return batch_size * max(1, min(num_samples, rows // batch_size))
 
 

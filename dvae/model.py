@@ -78,11 +78,15 @@ class DVAE(keras.layers.Layer):
         )
         return {"encoder": encoder, "decoder": decoder, "total": encoder + decoder + prior}
 
-    def weight_decay_gradients(self) -> list[tf.Tensor | float]:
-        """Gradient of the total penalty for each of `trainable_variables`; 0.0 where none is."""
+    def weight_decay_rates(self) -> list[float]:
+        """What the total penalty's gradient multiplies each of `trainable_variables` by."""
         parts = (self.encoder, self.decoder, self.prior)
         decayed = {id(variable) for part in parts for variable in part.decayed_variables()}
+        return [WEIGHT_DECAY if id(v) in decayed else 0.0 for v in self.trainable_variables]
+
+    def weight_decay_gradients(self) -> list[tf.Tensor | float]:
+        """Gradient of the total penalty for each of `trainable_variables`; 0.0 where none is."""
         return [
-            WEIGHT_DECAY * tf.convert_to_tensor(v) if id(v) in decayed else 0.0
-            for v in self.trainable_variables
+            rate * tf.convert_to_tensor(v) if rate else 0.0
+            for v, rate in zip(self.trainable_variables, self.weight_decay_rates(), strict=True)
         ]

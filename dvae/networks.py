@@ -7,11 +7,29 @@ import numpy as np
 import tensorflow as tf
 
 from configs.paper import BATCH_NORM, KERNEL_INIT_GAIN
+from samplers import hardware
 
 
 def layer_seed(seed: int, *path: int) -> int:
     """A seed for one layer's initial weights, from the run's seed and the layer's place."""
     return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
+
+
+def _one_pass_norm(norm: keras.layers.BatchNormalization, values: tf.Tensor) -> tf.Tensor:
+    """`norm(values, training=True)` whose mean and variance come from one pass over the values.
+
+    One kernel on a GPU instead of two. Both are taken about the moving mean, so that little is
+    lost when the square of the mean is subtracted.
+    """
+    old = [tf.convert_to_tensor(v) for v in (norm.moving_mean, norm.moving_variance)]
+    shifted = values - old[0]
+    first, second = tf.reduce_mean(shifted, axis=0), tf.reduce_mean(tf.square(shifted), axis=0)
+    new = [first + old[0], second - tf.square(first)]
+    for variable, before, value in zip(
+        (norm.moving_mean, norm.moving_variance), old, new, strict=True
+    ):
+        variable.assign(before * norm.momentum + value * (1.0 - norm.momentum))
+    return tf.nn.batch_normalization(values, *new, norm.beta, norm.gamma, norm.epsilon)
 
 
 class Network(keras.layers.Layer):
@@ -66,7 +84,11 @@ class Network(keras.layers.Layer):
         """
         hidden = first_layer
         for norm, dense in zip(self.norms, self.rest, strict=True):
-            hidden = dense(tf.tanh(norm(hidden, training=training)))
+            if training and hardware.on_gpu():
+                normalized = _one_pass_norm(norm, hidden)
+            else:
+                normalized = norm(hidden, training=training)
+            hidden = dense(tf.tanh(normalized))
         return hidden + self.bias
 
     def decayed_variables(self) -> list[keras.Variable]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from configs.paper import LAMBDA_MARGIN, MEAN_FIELD_ITERATIONS
 from dvae.smoothing import Smoothing
+from samplers import hardware
 from samplers.rbm import RBM, Chains, halves
 
 # B(ζ) beyond this all but decides a unit, whatever its neighbours in the prior say.
@@ -21,6 +22,20 @@ B_CLIP = 10.0
 _NORM_SQUARINGS = 6
 # (λ^-2 W'W)^(2^9) is below 1e-7 for every σ_max up to 300, where λ = σ_max + 5.
 _INVERSE_SQUARINGS = 9
+
+# log(1 + x) on [0, 1] as a sum of c x^(2^a + 2^b), or of c x^(2^a) for b = None: by least relative
+# error (1e-7), fitted in float64. The exponents are those that two powers A^(2^j) multiply to.
+_LOG1P = {
+    (0, None): 0.999999904,
+    (0, 0): -0.499984092,
+    (0, 1): 0.332898025,
+    (1, 1): -0.245390914,
+    (0, 2): 0.175301113,
+    (1, 2): -0.090795929,
+    (2, 2): 0.048234176,
+    (0, 3): -0.036399934,
+    (1, 3): 0.009284927,
+}
 
 # The present parameters of a prior as a tuple of tensors: `RBM` for `RBMPrior`.
 Parameters = Any
@@ -83,9 +98,12 @@ def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tenso
     Both start at one half; each iteration updates the right half from the left, then the left.
     """
     left = tf.fill(tf.shape(left_field), tf.constant(0.5, left_field.dtype))
-    right = left
-    for _ in range(MEAN_FIELD_ITERATIONS):
-        right = tf.sigmoid(tf.matmul(left, coupling) + right_field)
+    for iteration in range(MEAN_FIELD_ITERATIONS):
+        if iteration == 0 and hardware.on_gpu():  # all rows are alike: a sum instead of a product
+            product = 0.5 * tf.reduce_sum(coupling, axis=0)
+        else:
+            product = tf.matmul(left, coupling)
+        right = tf.sigmoid(product + right_field)
         left = tf.sigmoid(tf.matmul(right, coupling, transpose_b=True) + left_field)
     return Chains(left, right)
 
@@ -172,17 +190,20 @@ def log_det_identity_minus_gram(
 ) -> tf.Tensor:
     """log det(I - λ^-2 W'W), a scalar; differentiable with respect to W.
 
-    The value is a Cholesky factor's. The gradient is -2 λ^-2 W (I - A)^-1 with A = λ^-2 W'W and
-    (I - A)^-1 = Π_j (I + A^(2^j)): products of matrices, which XLA runs far faster than
-    triangular solves.
+    The value is a Cholesky factor's, on a GPU that of `_log_det_by_powers`. The gradient is
+    -2 λ^-2 W (I - A)^-1 with A = λ^-2 W'W and (I - A)^-1 = Π_j (I + A^(2^j)): products of
+    matrices, which XLA runs far faster than triangular solves.
     """
 
     @tf.custom_gradient
     def log_det(coupling: tf.Tensor) -> tuple:
         identity = tf.eye(coupling.shape[1], dtype=coupling.dtype)
-        gram = tf.matmul(coupling, coupling, transpose_a=True) / scale**2
-        diagonal = tf.linalg.diag_part(tf.linalg.cholesky(identity - gram))
-        value = 2.0 * tf.reduce_sum(tf.math.log(diagonal))
+        if hardware.on_gpu():
+            value = _log_det_by_powers(scale, powers)
+        else:
+            gram = tf.matmul(coupling, coupling, transpose_a=True) / scale**2
+            diagonal = tf.linalg.diag_part(tf.linalg.cholesky(identity - gram))
+            value = 2.0 * tf.reduce_sum(tf.math.log(diagonal))
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             inverse = identity
@@ -194,3 +215,28 @@ def log_det_identity_minus_gram(
         return value, gradient
 
     return log_det(coupling)
+
+
+def _log_det_by_powers(scale: tf.Tensor, powers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    """log det(I - A) = -Σ_j log det(I + A^(2^j)) within 1e-6 of itself, without a loop of columns.
+
+    log det(I + B) = Σ c tr(B^e) by `_LOG1P`, and tr(A^(2^i) A^(2^j)) are the inner products of the
+    powers that are there already: one product for all.
+    """
+    count = len(powers)
+    factors = [
+        tf.exp(log_factor - 2.0 ** (index + 1) * tf.math.log(scale))
+        for index, (_, log_factor) in enumerate(powers)
+    ]
+    rows = tf.stack([tf.reshape(matrix, [-1]) for matrix, _ in powers])
+    inner = tf.matmul(rows, rows, transpose_b=True)
+    weights = np.zeros([count, count], np.float32)
+    for (first, second), coefficient in _LOG1P.items():
+        for index in range(count):
+            # tr(A^(2^i)) is an inner product of the power before, but for the first.
+            i, j = (first, second) if second is not None else (first - 1, first - 1)
+            if 0 <= index + i and index + j < count:
+                weights[index + i, index + j] += coefficient
+    factor = tf.stack(factors)
+    total = tf.reduce_sum(weights * factor[:, None] * factor[None, :] * inner)
+    return -total - _LOG1P[0, None] * factor[0] * tf.linalg.trace(powers[0][0])

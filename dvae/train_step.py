@@ -12,17 +12,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ADAM, ExperimentConfig
+from configs.paper import ExperimentConfig
 from dvae import schedules
 from dvae.estimators import Estimate
+from dvae.flat_adam import FlatAdam, flatten, unflatten
 from dvae.model import DVAE
-from dvae.prior_sampler import SamplerState, from_variables, to_variables
+from dvae.prior_sampler import SamplerState, from_variables
 from dvae.priors import log_partition_surrogate
 from dvae.relaxed_priors import Parameters
 from dvae.streams import StepKey, Stream, stream_key
-from samplers import counter_random
+from dvae.train_state import BAD_TERMS as BAD_TERMS
+from dvae.train_state import STEP, TrainState, counted
+from samplers import counter_random, hardware
 
-BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
+# Steps that a GPU takes without asking the host whether to go on.
+STEPS_A_GROUP = 10
 
 
 class TrainingImages(Protocol):
@@ -40,18 +44,17 @@ class TrainingImages(Protocol):
     def train_mean(self) -> np.ndarray: ...  # noqa: D102
 
 
-class TrainState(tf.Module):
-    """Everything beside weights and optimizer that a step reads and writes."""
+class Carried(NamedTuple):
+    """What passes from step to step beside the optimizer's variables.
 
-    def __init__(self, sampler_state: SamplerState, num_metrics: int) -> None:
-        super().__init__()
-        self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.sampler = to_variables(sampler_state)
-        # One entry for each metric, and last the number of steps that they were added up over.
-        self.metric_sums = tf.Variable(tf.zeros([num_metrics + 1]), name="metric_sums")
-        self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
-        self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, name="skipped_in_a_row")
-        self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")
+    sampler: the sampler's state. averages: the moving averages of batch norm; on a GPU all as one
+    vector, which is one kernel. counts: of `TrainState`. metric_sums: as in `TrainState`.
+    """
+
+    sampler: SamplerState
+    averages: list[tf.Tensor]
+    counts: tf.Tensor
+    metric_sums: tf.Tensor
 
 
 class MetricNames(NamedTuple):
@@ -75,42 +78,6 @@ class MetricNames(NamedTuple):
     def all(self) -> tuple[str, ...]:
         """All tags, in the order in which their sums are kept."""
         return (self.bound, self.reconstruction, self.kl, *self.sampler)
-
-
-class FlatAdam(tf.Module):
-    """Keras' Adam on all weights as one vector.
-
-    One fused update instead of one for each of dozens of small variables: the compiled step is
-    several times smaller, and compiles that much faster.
-    """
-
-    def __init__(self, variables: list[keras.Variable], learning_rate: float) -> None:
-        super().__init__()
-        self._variables = variables
-        self._sizes = [int(np.prod(v.shape)) for v in variables]
-        self._flat = keras.Variable(tf.zeros([sum(self._sizes)]), name="flat_weights")
-        self.adam = keras.optimizers.Adam(learning_rate=learning_rate, **ADAM)
-        self.adam.build([self._flat])
-
-    def apply(self, gradient: tf.Tensor, rate: tf.Tensor, ok: tf.Tensor) -> None:
-        """One update with a flat gradient [P]; where not `ok`, weights and slots stay."""
-        weights = flatten(self._variables)
-        slots = self.adam.variables
-        old_slots = [tf.convert_to_tensor(v) for v in slots]
-        self._flat.assign(weights)
-        self.adam.learning_rate.assign(rate)
-        self.adam.apply([gradient], [self._flat])
-        for slot, old in zip(slots, old_slots, strict=True):
-            slot.assign(tf.where(ok, tf.convert_to_tensor(slot), old))
-        new = tf.where(ok, tf.convert_to_tensor(self._flat), weights)
-        pieces = tf.split(new, self._sizes)
-        for variable, piece in zip(self._variables, pieces, strict=True):
-            variable.assign(tf.reshape(piece, variable.shape))
-
-
-def flatten(tensors: list) -> tf.Tensor:
-    """All elements of a list of tensors or variables as one vector."""
-    return tf.concat([tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors], axis=0)
 
 
 class TrainProgram:
@@ -147,10 +114,15 @@ class TrainProgram:
         return tf.cast(counter_random.uniform(key, batch.shape) < batch, tf.float32)
 
     def _loss(
-        self, images: tf.Tensor, params: Parameters, key: tf.Tensor, sampler_state: SamplerState
+        self,
+        images: tf.Tensor,
+        params: Parameters,
+        key: tf.Tensor,
+        sampler_state: SamplerState,
+        step: tf.Tensor,
     ) -> tuple[tf.Tensor, Estimate, tf.Tensor]:
         """Loss (but for weight decay) whose gradient trains everything, and its two parts."""
-        kl_weight = schedules.kl_weight(self.state.step, self.config.num_train_iter)
+        kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
         estimate = self.model.estimate(images, params, key, kl_weight)
         log_z = log_partition_surrogate(
             self.model.prior,
@@ -160,90 +132,153 @@ class TrainProgram:
         )
         return kl_weight * log_z - estimate.surrogate, estimate, log_z
 
-    def gradients(self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState) -> tuple:
-        """Gradients for `model.trainable_variables`, metrics, and the finite flags of BAD_TERMS."""
+    def gradient(
+        self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState, step: tf.Tensor
+    ) -> tuple:
+        """The flat gradient of `model.trainable_variables`, metrics, finite flags of BAD_TERMS."""
         variables = [v.value for v in self.model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             params = self.model.prior.parameters()
-            loss, estimate, log_z = self._loss(images, params, key, sampler_state)
-        gradients = tape.gradient(loss, variables)
-        # The penalty's gradient is its weight: no need to differentiate its value.
-        decay = self.model.weight_decay_gradients()
-        gradients = [g + d for g, d in zip(gradients, decay, strict=True)]
+            loss, estimate, log_z = self._loss(images, params, key, sampler_state, step)
+        gradient = self._with_decay(tape.gradient(loss, variables))
         metrics = {
             self.metrics.bound: -estimate.bound,
             self.metrics.reconstruction: -estimate.log_likelihood,
             self.metrics.kl: estimate.kl,
         }
         # A sum of squares, since Adam will square them.
-        total = tf.reduce_sum(tf.square(flatten(gradients)))
+        total = tf.reduce_sum(tf.square(gradient))
         terms = tf.stack([-estimate.log_likelihood, estimate.kl, log_z, total])
-        return gradients, metrics, tf.math.is_finite(terms)
+        return gradient, metrics, tf.math.is_finite(terms)
+
+    def _with_decay(self, gradients: list[tf.Tensor]) -> tf.Tensor:
+        """The flat gradient with that of weight decay, which need not be differentiated."""
+        if not hardware.on_gpu():
+            decay = self.model.weight_decay_gradients()
+            return flatten([g + d for g, d in zip(gradients, decay, strict=True)])
+        # A GPU's library would add the decay of each kernel itself, to a copy of it.
+        rates = self.model.weight_decay_rates()
+        spread = [tf.fill(g.shape, rate) for g, rate in zip(gradients, rates, strict=True)]
+        return flatten(gradients) + flatten(spread) * self.optimizer.flat()
 
     def one_step(
-        self, images: tf.Tensor, indices: tf.Tensor, sampler_state: SamplerState, run_key: tf.Tensor
-    ) -> SamplerState:
-        """One training step on the variables; returns the sampler's new state."""
-        step = tf.cast(self.state.step, tf.int32)
-        step_key = counter_random.fold_in(stream_key(run_key, Stream.STEP), step)
+        self,
+        images: tf.Tensor,
+        indices: tf.Tensor,
+        carried: Carried,
+        run_key: tf.Tensor,
+        one: float | tf.Tensor = 1.0,
+    ) -> Carried:
+        """One training step; the weights are the optimizer's vector. one: see its `weights`."""
+        step = carried.counts[STEP]
+        step_key = stream_key(run_key, Stream.STEP)
+        step_key = counter_random.fold_in(step_key, tf.cast(step, tf.int32))
         keys = counter_random.split(step_key, len(StepKey))
-        averages = [(v, tf.convert_to_tensor(v)) for v in self.model.non_trainable_variables]
-        sampler_state, sampler_metrics = self.sampler.step(
-            self.model.prior.parameters(), sampler_state, keys[StepKey.SAMPLER], step
-        )
-        batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
-        gradients, metrics, finite = self.gradients(batch, keys[StepKey.POSTERIOR], sampler_state)
+        trained, averages = self.model.trainable_variables, self.model.non_trainable_variables
+        values = [*self.optimizer.weights(one), *self._unpacked(carried.averages)]
+        scope = keras.StatelessScope(zip([*trained, *averages], values, strict=True))
+        with scope:
+            rbm, sampler_key = self.model.prior.parameters(), keys[StepKey.SAMPLER]
+            sampler_state, sampler_metrics = self.sampler.step(
+                rbm, carried.sampler, sampler_key, tf.cast(step, tf.int32)
+            )
+            batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
+            gradient, metrics, finite = self.gradient(
+                batch, keys[StepKey.POSTERIOR], sampler_state, step
+            )
         ok = tf.reduce_all(finite)
-        rate = schedules.learning_rate(
-            self.state.step, self.config.num_train_iter, self.config.base_lr
-        )
-        self.optimizer.apply(flatten(gradients), rate, ok)
-        for variable, before in averages:
-            variable.assign(tf.where(ok, tf.convert_to_tensor(variable), before))
-        self._count(metrics | sampler_metrics, ok, finite)
-        self.state.step.assign_add(1)
-        return sampler_state
+        rate = schedules.learning_rate(step, self.config.num_train_iter, self.config.base_lr)
+        self.optimizer.apply(gradient, rate, ok)
+        moved = self._packed([scope.get_current_value(v) for v in averages])
+        kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
+        sums = self._summed(carried.metric_sums, metrics | sampler_metrics, ok)
+        return Carried(sampler_state, kept, counted(carried.counts, ok, finite), sums)
 
-    def _count(self, metrics: dict[str, tf.Tensor], ok: tf.Tensor, finite: tf.Tensor) -> None:
-        state = self.state
+    def _packed(self, averages: list) -> list[tf.Tensor]:
+        """All moving averages as `Carried.averages`."""
+        if hardware.on_gpu() and averages:
+            return [flatten(averages)]
+        return [tf.convert_to_tensor(v) for v in averages]
+
+    def _unpacked(self, averages: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The inverse of `_packed`."""
+        if hardware.on_gpu() and averages:
+            return unflatten(averages[0], self.model.non_trainable_variables)
+        return averages
+
+    def _summed(self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], ok: tf.Tensor) -> tf.Tensor:
         values = tf.stack([*(metrics[name] for name in self.metrics.all()), 1.0])
-        state.metric_sums.assign_add(tf.where(ok, values, tf.zeros_like(values)))
-        skipped = tf.cast(tf.logical_not(ok), tf.int64)
-        state.skipped.assign_add(skipped)
-        state.skipped_in_a_row.assign(skipped * (state.skipped_in_a_row + 1))
-        # Only the first term to go bad is counted: what follows from it is no news.
-        first = tf.argmin(tf.cast(finite, tf.int32))
-        state.skipped_terms.assign_add(skipped * tf.one_hot(first, len(BAD_TERMS), dtype=tf.int64))
+        return sums + tf.where(ok, values, tf.zeros_like(values))
 
     def _steps(
-        self, images: tf.Tensor, indices: tf.Tensor, num_steps: tf.Tensor, run_key: tf.Tensor
+        self,
+        images: tf.Tensor,
+        indices: tf.Tensor,
+        num_steps: tf.Tensor,
+        run_key: tf.Tensor,
+        group: int,
     ) -> None:
-        """`num_steps` steps; row s of indices [S, B] is the batch of the s-th.
+        """`num_steps` steps, a multiple of `group`; row s of indices [S, B] is the s-th's batch.
 
         The key is an argument, so that runs of any seed share one program.
         """
 
-        def body(index: tf.Tensor, sampler_state: SamplerState) -> tuple:
-            return index + 1, self.one_step(images, indices[index], sampler_state, run_key)
+        one = tf.cast(num_steps > 0, tf.float32) if hardware.on_gpu() else 1.0
 
-        _, sampler_state = tf.while_loop(
-            lambda index, _: index < num_steps, body, (tf.constant(0), self.sampler_state())
-        )
-        self._keep_sampler_state(sampler_state)
+        def step(index: tf.Tensor, carried: Carried) -> tuple:
+            return index + 1, self.one_step(images, indices[index], carried, run_key, one)
+
+        def steps(first: tf.Tensor, carried: Carried) -> tuple:
+            def nth(index: tf.Tensor, carried: Carried) -> tuple:
+                return index + 1, step(first + index, carried)[1]
+
+            # A loop of a known length.
+            zero = tf.constant(0)
+            _, carried = tf.while_loop(lambda index, _: index < group, nth, (zero, carried))
+            return first + group, carried
+
+        start = (tf.constant(0), self._gather())
+        body = step if group == 1 else steps
+        self._scatter(tf.while_loop(lambda index, _: index < num_steps, body, start)[1])
+
+    def _gather(self) -> Carried:
+        """What a call of the compiled program starts from."""
+        self.optimizer.gather()
+        averages = self._packed(self.model.non_trainable_variables)
+        sums = tf.convert_to_tensor(self.state.metric_sums)
+        return Carried(self.sampler_state(), averages, self.state.counts(), sums)
+
+    def _scatter(self, carried: Carried) -> None:
+        """Keeps in variables what a call ended with."""
+        self.optimizer.scatter()
+        averages = self.model.non_trainable_variables
+        for variable, value in zip(averages, self._unpacked(carried.averages), strict=True):
+            variable.assign(value)
+        self.state.keep_counts(carried.counts)
+        self.state.metric_sums.assign(carried.metric_sums)
+        self._keep_sampler_state(carried.sampler)
 
     def trace(self, steps_per_call: int) -> None:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
         indices = tf.TensorSpec([steps_per_call, self.config.train_batchsize], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
-        self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key)
+        group = STEPS_A_GROUP if hardware.on_gpu() else 1
+        self._compiled.get_concrete_function(self._images, indices, scalar, self.run_key, group)
 
     def run(self, indices: np.ndarray, num_steps: int) -> None:
         """Runs `num_steps` compiled steps with image indices [S, B], S >= num_steps.
 
-        S is part of the compiled program, num_steps is not: always pass the same S.
+        S is part of the compiled program, num_steps is not: always pass the same S. On a GPU what
+        is left of a multiple of 10 is a program of its own.
         """
-        self._compiled(self._images, tf.constant(indices), tf.constant(num_steps), self.run_key)
+        rest = num_steps % STEPS_A_GROUP if hardware.on_gpu() else num_steps
+        for group, count in ((STEPS_A_GROUP, num_steps - rest), (1, rest)):
+            if count:
+                self._compiled(
+                    self._images, tf.constant(indices), tf.constant(count), self.run_key, group
+                )
+                indices = np.roll(indices, -count, axis=0)
 
     def take_metrics(self) -> dict[str, float]:
         """Means of the metrics since they were last taken; resets the sums.

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from samplers import hardware
+
 Stream = int | tf.Tensor
 
 _ROUNDS = 13
@@ -22,6 +24,7 @@ _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA  # of the key schedule, Skein version 1.3
 _FOLD_STREAM = 0xFFFFFFFF
 _SPLIT_STREAM = 0xFFFFFFFE
+_MOST_SCALARS = 5  # keys that `split` computes one by one on a GPU
 EXPONENT_PER_LOGIT = -math.log2(math.e)  # exp(-logit) = 2^(EXPONENT_PER_LOGIT * logit)
 # 2^x on [-0.5, 0.5] by least relative error (7.5e-8), fitted in float64.
 _EXP2 = (
@@ -43,19 +46,39 @@ def _uint32(value: int | tf.Tensor) -> tf.Tensor:
     return value if value.dtype == tf.uint32 else tf.bitcast(tf.cast(value, tf.int32), tf.uint32)
 
 
+def _int32(value: tf.Tensor) -> tf.Tensor:
+    """The inverse of `_uint32` for tensors."""
+    return tf.bitcast(value, tf.int32)
+
+
 def _rotate_left(x: tf.Tensor, distance: int) -> tf.Tensor:
     left = tf.bitwise.left_shift(x, tf.constant(distance, tf.uint32))
     right = tf.bitwise.right_shift(x, tf.constant(32 - distance, tf.uint32))
     return tf.bitwise.bitwise_or(left, right)
 
 
+def _parity(word_0: tf.Tensor, word_1: tf.Tensor) -> tf.Tensor:
+    """The third word of the key schedule."""
+    parity = tf.constant(_PARITY, tf.uint32)
+    return tf.bitwise.bitwise_xor(parity, tf.bitwise.bitwise_xor(word_0, word_1))
+
+
+def schedule(key: tf.Tensor) -> list[tf.Tensor]:
+    """A key, int32 [2], as `threefry_2x32` uses it: three words, for loops to compute them once."""
+    words = [_uint32(word) for word in tf.unstack(key)]
+    return [*words, _parity(*words)]
+
+
 def threefry_2x32(
-    key: tf.Tensor, counter_0: tf.Tensor, counter_1: tf.Tensor, rounds: int = _ROUNDS
+    key: tf.Tensor | list[tf.Tensor],
+    counter_0: tf.Tensor,
+    counter_1: tf.Tensor,
+    rounds: int = _ROUNDS,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Threefry-2x32 of Salmon et al. 2011, section 4.2.
 
     Args:
-      key: int32 or uint32 [2].
+      key: int32 or uint32 [2], or the words of `schedule`.
       counter_0: uint32, any shape: low word of the counter.
       counter_1: uint32, broadcasts with counter_0.
       rounds: 20 is the authors' safe choice, 13 the fewest that pass BigCrush.
@@ -63,10 +86,7 @@ def threefry_2x32(
     Returns:
       Two uint32 tensors, the two words of each block.
     """
-    key = _uint32(key)
-    words = [key[0], key[1]]
-    parity = tf.constant(_PARITY, tf.uint32)
-    words.append(tf.bitwise.bitwise_xor(parity, tf.bitwise.bitwise_xor(words[0], words[1])))
+    words = key if isinstance(key, list) else schedule(key)
     x0, x1 = counter_0 + words[0], counter_1 + words[1]
     for index in range(rounds):
         x0 = x0 + x1
@@ -98,19 +118,29 @@ def key(seed: int) -> tf.Tensor:
 def fold_in(key: tf.Tensor, data: Stream) -> tf.Tensor:
     """A new key, int32 [2], for (key, data); data is an int or an int32 scalar, e.g. the step."""
     words = threefry_2x32(key, _uint32(data), _uint32(_FOLD_STREAM))
-    return tf.bitcast(tf.stack(words), tf.int32)
+    return tf.stack([_int32(word) for word in words])
 
 
 def split(key: tf.Tensor, num: int) -> tf.Tensor:
     """`num` new keys, int32 [num, 2]; the first ones do not depend on `num`."""
-    words = _blocks(key, num, _SPLIT_STREAM)
-    return tf.bitcast(tf.stack(words, axis=1), tf.int32)
+    if not hardware.on_gpu() or num > _MOST_SCALARS:
+        words = _blocks(key, num, _SPLIT_STREAM)
+        return tf.stack([_int32(word) for word in words], axis=1)
+    # Scalars that XLA follows from key to key: one kernel for several.
+    pairs = [threefry_2x32(key, _uint32(i), _uint32(_SPLIT_STREAM)) for i in range(num)]
+    return tf.stack([tf.stack([_int32(word) for word in words]) for words in pairs])
 
 
 def bits(key: tf.Tensor, shape: Sequence[int] | tf.Tensor, stream: Stream = 0) -> tf.Tensor:
     """Random uint32 words of the given shape."""
     num = _num_elements(shape)
-    words = tf.concat(_blocks(key, (num + 1) // 2, stream), axis=0)
+    half = (num + 1) // 2
+    if hardware.on_gpu() and isinstance(num, int):
+        # Both words of a block for each number: one kernel, that of whoever uses them.
+        index = tf.range(num)
+        words = threefry_2x32(key, tf.bitcast(index % half, tf.uint32), _uint32(stream))
+        return tf.reshape(tf.where(index < half, *words), shape)
+    words = tf.concat(_blocks(key, half, stream), axis=0)
     return tf.reshape(words[:num], shape)
 
 
@@ -147,6 +177,15 @@ def normal(key: tf.Tensor, shape: Sequence[int] | tf.Tensor, stream: Stream = 0)
     return tf.reshape(values[:num], shape)
 
 
+def _low_bits(x: tf.Tensor) -> tf.Tensor:
+    """int32 whose lowest 9 bits are those of float32 x rounded to a whole number, |x| < 2^22.
+
+    A sum with 1.5 * 2^23 rounds to a whole number in its last bits: one instruction, where a cast
+    takes seven (what is too large, too small or NaN has a value of its own).
+    """
+    return tf.bitcast(x + tf.constant(1.5 * 2.0**23, tf.float32), tf.int32)
+
+
 def _exp2(x: tf.Tensor) -> tf.Tensor:
     """2^x with x clipped to +-126: relative error below 3e-7 in float32, that of exp in float64.
 
@@ -161,7 +200,7 @@ def _exp2(x: tf.Tensor) -> tf.Tensor:
     value = tf.constant(_EXP2[-1], tf.float32)
     for coefficient in reversed(_EXP2[:-1]):
         value = value * rest + coefficient
-    exponent = tf.bitwise.left_shift(tf.cast(whole, tf.int32), 23)
+    exponent = tf.bitwise.left_shift(_low_bits(x), 23)
     return tf.bitcast(tf.bitcast(value, tf.int32) + exponent, tf.float32)
 
 
@@ -184,6 +223,36 @@ def _four_draws(word_0: tf.Tensor, word_1: tf.Tensor) -> list[tf.Tensor]:
     return [tf.bitcast(draw, tf.int32) for draw in draws]
 
 
+def _hits(draw: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
+    """z = 1[u (1 + 2^x) < 1] as bool, where u is a draw / 2^25 of `_four_draws`."""
+    u = tf.cast(draw, exponents.dtype)
+    # k may round up to 2^25 in float32: the bound lies one step above.
+    return u * _exp2(exponents) + u < 2.0**25 * (1.0 + 2.0**-23)
+
+
+def unit_places(parts: int, num: int) -> tf.Tensor:
+    """Where each of [parts, num] units has its number, int32: 4 * block + which of its four."""
+    quarter = -(-num // 4)
+    within = tf.range(num)
+    places = 4 * (within % quarter) + within // quarter
+    return places[None, :] + 4 * quarter * tf.range(parts)[:, None]
+
+
+def bernoulli_at(
+    places: tf.Tensor, key: tf.Tensor, exponents: tf.Tensor, stream: Stream = 0
+) -> tf.Tensor:
+    """`bernoulli_exponents` as one formula per unit, which is one kernel on a GPU.
+
+    Each of the four units of a block computes it anew, which a GPU does sooner than it passes
+    results from one kernel to the next. places: of `unit_places`, in the shape of the exponents.
+    """
+    block = tf.bitcast(tf.bitwise.right_shift(places, 2), tf.uint32)
+    draws = _four_draws(*threefry_2x32(key, block, _uint32(stream)))
+    lower, upper = (tf.where(places & 1 == 0, *pair) for pair in (draws[:2], draws[2:]))
+    hits = _hits(tf.where(places & 2 == 0, lower, upper), exponents)
+    return tf.where(hits, tf.constant(1.0, exponents.dtype), 0.0)
+
+
 def bernoulli_exponents(
     key: tf.Tensor, exponents: tf.Tensor, stream: Stream = 0, first_part: int = 0
 ) -> tf.Tensor:
@@ -204,6 +273,9 @@ def bernoulli_exponents(
     """
     parts, num = exponents.shape
     quarter = -(-num // 4)
+    if hardware.on_gpu():
+        places = unit_places(parts, num) + 4 * quarter * first_part
+        return bernoulli_at(places, key, exponents, stream)
     if num != 4 * quarter:
         exponents = tf.pad(exponents, [[0, 0], [0, 4 * quarter - num]])
     index = tf.range(first_part * quarter, (first_part + parts) * quarter)
@@ -211,14 +283,11 @@ def bernoulli_exponents(
     draws = _four_draws(*threefry_2x32(key, index, _uint32(stream)))
     packed = tf.zeros([parts, quarter], exponents.dtype)
     for bit, draw in enumerate(draws):
-        odds = _exp2(exponents[:, bit * quarter : (bit + 1) * quarter])
-        u = tf.cast(draw, exponents.dtype)
-        # k may round up to 2^25 in float32: the bound lies one step above.
-        hit = u * odds + u < 2.0**25 * (1.0 + 2.0**-23)
-        packed += tf.where(hit, tf.constant(2.0**bit, packed.dtype), 0.0)
-    # p = floor(sqrt(p^2 + p)). XLA repeats cheap producers in each consumer, which would draw
+        hits = _hits(draw, exponents[:, bit * quarter : (bit + 1) * quarter])
+        packed += tf.where(hits, tf.constant(2.0**bit, packed.dtype), 0.0)
+    # p = round(sqrt(p^2 + p)). XLA repeats cheap producers in each consumer, which would draw
     # every block four times; it never repeats a square root. The result does not depend on it.
-    packed = tf.cast(tf.sqrt(packed * packed + packed), tf.int32)
+    packed = _low_bits(tf.cast(tf.sqrt(packed * packed + packed), tf.float32))
     bits = tf.bitwise.right_shift(packed[:, None, :], tf.range(4)[:, None]) & 1
     return tf.cast(tf.reshape(bits, [parts, 4 * quarter])[:, :num], exponents.dtype)
 

@@ -4,58 +4,94 @@ One sweep draws z_L ~ p(z_L | z_R) and then z_R ~ p(z_R | the new z_L). The RBM,
 the key are arguments, so that one compiled program serves a training run.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random
+from samplers import counter_random, hardware
 from samplers.rbm import RBM, Chains
+
+# Sweeps in one trip of the loop on a GPU, which is told of each trip anew.
+_UNROLLED = 10
 
 
 class _Side(NamedTuple):
     """What turns the other side's states [rows, M] into fields, in powers of 1/2 (exponents).
 
-    matrix [M, N]; bias and scale [parts, rows / parts * N] or scalar: spread over the rows once,
-    outside the loop, since a flat array is the fastest to walk through.
+    matrix [M, N]; bias and scale: added to and multiplied with the product, once it has their
+    `shape`. On a CPU that is [parts, rows / parts * N], over which both are spread once, outside
+    the loop: a flat array is the fastest to walk through. On a GPU it is [rows, N], since its
+    library would add a spread bias itself, to a copy of it; `places` are those of the units then.
     """
 
     matrix: tf.Tensor
     bias: tf.Tensor
     scale: tf.Tensor | None
-    parts: int
+    shape: list[int]
+    places: tf.Tensor | None
 
 
-def _side(bias: tf.Tensor, matrix: tf.Tensor, scale: tf.Tensor, rows: int, parts: int) -> _Side:
+def _side(
+    bias: tf.Tensor, matrix: tf.Tensor, scale: tf.Tensor, key: tf.Tensor, rows: int, parts: int
+) -> _Side:
     scale *= counter_random.EXPONENT_PER_LOGIT
-    shape = [rows, matrix.shape[1]]
-    spread_bias = tf.reshape(tf.broadcast_to(scale * bias, shape), [parts, -1])
-    if scale.shape.rank == 0:
-        return _Side(scale * matrix, spread_bias, None, parts)
-    spread_scale = tf.reshape(tf.broadcast_to(scale, shape), [parts, -1])
-    return _Side(matrix, spread_bias, spread_scale, parts)
+    natural = [rows, matrix.shape[1]]
+    flat = [parts, rows * natural[1] // parts]
+    per_chain = scale.shape.rank != 0
+    if per_chain:
+        scaled, bias = scale, scale * bias
+    else:
+        scaled, matrix, bias = None, scale * matrix, scale * bias
+    if hardware.on_gpu():
+        places = tf.reshape(counter_random.unit_places(*flat), natural)
+        # Not a constant: TensorFlow would write out what each draw makes of it.
+        places |= key[0] & 0
+        return _Side(matrix, bias, scaled, natural, places)
+    spread = [
+        None if x is None else tf.reshape(tf.broadcast_to(x, natural), flat) for x in (bias, scaled)
+    ]
+    return _Side(matrix, *spread, flat, None)
 
 
 def _sides(
-    rbm: RBM, inverse_temperature: float | tf.Tensor, num_chains: int, groups: int, parts: int
+    rbm: RBM,
+    inverse_temperature: float | tf.Tensor,
+    key: tf.Tensor,
+    num_chains: int,
+    groups: int,
+    parts: int,
 ) -> list[tuple[_Side, _Side]]:
     """Of each group of chains: what leads to its left and what leads to its right units."""
     scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
     scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)
-    rows = num_chains // groups
+    rest = key, num_chains // groups, parts
     to_left = rbm.left_bias, tf.transpose(rbm.coupling)
     to_right = rbm.right_bias, rbm.coupling
-    return [(_side(*to_left, s, rows, parts), _side(*to_right, s, rows, parts)) for s in scales]
+    return [(_side(*to_left, s, *rest), _side(*to_right, s, *rest)) for s in scales]
 
 
 def _draw(
     side: _Side, other: tf.Tensor, key: tf.Tensor, stream: tf.Tensor, first_part: int
 ) -> tf.Tensor:
-    exponents = tf.reshape(tf.matmul(other, side.matrix), [side.parts, -1])
+    exponents = tf.reshape(tf.matmul(other, side.matrix), side.shape)
     if side.scale is not None:
         exponents *= side.scale
     exponents += side.bias
+    if side.places is not None:
+        return counter_random.bernoulli_at(side.places, key, exponents, stream)
     values = counter_random.bernoulli_exponents(key, exponents, stream, first_part)
     return tf.reshape(values, [other.shape[0], -1])
+
+
+def _trips(num_sweeps: int | tf.Tensor) -> tuple[int, int]:
+    """Sweeps before the loop, and in each trip of it."""
+    if not isinstance(num_sweeps, int):
+        return 0, 1
+    if not hardware.on_gpu() or num_sweeps < 2:
+        return int(num_sweeps == 1), 1
+    # The first trip reads the chains where they are, the others work on their own: no copies.
+    return (num_sweeps - 1) % _UNROLLED + 1, _UNROLLED
 
 
 def sweep(
@@ -93,24 +129,34 @@ def sweeps(
         looks whether there is one. The result is the same, bit for bit.
     """
     if concurrent is None:
-        concurrent = not tf.config.list_physical_devices("GPU")
+        concurrent = not hardware.on_gpu()
     halves = 2 if chains.right.shape[0] % 2 == 0 else 1
     groups = halves if concurrent else 1
-    sides = _sides(rbm, inverse_temperature, chains.right.shape[0], groups, halves // groups)
+    num_chains = chains.right.shape[0]
+    sides = _sides(rbm, inverse_temperature, key, num_chains, groups, halves // groups)
+    key = counter_random.schedule(key)
 
-    def body(step: tf.Tensor, lefts: list, rights: list) -> tuple:
-        # A sweep reads the right half alone; the left one is kept for the caller.
-        del lefts
+    def one(step: tf.Tensor, rights: list) -> tuple[list, list]:
         new = []
         for group, right in enumerate(rights):
             to_left, to_right = sides[group]
             left = _draw(to_left, right, key, 2 * step, group)
             new.append((left, _draw(to_right, left, key, 2 * step + 1, group)))
-        return step + 1, [left for left, _ in new], [right for _, right in new]
+        return [left for left, _ in new], [right for _, right in new]
+
+    def several(count: int) -> Callable[..., tuple]:
+        def body(step: tf.Tensor, lefts: list, rights: list) -> tuple:
+            # A sweep reads the right half alone; the left one is kept for the caller.
+            for index in range(count):
+                lefts, rights = one(step + index, rights)
+            return step + count, lefts, rights
+
+        return body
 
     state = (tf.constant(0), tf.split(chains.left, groups), tf.split(chains.right, groups))
-    if isinstance(num_sweeps, int) and num_sweeps == 1:
-        state = body(*state)
-    else:
-        state = tf.while_loop(lambda step, *_: step < num_sweeps, body, state)
+    first, trip = _trips(num_sweeps)
+    if first:
+        state = several(first)(*state)
+    if not isinstance(num_sweeps, int) or num_sweeps > first:
+        state = tf.while_loop(lambda step, *_: step < num_sweeps, several(trip), state)
     return Chains(tf.concat(state[1], 0), tf.concat(state[2], 0))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random, gibbs
+from samplers import counter_random, gibbs, hardware
 from samplers.diagnostics import effective_sample_size, log_mean_exp
 from samplers.rbm import RBM, Chains, energy, uniform_chains
 
@@ -82,11 +82,11 @@ def normalized_weights(state: PopulationState) -> tf.Tensor:
 
 
 def count_families(family: tf.Tensor) -> tf.Tensor:
-    """Number of distinct labels among int32 [C] labels in [0, C), as a float32 scalar."""
-    present = tf.math.unsorted_segment_max(
-        tf.ones_like(family, tf.float32), family, num_segments=family.shape[0]
-    )
-    return tf.reduce_sum(tf.cast(present > 0.5, tf.float32))
+    """Number of distinct labels among [C] labels that do not decrease, as a float32 scalar.
+
+    Systematic resampling keeps them in order: its ancestors do not decrease.
+    """
+    return 1.0 + tf.reduce_sum(tf.cast(family[1:] != family[:-1], tf.float32))
 
 
 def systematic_ancestors(log_weights: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
@@ -140,14 +140,17 @@ def _reweight(
     size = change.shape[0]
     log_weights = state.log_weights + change
     log_ratio = log_mean_exp(log_weights)
+    unshifted = log_weights
     log_weights -= log_ratio
-    ess = effective_sample_size(log_weights)
+    if not hardware.on_gpu():  # where one softmax serves for all: no constant matters to it
+        unshifted = log_weights
+    ess = effective_sample_size(unshifted)
     # At a threshold of one even a population of equal weights is resampled, as published.
     always = not tf.is_tensor(threshold) and threshold >= 1.0
     resample = (ess < threshold * size) | (threshold >= 1.0)
 
     def resampled() -> tuple:
-        ancestors = systematic_ancestors(log_weights, key)
+        ancestors = systematic_ancestors(unshifted, key)
         chains = Chains(*(tf.gather(half, ancestors) for half in state.chains))
         return chains, tf.zeros_like(log_weights), tf.gather(state.family, ancestors)
 

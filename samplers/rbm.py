@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random
+from samplers import counter_random, hardware
 
 
 class RBM(NamedTuple):
@@ -28,6 +28,8 @@ class Chains(NamedTuple):
 def energy(rbm: RBM, chains: Chains) -> tf.Tensor:
     """E(z) of each chain, [C], in nats; low energy is high probability."""
     left_field = rbm.left_bias + tf.matmul(chains.right, rbm.coupling, transpose_b=True)
+    if hardware.on_gpu() and rbm.coupling.shape[0] == rbm.coupling.shape[1]:  # one sum for both
+        return -tf.reduce_sum(chains.left * left_field + chains.right * rbm.right_bias, axis=-1)
     left_terms = tf.reduce_sum(chains.left * left_field, axis=-1)
     return -(left_terms + tf.linalg.matvec(chains.right, rbm.right_bias))
 

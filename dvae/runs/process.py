@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -66,8 +67,10 @@ def _is_no_retracing_of_ours(record: logging.LogRecord) -> bool:
 
 
 def prepare_device() -> None:
-    """GPU memory as it is needed, so that runs can share a GPU; deterministic operations."""
+    """GPU memory as it is needed, so that runs can share a GPU; deterministic, exact operations."""
     import tensorflow as tf
+
+    from samplers import hardware
 
     # One compiled program for each batch shape is meant; TensorFlow warns of the fifth.
     tf.get_logger().addFilter(_is_no_retracing_of_ours)
@@ -75,6 +78,7 @@ def prepare_device() -> None:
         with suppress(RuntimeError):  # a program that used the GPU before has decided that
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+    hardware.use_exact_products()
 
 
 def device_name() -> str:
@@ -166,6 +170,27 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()} {features}"
 
 
+def _gpus() -> str:
+    """Names and compute capabilities of the GPUs here, "" where there is none.
+
+    Asked of the driver, since TensorFlow must not be imported yet. Where they are of several
+    kinds, which of them are visible decides what programs are compiled for.
+    """
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+        lines = done.stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        lines = [
+            line for file in files for line in file.read_text().splitlines() if "Model" in line
+        ]
+    kinds = sorted({line.strip() for line in lines if line.strip()})
+    if len(kinds) > 1:
+        kinds.append(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    return ", ".join(kinds)
+
+
 def compile_cache_directory() -> Path:
     """$XDG_CACHE_HOME/dvae-xla, or ~/.cache/dvae-xla."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -175,7 +200,8 @@ def compile_cache_directory() -> Path:
 def enable_compile_cache(directory: Path) -> None:
     """Lets TensorFlow keep compiled programs under `directory`; warns and goes on if it cannot."""
     version = importlib.metadata.version("tensorflow")
-    kind = hashlib.sha256(f"{version} {_processor()}".encode()).hexdigest()[:16]
+    kind = f"{version} {_processor()}{_gpus()}"
+    kind = hashlib.sha256(kind.encode()).hexdigest()[:16]
     place = directory.absolute() / kind
     try:
         place.mkdir(parents=True, exist_ok=True)

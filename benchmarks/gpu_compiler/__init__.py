@@ -1,0 +1,99 @@
+"""TensorFlow's own compiler for GPUs, run where there is none.
+
+The Linux wheel of TensorFlow holds XLA's whole GPU compiler and the headers to call it with.
+`compile.cc` calls its ahead-of-time entry with a description of a GPU (`targets`); no GPU, driver
+or CUDA package is needed, only a C++ compiler.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import tensorflow as tf
+
+HERE = Path(__file__).parent
+BUILD = HERE.parents[1] / "build" / "gpu_compiler"
+TARGETS = {path.stem: path for path in sorted((HERE / "targets").glob("*.txtpb"))}
+# What `tf.config.experimental.enable_op_determinism` makes of it, and the dumps to count in.
+_FLAGS = (
+    "--xla_gpu_deterministic_ops=true --xla_dump_hlo_as_text "
+    "--xla_gpu_experimental_aot_compiled_thunks=true"
+)
+
+
+class NoCompilerError(Exception):
+    """Nothing can be compiled here; the message says in one line why."""
+
+
+class CompilationError(Exception):
+    """The compiler refused a program; the message is its last words."""
+
+
+def _command(binary: Path) -> list[str]:
+    wheel = Path(tf.__file__).parent
+    include = wheel / "include"
+    folders = [
+        HERE / "stubs",
+        include / "external" / "farmhash_archive" / "src",
+        include,
+        *sorted((include / "external").iterdir()),
+    ]
+    return [
+        *("g++", "-std=c++17", "-O0", "-w"),
+        *tf.sysconfig.get_compile_flags()[1:],  # the first is the folder of the headers
+        *(f"-I{folder}" for folder in folders),
+        *(str(HERE / "compile.cc"), "-o", str(binary), f"-L{wheel}", "-Wl,--no-as-needed"),
+        *("-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2", f"-Wl,-rpath,{wheel}"),
+    ]
+
+
+def build() -> Path:
+    """The compiler's program, built where it is not yet (some minutes).
+
+    Raises:
+      NoCompilerError: no g++, not Linux, or headers that do not fit.
+    """
+    if platform.system() != "Linux":
+        raise NoCompilerError("TensorFlow carries its GPU compiler on Linux only")
+    sources = b"".join(path.read_bytes() for path in sorted(HERE.rglob("*.[ch]*")))
+    name = hashlib.sha256(sources + tf.__version__.encode()).hexdigest()[:12]
+    binary = BUILD / f"compile-{name}"
+    if binary.exists():
+        return binary
+    if shutil.which("g++") is None:
+        raise NoCompilerError("no g++ here to build benchmarks/gpu_compiler with: install it")
+    BUILD.mkdir(parents=True, exist_ok=True)
+    print("building benchmarks/gpu_compiler (some minutes, once)", flush=True)
+    unfinished = binary.with_suffix(f".{os.getpid()}")
+    built = subprocess.run(_command(unfinished), capture_output=True, text=True, check=False)
+    if built.returncode != 0:
+        errors = [line for line in built.stderr.splitlines() if "error" in line]
+        raise NoCompilerError(f"g++ failed: {(errors or ['no error named'])[0]}")
+    unfinished.replace(binary)
+    return binary
+
+
+def compile_program(hlo: bytes, target: str, folder: Path) -> None:
+    """Compiles serialized, unoptimised HLO for a GPU of `TARGETS`; what came out lies in `folder`.
+
+    Raises:
+      NoCompilerError: see `build`.
+      CompilationError: XLA refuses the program.
+    """
+    binary = build()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    program = folder / "program.hlo.pb"
+    program.write_bytes(hlo)
+    environment = os.environ | {
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "XLA_FLAGS": f"{_FLAGS} --xla_dump_to={folder}",
+    }
+    command = [str(binary), str(program), str(TARGETS[target])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise CompilationError(last)

@@ -1,0 +1,241 @@
+"""Compiles our programs for GPUs that need not be there, and counts what a GPU is told to do.
+
+    python -m benchmarks.gpu_programs [--targets=h100,t4] [--programs=sweeps,...] [--json=FILE]
+
+Counts are facts of the compiler in this version of TensorFlow. Times are estimates: 2.2 us an
+operation inside a CUDA graph, 3 us a launch, 6 us a graph's launch, 12 us a host round trip.
+Nothing is run. Programs with variables are lowered for a CPU, since TensorFlow wants the device of
+a variable to be there, and compiled for the GPU from then on; the layout is that for a GPU.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import gpu_compiler, timing
+from benchmarks.gpu_compiler import counts
+from benchmarks.sampler import make_problem
+from benchmarks.train_step import NUM_IMAGES, random_images
+from configs.paper import build_config
+from dvae import evaluation
+from dvae.model import DVAE
+from dvae.runs.process import prepare_device
+from dvae.train_step import STEPS_A_GROUP, TrainProgram
+from samplers import ais, counter_random, gibbs, hardware, tempering
+from samplers.rbm import RBM, Chains, uniform_chains
+
+Record = dict[str, Any]
+
+
+class Program(NamedTuple):
+    """hlo: makes serialized, unoptimised HLO. unit: what is counted. units: of them in a trip of
+    the outermost loop; 0: the call is the unit. blocks: of random bits that a unit needs at least.
+    """
+
+    hlo: Callable[[], bytes]
+    unit: str
+    units: int
+    blocks: float
+
+
+def lowered(function: Any, *arguments: Any) -> bytes:
+    """The HLO of a `tf.function`, for a GPU where that can be had."""
+    make = function.experimental_get_compiler_ir(*arguments)
+    try:
+        return make(stage="hlo_serialized", platform_name="GPU")
+    except ValueError:  # variables: see above
+        return make(stage="hlo_serialized")
+
+
+def _problem(size: int, chains: int) -> tuple[RBM, Chains, tf.Tensor]:
+    problem = make_problem(size, chains, 1)
+    key = counter_random.key(1)
+    right = tf.constant(problem.right)
+    return RBM(*map(tf.constant, problem[:3])), Chains(right, right), key
+
+
+def sweeps(size: int = 100, chains: int = 1000, num: int = 40) -> Program:
+    """Block Gibbs sweeps of an RBM."""
+
+    def hlo() -> bytes:
+        rbm, _, key = _problem(size, chains)
+        function = tf.function(
+            lambda *state: gibbs.sweeps(*state, num), jit_compile=True, autograph=False
+        )
+        return lowered(function, rbm, uniform_chains(key, chains, size, size), key)
+
+    return Program(hlo, f"{num} sweeps", 0, 2 * num * chains * size / 4)
+
+
+def step(**fields: Any) -> Program:
+    """A training step; --json names it by baseline, structure, k and sampler."""
+    config = build_config(**fields)
+
+    def hlo() -> bytes:
+        program = TrainProgram(config, random_images())
+        shape = (100, config.train_batchsize)
+        indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
+        arguments = tf.constant(indices), tf.constant(100), program.run_key, STEPS_A_GROUP
+        return lowered(program._compiled, program._images, *arguments)
+
+    draws = config.num_sweeps * config.num_chains * config.structure.num_latents
+    return Program(hlo, "step", STEPS_A_GROUP, draws / 4)
+
+
+def evaluation_pass(struct: str = "1-layer-nonlin") -> Program:
+    """One pass of the networks in the final evaluation."""
+    config = build_config(struct=struct, baseline="dvaes_power")
+    rows = 4000
+
+    def hlo() -> bytes:
+        evaluator = evaluation.Evaluator(DVAE(config, np.full(784, 0.2, np.float32)))
+        images = tf.zeros([config.eval_batchsize, 784], tf.uint8)
+        per_pass = evaluation.rows_per_pass(config.eval_batchsize, 4000) // config.eval_batchsize
+        key = counter_random.key(1)
+        return lowered(evaluator._compiled, images, key, tf.constant(4000), per_pass)
+
+    return Program(hlo, "pass of 4000 rows", 1, rows * config.structure.num_latents / 4)
+
+
+def annealed(temperatures: int = 1000, chains: int = 1024) -> Program:
+    """Forward AIS at 100x100."""
+
+    def hlo() -> bytes:
+        rbm, chain, key = _problem(100, chains)
+        path = ais.linear_temperatures(temperatures)
+        return lowered(ais.run, rbm, ais.fitted_base(chain), key, path, chains)
+
+    return Program(hlo, "temperature", 1, 2 * chains * 100 / 4)
+
+
+def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
+    """Parallel tempering at 100x100."""
+
+    def hlo() -> bytes:
+        rbm, chain, key = _problem(100, 1000)
+        path = ais.linear_temperatures(rungs)
+        base = ais.fitted_base(chain)
+        return lowered(tempering.run, rbm, base, key, path, ladders, rounds, rounds // 4)
+
+    return Program(hlo, "round", 1, 2 * ladders * (rungs + 1) * 100 / 4)
+
+
+_POWER = {"struct": "1-layer-nonlin", "baseline": "dvaes_power", "k": 1, "sampler": "pa"}
+PROGRAMS = {
+    "sweeps 100x100": sweeps,
+    "sweeps 200x200": lambda: sweeps(200),
+    "training dvaes_power": lambda: step(**_POWER),
+    "training dvaes_gi": lambda: step(**(_POWER | {"baseline": "dvaes_gi"})),
+    "training dvaes_power, k=5, pcd": lambda: step(**(_POWER | {"k": 5, "sampler": "pcd"})),
+    "training dvaes_power, 4-layer-nonlin": lambda: step(**(_POWER | {"struct": "4-layer-nonlin"})),
+    "evaluation": evaluation_pass,
+    "AIS": annealed,
+    "tempering": tempered,
+}
+
+
+def exported(program: Program) -> bytes:
+    """The HLO of a program in the layout for a GPU."""
+    with mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True)):
+        return program.hlo()
+
+
+def measure(name: str, program: Program, hlo: bytes, target: str, folder: Path) -> Record:
+    """Compiles one program for one GPU, and counts by its unit."""
+    start = time.perf_counter()
+    gpu_compiler.compile_program(hlo, target, folder)
+    seconds = time.perf_counter() - start
+    found = counts.count(folder)
+    counted = found.in_loop if program.units else found.in_call
+    units = max(program.units, 1)
+    per_unit = {key: counted.get(key, 0) / units for key in counts.KEYS}
+    return {
+        "program": name,
+        "gpu": target,
+        "unit": program.unit,
+        **per_unit,
+        "random_blocks_needed": program.blocks,
+        "spill_bytes": counts.spill_bytes(folder, target),
+        "microseconds": counts.microseconds(per_unit),
+        "compile_seconds": seconds,
+    }
+
+
+def main() -> None:
+    """Prints a table, and writes it to a file if asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--targets", default="h100,t4", help="of benchmarks/gpu_compiler/targets")
+    parser.add_argument("--programs", default="", help="words of the names, e.g. sweeps,AIS")
+    parser.add_argument("--keep", default="", metavar="DIR", help="keep what the compiler wrote")
+    parser.add_argument("--json", default="", metavar="FILE", help="write the numbers there")
+    options = parser.parse_args()
+    prepare_device()
+    tf.random.set_seed(1)  # TensorFlow draws a number to find its device
+    try:
+        gpu_compiler.build()
+    except gpu_compiler.NoCompilerError as error:
+        raise SystemExit(f"nothing was compiled: {error}") from None
+    words = options.programs.split(",")
+    records = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, make in PROGRAMS.items():
+            if not any(word in name for word in words):
+                continue
+            program = make()
+            hlo = exported(program)
+            for target in options.targets.split(","):
+                folder = Path(options.keep or scratch) / f"{name} {target}".replace(" ", "_")
+                records.append(measure(name, program, hlo, target, folder.absolute()))
+                shown = records[-1]
+                print(
+                    f"{name}, {target}: {shown['operations']:g} operations a {shown['unit']}, "
+                    f"{shown['graph_launches']:g} graph launches, "
+                    f"{shown['host_round_trips']:g} round trips, {shown['microseconds']:.0f} us",
+                    flush=True,
+                )
+    if options.json:
+        timing.write_json(options.json, {"assumptions": counts.ASSUMPTIONS, "programs": records})
+
+
+def page_lines(record: Record) -> str:
+    """The part of docs/performance.md: markdown of what --json wrote."""
+    header = ["program", "GPU", "unit", "operations", "kernels", "products", "copies"]
+    header += ["graph launches", "host round trips", "random blocks / least", "spills, bytes", "us"]
+    rows = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    for row in record["programs"]:
+        names = ("operations", "kernels", "products", "copies", "graph_launches")
+        names += ("host_round_trips",)
+        cells = [row["program"], row["gpu"], row["unit"], *(f"{row[name]:.4g}" for name in names)]
+        cells.append(f"{row['random_blocks'] / row['random_blocks_needed']:.1f}")
+        cells.append("not counted" if row["spill_bytes"] is None else f"{row['spill_bytes']}")
+        cells.append(f"{row['microseconds']:.0f}")
+        rows.append(f"| {' | '.join(cells)} |")
+    assumed = ", ".join(
+        f"{value:g} {name.replace('_', ' ')}" for name, value in record["assumptions"].items()
+    )
+    return "\n".join(
+        [
+            "### Programs for a GPU\n",
+            "What XLA would tell a GPU to do; nothing was run. Operations: kernels, products and "
+            f"copies. The last column is an estimate: {assumed}.\n",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What is counted of programs for a GPU, and that every program compiles for one."""
+
+import pytest
+import tensorflow as tf
+
+from benchmarks import gpu_compiler, gpu_programs
+from benchmarks.gpu_compiler import counts
+from configs.registry import BASELINES, SAMPLERS
+from dvae.train_step import STEPS_A_GROUP
+from tests.helpers.tiny_training import STRUCTURES, config_of, make_program
+
+_LAUNCH = "launch dimensions = blocks: {%d, 1, 1}, threads/block: {%d, 1, 1}, cluster_dim = nullopt"
+# An outer loop of unknown length whose trip has a loop of 3 trips, each with a graph.
+_THUNKS = f"""001: kCopy
+010: kWhile
+condition:
+    002: kKernel\t, kernel = ask, {_LAUNCH % (1, 1)}
+  body:
+    000: kCommandBuffer
+        003: kGemm
+        004: kKernel\t, kernel = draw, {_LAUNCH % (4, 128)}
+
+    009: kWhile
+condition:
+        005: kKernel\t, kernel = ask, {_LAUNCH % (1, 1)}
+      body:
+        000: kCommandBuffer
+            006: kKernel\t, kernel = draw, {_LAUNCH % (2, 128)}
+            007: kKernel\t, kernel = gemm_fusion_1, {_LAUNCH % (1, 64)}
+            008: kCopy
+"""
+_METADATA = """profile_annotation: "outer" thunk_id: 10
+profile_annotation: "inner" thunk_id: 9
+"""
+_HLO = """  %outer = (s32[]) while(%tuple.1), condition=%c, body=%b
+  %inner = (s32[]) while(%tuple.2), backend_config={"known_trip_count":{"n":"3"}}
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """What a compiler would have left of a program with two blocks of Threefry in one kernel."""
+    (tmp_path / "m.thunk_sequence.txt").write_text(_THUNKS)
+    (tmp_path / "m.thunk_metadata.txt").write_text(_METADATA)
+    (tmp_path / "m.sm_9.0a_gpu_after_optimizations.txt").write_text(_HLO)
+    body = "shf.l.wrap.b32 %r1, %r2, %r2, 13;\n" * 26
+    (tmp_path / "m.ptx").write_text(f".visible .entry ask(\n)\n.visible .entry draw(\n)\n{body}")
+    return tmp_path
+
+
+def test_counts(written):
+    """Loops count as often as they run, graphs as launches, and the host asks for each trip."""
+    found = counts.count(written)
+    trip = found.in_loop
+    assert trip["products"] == 1 + 3 and trip["copies"] == 3
+    assert trip["kernels"] == 1 + 3 + 1  # the last one asks whether to go on
+    assert trip["operations"] == 12 and trip["launched_singly"] == 1
+    assert trip["graph_launches"] == 1 + 3 and trip["host_round_trips"] == 1
+    assert trip["random_blocks"] == 2 * (4 * 128 + 3 * 2 * 128)
+    assert found.in_call["operations"] == 13 and found.in_call["launched_singly"] == 2
+    shares = {key: trip[key] for key in counts.KEYS}
+    assert counts.microseconds(shares) == pytest.approx(12 * 3.0 * 0 + max(26.4, 27.0) + 12.0)
+
+
+def test_without_a_compiler_it_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_compiler, "BUILD", tmp_path)
+    monkeypatch.setattr(gpu_compiler.shutil, "which", lambda name: None)
+    with pytest.raises(gpu_compiler.NoCompilerError, match=r"no g\+\+"):
+        gpu_compiler.build()
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    """Skips where there is none; draws a seed, which TensorFlow wants under determinism."""
+    try:
+        gpu_compiler.build()
+    except gpu_compiler.NoCompilerError as error:
+        pytest.skip(str(error))
+    tf.random.set_seed(1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("struct", STRUCTURES)
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_every_combination_compiles(baseline, struct, tmp_path):
+    for k in (1, 5):
+        for sampler in SAMPLERS:
+            config = config_of(
+                baseline=baseline, structure=STRUCTURES[struct], k=k, sampler=sampler
+            )
+
+            def hlo(config=config):
+                program = make_program(config)
+                indices = tf.zeros([20, config.train_batchsize], tf.int32)
+                arguments = indices, tf.constant(20), program.run_key, STEPS_A_GROUP
+                return gpu_programs.lowered(program._compiled, program._images, *arguments)
+
+            program = gpu_programs.Program(hlo, "step", STEPS_A_GROUP, 1.0)
+            compiled = gpu_programs.exported(program)
+            found = gpu_programs.measure("", program, compiled, "h100", tmp_path)
+            assert 0 < found["operations"] and found["host_round_trips"] == 1 / STEPS_A_GROUP
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize(
+    "name, operations, graph_launches",
+    [
+        ("sweeps 100x100", 172, 6),
+        ("training dvaes_power", 270.5, 8),
+        ("training dvaes_gi", 330, 8),
+    ],
+)
+def test_operations_stay_few(name, operations, graph_launches, tmp_path):
+    """On an H100; half an operation more is the loop over ten steps."""
+    program = gpu_programs.PROGRAMS[name]()
+    hlo = gpu_programs.exported(program)
+    found = gpu_programs.measure(name, program, hlo, "h100", tmp_path)
+    assert found["operations"] <= operations and found["graph_launches"] <= graph_launches
+    assert found["host_round_trips"] <= 0.1
+    assert (found["spill_bytes"] or 0) <= 128

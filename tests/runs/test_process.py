@@ -1,0 +1,71 @@
+"""The process of a run: what its cache of compiled programs is kept apart by, and its precision."""
+
+import os
+
+import pytest
+import tensorflow as tf
+
+from dvae.runs import process
+from samplers import gibbs, hardware
+from samplers.rbm import RBM, Chains
+
+H100, T4 = "NVIDIA H100 80GB HBM3, 9.0", "Tesla T4, 7.5"
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """The cache's place on a machine whose driver shows these GPUs."""
+
+    def place(*gpus, visible=None):
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        driver = folder / "nvidia-smi"
+        lines = "".join(f"echo '{gpu}'\n" for gpu in gpus)
+        driver.write_text(f"#!/bin/sh\n{lines}" if gpus else "#!/bin/sh\nexit 9\n")
+        driver.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        monkeypatch.setenv(process._FLAGS, "")
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        process.enable_compile_cache(tmp_path / "cache")
+        return os.environ[process._FLAGS].rsplit("/", 1)[1]
+
+    return place
+
+
+def test_programs_for_another_gpu_lie_elsewhere(directory):
+    """By name and by compute capability; how many there are of a kind does not matter."""
+    places = [directory(), directory(H100), directory(T4), directory("Tesla T4, 7.6")]
+    assert len(set(places)) == 4
+    assert directory(H100, H100) == directory(H100, visible="1") == directory(H100)
+
+
+def test_of_several_kinds_the_visible_one_counts(directory):
+    first, second = directory(H100, T4, visible="0"), directory(H100, T4, visible="1")
+    assert first != second
+    assert directory(H100, T4, visible="0") == first
+
+
+def test_products_are_exact():
+    """TF32 is off for whoever samples, and for a run even if something switched it on."""
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    process.prepare_device()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def test_programs_ask_for_exact_products(monkeypatch):
+    """Every product of the sweeps, as lowered for a GPU."""
+    monkeypatch.setattr(hardware, "on_gpu", lambda: True)
+    rbm = RBM(tf.zeros([4]), tf.zeros([4]), tf.zeros([4, 4]))
+    chains = Chains(tf.zeros([8, 4]), tf.zeros([8, 4]))
+    tf.random.set_seed(1)  # TensorFlow draws a number to find its device
+    program = tf.function(
+        lambda *arguments: gibbs.sweeps(*arguments, 2), jit_compile=True, autograph=False
+    )
+    arguments = rbm, chains, tf.constant([1, 2])
+    text = program.experimental_get_compiler_ir(*arguments)(stage="hlo", platform_name="GPU")
+    products = [line for line in text.splitlines() if " dot(" in line]
+    assert len(products) == 4
+    assert all("operand_precision={highest,highest}" in line for line in products)
