@@ -210,32 +210,5 @@ def main() -> None:
         timing.write_json(options.json, {"assumptions": counts.ASSUMPTIONS, "programs": records})
 
 
-def page_lines(record: Record) -> str:
-    """The part of docs/performance.md: markdown of what --json wrote."""
-    header = ["program", "GPU", "unit", "operations", "kernels", "products", "copies"]
-    header += ["graph launches", "host round trips", "random blocks / least", "spills, bytes", "us"]
-    rows = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    for row in record["programs"]:
-        names = ("operations", "kernels", "products", "copies", "graph_launches")
-        names += ("host_round_trips",)
-        cells = [row["program"], row["gpu"], row["unit"], *(f"{row[name]:.4g}" for name in names)]
-        cells.append(f"{row['random_blocks'] / row['random_blocks_needed']:.1f}")
-        cells.append("not counted" if row["spill_bytes"] is None else f"{row['spill_bytes']}")
-        cells.append(f"{row['microseconds']:.0f}")
-        rows.append(f"| {' | '.join(cells)} |")
-    assumed = ", ".join(
-        f"{value:g} {name.replace('_', ' ')}" for name, value in record["assumptions"].items()
-    )
-    return "\n".join(
-        [
-            "### Programs for a GPU\n",
-            "What XLA would tell a GPU to do; nothing was run. Operations: kernels, products and "
-            f"copies. The last column is an estimate: {assumed}.\n",
-            *rows,
-            "",
-        ]
-    )
-
-
 if __name__ == "__main__":
     main()

@@ -202,12 +202,39 @@ def start_lines(record: Record) -> Iterator[str]:
     yield table([f"{record['struct']}, programs", "seconds (median)", "starts"], rows)
 
 
+def gpu_program_lines(record: Record) -> Iterator[str]:
+    """What compiled programs for a GPU are made of."""
+    header = ["program", "GPU", "unit", "operations", "kernels", "products", "copies"]
+    header += ["graph launches", "host round trips", "random blocks / least", "spills, bytes", "us"]
+    names = ("operations", "kernels", "products", "copies", "graph_launches", "host_round_trips")
+    rows = [
+        [
+            *(row[name] for name in ("program", "gpu", "unit")),
+            *(f"{row[name]:.4g}" for name in names),
+            f"{row['random_blocks'] / row['random_blocks_needed']:.1f}",
+            "not counted" if row["spill_bytes"] is None else f"{row['spill_bytes']}",
+            f"{row['microseconds']:.0f}",
+        ]
+        for row in record["programs"]
+    ]
+    assumed = ", ".join(
+        f"{value:g} {name.replace('_', ' ')}" for name, value in record["assumptions"].items()
+    )
+    yield "### Programs for a GPU\n"
+    yield (
+        "What XLA would tell a GPU to do; nothing was run. Operations: kernels, products and "
+        f"copies. The last column is an estimate: {assumed}.\n"
+    )
+    yield table(header, rows)
+
+
 _PERFORMANCE = {
     "sampler": sampler_lines,
     "growth": growth_lines,
     "train_step": step_lines,
     "evaluation": evaluation_lines,
     "start": start_lines,
+    "gpu_programs": gpu_program_lines,
 }
 
 
@@ -216,6 +243,9 @@ def performance(records: dict[str, Record]) -> str:
     lines = []
     for name, part in _PERFORMANCE.items():
         if name not in records:
+            continue
+        if name == "gpu_programs":  # compiled, not measured: no machine's name belongs to it
+            lines += part(records[name])
             continue
         machine = records[name]["machine"]
         device = ", ".join(machine["gpus"]) or f"{machine['cpus']} cores, {machine['processor']}"

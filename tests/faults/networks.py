@@ -49,8 +49,10 @@ FAULTS = (
         "tanh before batch norm",
         change(
             "dvae.networks:Network.finish",
-            "tf.tanh(norm(hidden, training=training))",
+            "norm(hidden, training=training)",
             "norm(tf.tanh(hidden), training=training)",
+            "dense(tf.tanh(normalized))",
+            "dense(normalized)",
         ),
         *one_step("dvaes_exp-2-5"),
     ),
@@ -100,15 +102,13 @@ FAULTS = (
     ),
     fault(
         "weight decay is twice the gradient of the penalty",
-        change(
-            "dvae.model:DVAE.weight_decay_gradients", "WEIGHT_DECAY * tf", "2.0 * WEIGHT_DECAY * tf"
-        ),
+        change("dvae.model:DVAE.weight_decay_gradients", "rate * tf", "2.0 * rate * tf"),
         *one_step("dvaes_exp-1-5"),
     ),
     fault(
         "the encoder's part of weight decay is left out",
         change(
-            "dvae.model:DVAE.weight_decay_gradients",
+            "dvae.model:DVAE.weight_decay_rates",
             "(self.encoder, self.decoder, self.prior)",
             "(self.decoder, self.prior)",
         ),

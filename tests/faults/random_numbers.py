@@ -30,9 +30,9 @@ FAULTS = (
     fault(
         "bits of zero and one are exchanged",
         change(
-            "samplers.counter_random:bernoulli_exponents",
-            "u * odds + u < 2.0",
-            "u * odds + u > 2.0",
+            "samplers.counter_random:_hits",
+            "_exp2(exponents) + u < 2.0",
+            "_exp2(exponents) + u > 2.0",
         ),
         *one_step("dvaes_exp-1-5"),
     ),
