@@ -46,7 +46,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("interface")
     data_path = tiny_runs.write_data(folder / "own.npz", grey=False)
     run = dvae.train(data_path, log_dir=folder / "logs", **SETTINGS)
-    commands.evaluate(run.path, {}, data_dir="", step=None, num_images=0)
+    commands.evaluate(run.path, {}, data_dir="", step=None, num_images=0, out_dir=run.path)
     with np.load(data_path) as arrays:
         images = arrays["test"]
     data_path.unlink()
@@ -94,11 +94,11 @@ class TestSameNumbers:
 
     def test_generate_and_log_z_of_the_command_line_without_data(self, trained):
         run, _ = trained
-        commands.generate(run.path, {}, data_dir="", step=None, num_images=23)
+        commands.generate(run.path, {}, data_dir="", step=None, num_images=23, out_dir=run.path)
         with np.load(run.path / "generated.npz") as generated:
             np.testing.assert_array_equal(run.sample(23).reshape(23, 30), generated["means"])
             np.testing.assert_array_equal(run.sample_latents(23), generated["latents"])
-        commands.log_z(run.path, {}, data_dir="", step=None, num_images=0)
+        commands.log_z(run.path, {}, data_dir="", step=None, num_images=0, out_dir=run.path)
         rows = json.loads((run.path / "log_z.json").read_text())["estimators"]
 
         def timeless(row):
