@@ -44,7 +44,8 @@ class Recorder:
             words = threefry(key, low, high, rounds)
             stream = int(np.ravel(high)[0])
             if stream not in OF_KEYS:
-                key = tuple(np.asarray(key).view(np.uint32).tolist())
+                # A key, or the three words of its schedule, of which it is the first two.
+                key = tuple(np.asarray(key).view(np.uint32).tolist()[:2])
                 drawn = [(*key, stream, int(index)) for index in np.ravel(low)]
                 self.blocks.setdefault(self.name, []).extend(drawn)
                 both = np.concatenate([np.ravel(word.numpy()) for word in words])

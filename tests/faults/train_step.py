@@ -71,8 +71,8 @@ FAULTS = (
         "the sampler does not move",
         change(
             "dvae.train_step:TrainProgram.one_step",
-            "sampler_state, sampler_metrics = self",
-            "_, sampler_metrics = self",
+            "sampler_state, sampler_metrics = self.sampler.step(",
+            "sampler_state, (_, sampler_metrics) = carried.sampler, self.sampler.step(",
         ),
         *one_step("dvaes_exp-1-1", "dvaepp_exp-2-5"),
     ),
