@@ -168,6 +168,22 @@ def sampler_lines(record: Record) -> Iterator[str]:
     yield table([*_KERNEL_HEADER, *names], rows)
 
 
+def floor_lines(record: Record) -> Iterator[str]:
+    """Every loop of the products alone beside ours."""
+    yield "### Sampling kernel beside the best products there are\n"
+    yield f"Milliseconds of {record['results'][0]['sweeps']} sweeps (medians). {_FLOORS}\n"
+    names = [row["program"] for row in record["results"][0]["rows"]]
+    rows = [
+        [
+            f"{result['size']}x{result['size']}",
+            *(_milliseconds(_times(result)[name]["median_ms"]) for name in names),
+            f"{_ours_and_floor(result)[0] / _best_floor(result):.2f}",
+        ]
+        for result in record["results"]
+    ]
+    yield table(["RBM", *names, "ours / best"], rows)
+
+
 def growth_lines(record: Record) -> Iterator[str]:
     """Ours alone over sizes and numbers of chains."""
     yield "### Growth with size and chains\n"
@@ -252,6 +268,7 @@ def gpu_program_lines(record: Record) -> Iterator[str]:
 
 _PERFORMANCE = {
     "sampler": sampler_lines,
+    "floors": floor_lines,
     "growth": growth_lines,
     "train_step": step_lines,
     "evaluation": evaluation_lines,

@@ -2,8 +2,9 @@
 
 Other work on the machine disturbs any single timing. All programs therefore run in one process,
 one after the other in each round, so that a disturbance meets them all; ratios are those of
-medians and of minima over the rounds. Of two calls in succession the second is timed: idle
-threads of the program before (OpenMP's spin for a while) are then asleep.
+medians and of minima over the rounds. Idle threads of a program (OpenMP's, OpenBLAS's) spin for a
+while: each program rests until those of the one before are asleep, and is called some times before
+the call that is timed, so that its own threads are awake.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 Program = Callable[[], Any]
+_REST_SECONDS, _WARMING_CALLS = 0.1, 4
 
 
 def seconds(program: Program) -> float:
@@ -34,7 +36,9 @@ def interleaved(programs: dict[str, Program], repeats: int) -> dict[str, list[fl
         program()
     for _ in range(repeats):
         for name, program in programs.items():
-            program()
+            time.sleep(_REST_SECONDS)
+            for _ in range(_WARMING_CALLS):
+                program()
             times[name].append(seconds(program))
     return times
 
