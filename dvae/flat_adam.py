@@ -19,8 +19,8 @@ class FlatAdam(tf.Module):
     def __init__(self, variables: list[keras.Variable], learning_rate: float) -> None:
         super().__init__()
         self._variables = variables
-        self._sizes = [int(np.prod(v.shape)) for v in variables]
-        self._flat = keras.Variable(tf.zeros([sum(self._sizes)]), name="flat_weights")
+        num_weights = sum(int(np.prod(v.shape)) for v in variables)
+        self._flat = keras.Variable(tf.zeros([num_weights]), name="flat_weights")
         self.adam = keras.optimizers.Adam(learning_rate=learning_rate, **ADAM)
         self.adam.build([self._flat])
 
