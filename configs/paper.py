@@ -196,6 +196,10 @@ def check_config(config: ExperimentConfig) -> None:
         math.isfinite(config.base_lr) and config.base_lr > 0,
         f"--base_lr={config.base_lr:g} must be a positive number",
     )
+    least_k = BASELINES[config.baseline].least_k
+    _require(
+        config.k >= least_k, f"--k={config.k} must be at least {least_k} for {config.baseline}"
+    )
     for name in _POSITIVE:
         value = getattr(config, name)
         _require(value >= 1, f"--{name}={value} must be at least 1")

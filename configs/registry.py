@@ -30,6 +30,7 @@ class Baseline:
     sharpness: β when --beta is not given, by data set and structure; data sets that are not named
       take the values of binarized_mnist, structures that are not named those of 2-layer-nonlin.
     least_sharpness: β must exceed this.
+    least_k: samples per image without which the method is not defined.
     """
 
     parts: Target
@@ -37,6 +38,7 @@ class Baseline:
     options: Mapping[str, Any] = field(default_factory=dict)
     importance_weighted: bool = False
     least_sharpness: float = 0.0
+    least_k: int = 1
 
     def published_sharpness(self, dataset: str, struct: str) -> float:
         """β of the published runs."""

@@ -58,7 +58,7 @@ def _read() -> dict[str, Any]:
 _RECORD = _read()
 PUBLISHED_STATUS = str(_RECORD["status"])
 # What Table 1 compares, whatever else can be chosen by now.
-_PUBLISHED_BASELINES = tuple(_RECORD["columns"])
+PUBLISHED_BASELINES = tuple(_RECORD["columns"])
 _PUBLISHED_STRUCTS = tuple(_RECORD["binarized_mnist"])
 _PUBLISHED_SAMPLER = "pa"
 
@@ -68,7 +68,7 @@ TABLES = {
         _PUBLISHED_DATASETS,
         _PUBLISHED_STRUCTS,
         _KS,
-        _PUBLISHED_BASELINES,
+        PUBLISHED_BASELINES,
         (_PUBLISHED_SAMPLER,),
         _SEEDS,
     ),
@@ -79,11 +79,11 @@ TABLES = {
 
 def published_value(setting: Setting) -> Published | None:
     """What Table 1 of DVAE# reports for a setting, or None where it reports nothing."""
-    if setting.sampler != _PUBLISHED_SAMPLER or setting.baseline not in _PUBLISHED_BASELINES:
+    if setting.sampler != _PUBLISHED_SAMPLER or setting.baseline not in PUBLISHED_BASELINES:
         return None
     if setting.dataset not in _PUBLISHED_DATASETS:
         return None
     row = _RECORD[setting.dataset].get(setting.struct, {}).get(str(setting.k))
     if row is None:
         return None
-    return Published(*row[_PUBLISHED_BASELINES.index(setting.baseline)])
+    return Published(*row[PUBLISHED_BASELINES.index(setting.baseline)])

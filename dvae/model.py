@@ -53,10 +53,15 @@ class DVAE(keras.layers.Layer):
         return self.parts.importance_weighted and self.config.k > 1
 
     def forward(
-        self, images: tf.Tensor, params: Parameters, key: tf.Tensor, training: bool
+        self,
+        images: tf.Tensor,
+        params: Parameters,
+        key: tf.Tensor,
+        training: bool,
+        num_samples: int | None = None,
     ) -> Forward:
-        """K = config.k relaxed samples of each image [B, X] (0/1) and their terms."""
-        num_samples = self.config.k
+        """K relaxed samples of each image [B, X] (0/1) and their terms; K is config.k if None."""
+        num_samples = num_samples or self.config.k
         encoding = self.encoder.sample(images, num_samples, key, training)
         outputs = self.decoder.outputs(encoding.relaxed, training)
         grouped = tf.reshape(outputs, [images.shape[0], num_samples, -1])

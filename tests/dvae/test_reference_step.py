@@ -21,7 +21,7 @@ import itertools
 
 import pytest
 
-from configs.registry import BASELINES
+from configs.tables import PUBLISHED_BASELINES
 from dvae import model
 from dvae.train_step import TrainProgram
 from tests.helpers import step_cases
@@ -30,7 +30,7 @@ from tests.helpers.tiny_training import eager
 from tests.reference.training_step import State, training_step
 
 TOLERANCE = 1e-4
-CASES = list(itertools.product(BASELINES, (1, 2), (1, 5)))
+CASES = list(itertools.product(PUBLISHED_BASELINES, (1, 2), (1, 5)))
 # Equal weights after resampling, unequal ones that carry over, and contrastive divergence.
 # One sweep of a population, as chains of different states soon meet under equal numbers.
 SAMPLERS = (
@@ -78,7 +78,7 @@ def test_a_step_of_each_kind(number, case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", PUBLISHED_BASELINES)
 def test_every_side_of_every_boundary(baseline):
     """The whole grid; prints the largest differences of the baseline."""
     largest = {}
@@ -110,7 +110,7 @@ TERMS = (
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", PUBLISHED_BASELINES)
 def test_what_the_comparison_would_see(baseline, groups, monkeypatch):
     """A relative error of 1e-3 in any one term is beyond the tolerance, twice at least.
 
