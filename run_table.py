@@ -17,12 +17,18 @@ from configs.tables import TABLES, Grid, Setting
 from tables import comparison, documents, driver
 from tables.local import LocalExecutor, slots, this_machine
 from tables.on_ray import RayExecutor
-from tables.results import read_tree
+from tables.results import gather, read_tree
 from tables.runs import PlannedRun, training_program
+from tables.side_by_side import side_by_side
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_enum("table", "1", [str(number) for number in TABLES], "1: baselines; 2: samplers")
+flags.DEFINE_enum(
+    "table",
+    "1",
+    [str(number) for number in TABLES],
+    "1: baselines; 2: samplers; 3: methods beyond DVAE#",
+)
 flags.DEFINE_list("datasets", None, "data sets, as --dataset of run.py; default: the table's")
 flags.DEFINE_list("structs", None, "model structures; default: the table's")
 flags.DEFINE_list("ks", None, "samples per image in training; default: the table's")
@@ -141,6 +147,15 @@ def _compare(log_dirs: Sequence[Path], folder: Path) -> documents.Document:
     return document
 
 
+def _insert(document: documents.Document, log_dirs: Sequence[Path]) -> None:
+    """Puts the tables where --insert_into asks for them; table 3 in its short form."""
+    name = "table"
+    if int(FLAGS.table) == 3 and len(log_dirs) == 1:
+        document, name = side_by_side(gather(read_tree(log_dirs[0]).results)), "methods"
+    if FLAGS.insert_into:
+        documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document), name)
+
+
 def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
     if len(log_dirs) > 1:
         document, name = _compare(log_dirs, folder), "comparison"
@@ -148,10 +163,8 @@ def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
         if not read_tree(log_dirs[0]).results:
             raise UserError(f"{log_dirs[0]} holds no finished run")
         document, name = driver.write_report(log_dirs[0], folder), "report"
-    text = documents.markdown_tables(document)
-    if FLAGS.insert_into:
-        documents.insert(Path(FLAGS.insert_into), text)
-    _log(text)
+    _insert(document, log_dirs)
+    _log(documents.markdown_tables(document))
     _log(f"report: {folder / name}.md, .csv, .tex, .html")
     return 0
 
@@ -170,9 +183,7 @@ def _command() -> int:
     executor = _executor()
     documents.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
     code = driver.run_missing(planned, executor, log_dir, folder, _log)
-    if FLAGS.insert_into:
-        document = driver.write_report(log_dir, folder, planned)
-        documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document))
+    _insert(driver.write_report(log_dir, folder, planned), log_dirs)
     _log(f"report: {folder / 'report'}.md, .csv, .tex, .html")
     return code
 

@@ -116,7 +116,7 @@ def annealed(temperatures: int = 1000, chains: int = 1024) -> Program:
         path = ais.linear_temperatures(temperatures)
         return lowered(ais.run, rbm, ais.fitted_base(chain), key, path, chains)
 
-    return Program(hlo, "temperature", 1, 2 * chains * 100 / 4)
+    return Program(hlo, "temperature", 10, 2 * chains * 100 / 4)
 
 
 def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
@@ -128,7 +128,7 @@ def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
         base = ais.fitted_base(chain)
         return lowered(tempering.run, rbm, base, key, path, ladders, rounds, rounds // 4)
 
-    return Program(hlo, "round", 1, 2 * ladders * (rungs + 1) * 100 / 4)
+    return Program(hlo, "round", 10, 2 * ladders * (rungs + 1) * 100 / 4)
 
 
 _POWER = {"struct": "1-layer-nonlin", "baseline": "dvaes_power", "k": 1, "sampler": "pa"}

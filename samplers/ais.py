@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random
+from samplers import counter_random, hardware
 from samplers.diagnostics import LogMeanEstimate, log_mean_estimate
 from samplers.rbm import RBM, Chains
 
@@ -81,7 +81,10 @@ def _log_weight_and_sweep(
     increment += tf.reduce_sum(tf.nn.softplus(new_field) - tf.nn.softplus(old_field), axis=-1)
     right = counter_random.bernoulli_logits(key, new_field, stream=0)
     mixed = _mixed(rbm, base, new)
-    left_field = mixed.left_bias + tf.matmul(right, mixed.coupling, transpose_b=True)
+    if hardware.on_gpu():  # no scaled copy of the couplings
+        left_field = mixed.left_bias + new * tf.matmul(right, rbm.coupling, transpose_b=True)
+    else:
+        left_field = mixed.left_bias + tf.matmul(right, mixed.coupling, transpose_b=True)
     return increment, counter_random.bernoulli_logits(key, left_field, stream=1)
 
 
@@ -90,18 +93,22 @@ def _anneal(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Log weights [C] (float64) and final left states along [T + 1] inverse temperatures."""
 
-    def body(index: tf.Tensor, left: tf.Tensor, log_weights: tf.Tensor) -> tuple:
-        increment, left = _log_weight_and_sweep(
-            rbm,
-            base,
-            left,
-            temperatures[index],
-            temperatures[index + 1],
-            counter_random.fold_in(key, index),
-        )
-        return index + 1, left, log_weights + tf.cast(increment, tf.float64)
+    steps = temperatures.shape[0] - 1
+    unrolled = hardware.steps_a_trip(steps)
 
-    steps = tf.shape(temperatures)[0] - 1
+    def body(index: tf.Tensor, left: tf.Tensor, log_weights: tf.Tensor) -> tuple:
+        for step in (index + offset for offset in range(unrolled)):
+            increment, left = _log_weight_and_sweep(
+                rbm,
+                base,
+                left,
+                temperatures[step],
+                temperatures[step + 1],
+                counter_random.fold_in(key, step),
+            )
+            log_weights += tf.cast(increment, tf.float64)
+        return index + unrolled, left, log_weights
+
     start = (tf.constant(0), left, tf.zeros([left.shape[0]], tf.float64))
     _, left, log_weights = tf.while_loop(lambda index, *_: index < steps, body, start)
     return log_weights, left

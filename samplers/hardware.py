@@ -11,6 +11,11 @@ def on_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+def steps_a_trip(steps: int) -> int:
+    """How many of a loop's steps to write into one trip of it: a GPU is told of each trip anew."""
+    return 10 if on_gpu() and steps % 10 == 0 else 1
+
+
 def use_exact_products() -> None:
     """Matrix products in whole float32: TensorFlow would round a GPU's factors to 10 bits (TF32).
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random
+from samplers import counter_random, hardware
 from samplers.ais import Base, base_log_partition, linear_temperatures
 from samplers.bridge_sampling import bennett_acceptance_ratio
 from samplers.rbm import RBM
@@ -171,6 +171,7 @@ def run(
     keys = counter_random.split(key, 2)
     state = init(keys[0], base, num_ladders, temperatures.shape[0])
     rounds, pairs = num_burn_in + num_rounds, temperatures.shape[0] - 1
+    unrolled = hardware.steps_a_trip(rounds)
     shapes = ([num_ladders, pairs], [num_ladders, pairs], [num_ladders])
     dtypes = (temperatures.dtype, temperatures.dtype, tf.int32)
     arrays = TemperingInfo(
@@ -181,10 +182,12 @@ def run(
     )
 
     def advance(index: tf.Tensor, state: TemperingState, arrays: TemperingInfo) -> tuple:
-        round_key = counter_random.fold_in(keys[1], index)
-        state, info = step(rbm, state, round_key, base, temperatures)
-        both = zip(arrays, info, strict=True)
-        return index + 1, state, TemperingInfo(*(array.write(index, x) for array, x in both))
+        for now in (index + offset for offset in range(unrolled)):
+            round_key = counter_random.fold_in(keys[1], now)
+            state, info = step(rbm, state, round_key, base, temperatures)
+            both = zip(arrays, info, strict=True)
+            arrays = TemperingInfo(*(array.write(now, x) for array, x in both))
+        return index + unrolled, state, arrays
 
     _, _, arrays = tf.while_loop(
         lambda index, *_: index < rounds, advance, (tf.constant(0), state, arrays)

@@ -63,10 +63,16 @@ def _row(cell: Cell, comparable: bool) -> tuple[str, ...]:
     return tuple(row)
 
 
-def _notes(cells: Sequence[Cell], departures: Sequence[str]) -> list[str]:
+def data_notes(cells: Sequence[Cell], departures: Sequence[str]) -> list[str]:
+    """Sentences on the data and the protocol of cells that are alike in both."""
     notes = [f"Data: {cells[0].data_note} (sha256 {_sha(cells[0])[:12]}…)."]
     if departures:
         notes.append(f"Differs from the published protocol: {'; '.join(departures)}.")
+    return notes
+
+
+def _notes(cells: Sequence[Cell], departures: Sequence[str]) -> list[str]:
+    notes = data_notes(cells, departures)
     if any(published_value(cell.setting) for cell in cells):
         notes.append(f"Published values: {PUBLISHED_STATUS}.")
         if departures:

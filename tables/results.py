@@ -148,9 +148,19 @@ class Cell(NamedTuple):
         return max(run.log_z_error for run in self.results)
 
     @property
+    def nll_error(self) -> float:
+        """Largest half-width of the 95 % interval of the test NLL over the seeds, in nats."""
+        return max(run.nll_error for run in self.results)
+
+    @property
     def hours(self) -> float:
         """Mean hours of training steps of a run."""
         return sum(run.hours for run in self.results) / len(self.results)
+
+    @property
+    def ms_per_step(self) -> float:
+        """Mean milliseconds of a training step."""
+        return sum(run.record["ms_per_step"] for run in self.results) / len(self.results)
 
     @property
     def data_note(self) -> str:

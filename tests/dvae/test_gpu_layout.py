@@ -11,7 +11,15 @@ import tensorflow as tf
 from dvae import networks, relaxed_priors
 from dvae.priors import log_partition_surrogate
 from dvae.relaxed_priors import gram_powers, log_det_identity_minus_gram
-from samplers import counter_random, diagnostics, gibbs, hardware, population_annealing
+from samplers import (
+    ais,
+    counter_random,
+    diagnostics,
+    gibbs,
+    hardware,
+    population_annealing,
+    tempering,
+)
 from samplers.rbm import RBM, Chains, energy, uniform_chains
 from tests.helpers.tiny_training import config_of, make_program, snapshot
 
@@ -104,6 +112,28 @@ def test_weights_of_a_population(monkeypatch):
 
     for plain, laid_out in zip(*both(monkeypatch, numbers), strict=True):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [7, 20])
+def test_annealing_and_tempering(steps, monkeypatch):
+    """By single steps and by ten in a trip; the random bits are the same, so are the states."""
+    rbm, key, chains, ladders = random_rbm(7, 5), counter_random.key(4), 6, 3
+    base = ais.Base(0.3 * rbm.left_bias, 0.2 * rbm.right_bias)
+    path, rungs = ais.linear_temperatures(steps), ais.linear_temperatures(4)
+
+    def numbers():
+        def run():
+            forward = ais.run.python_function(rbm, base, key, path, chains)
+            start = forward.left
+            backward = ais.run_reverse.python_function(rbm, base, start, key, path)
+            burn_in = steps // 4
+            rounds = (ladders, steps - burn_in, burn_in)
+            return forward, backward, tempering.run.python_function(rbm, base, key, rungs, *rounds)
+
+        return tf.nest.flatten(tf.function(run, jit_compile=True)())
+
+    for plain, laid_out in zip(*both(monkeypatch, numbers), strict=True):
+        np.testing.assert_allclose(plain, laid_out, rtol=1e-5, atol=1e-5)
 
 
 def test_families_stay_in_order():

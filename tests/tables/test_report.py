@@ -1,5 +1,6 @@
 """What a report says of results made by hand: nothing mixed, nothing invented."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from configs.registry import BASELINES, SAMPLERS, Baseline
 from configs.tables import TABLES
 from tables import driver, report
 from tables.results import gather, read_tree
+from tables.side_by_side import side_by_side
 from tests.helpers import hand_made_results
 
 
@@ -176,3 +178,41 @@ def test_an_added_sampler_is_reported_beside_the_others(tmp_path, monkeypatch):
     assert any("--samplers=pa,pcd,added " in command for command in main.commands)
     assert _column(samplers, "PCD - annealing") == ["+1.00"]
     assert len(document.pictures) == 3 and "added" not in TABLES[1].samplers
+
+
+def test_methods_side_by_side(tmp_path):
+    """A column for each setting, the lowest of it in bold; a method lacks what was not run."""
+    settings = [
+        ("dvaes_power", "1-layer-nonlin", 1, 93.5),
+        ("dvaepp_power", "1-layer-nonlin", 1, 93.25),
+        ("dvaes_power", "2-layer-nonlin", 5, 91.0),
+    ]
+    for baseline, struct, k, nll in settings:
+        hand_made_results.write(tmp_path, nll, baseline=baseline, struct=struct, k=k)
+    hand_made_results.write(tmp_path, 91.5, baseline="dvaes_power", struct="2-layer-nonlin", seed=1)
+    hand_made_results.write(tmp_path, 92.5, baseline="dvaes_power", struct="2-layer-nonlin")
+    document = side_by_side(gather(read_tree(tmp_path).results))
+    [table] = document.tables
+    columns = "1-layer-nonlin, k=1", "2-layer-nonlin, k=1", "2-layer-nonlin, k=5"
+    assert table.header == ("method", *columns)
+    assert table.rows == (
+        ("dvaepp_power", "**93.25** ± 0.02; 36 ms", "", ""),
+        (
+            "dvaes_power",
+            "93.50 ± 0.02; 36 ms",
+            "**92.00** ± 0.71 (2 seeds); 36 ms",
+            "**91.00** ± 0.02; 36 ms",
+        ),
+    )
+    assert len(table.commands) >= 1 and "run_table.py" in table.commands[0]
+
+
+def test_a_table_leaves_out_what_a_method_lacks(monkeypatch):
+    """K below the least one, and more groups than the most."""
+    weak = dataclasses.replace(BASELINES["dvaes_exp"], least_k=2, most_groups=1)
+    monkeypatch.setitem(BASELINES, "weak", weak)
+    structs = "1-layer-nonlin", "2-layer-nonlin"
+    grid = TABLES[3]._replace(baselines=("dvaes_exp", "weak"), structs=structs, ks=(1, 5))
+    found = [(s.struct, s.k) for s in grid.settings() if s.baseline == "weak"]
+    assert found == [("1-layer-nonlin", 5)]
+    assert sum(s.baseline == "dvaes_exp" for s in grid.settings()) == 4

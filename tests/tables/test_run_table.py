@@ -120,6 +120,11 @@ def test_reports_compare_and_insert(tmp_path):
     assert "90.10 ± 0.10" in text
     again = _process("--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}")
     assert again.returncode == 0 and target.read_text() == text
+    target.write_text("<!-- methods: begin -->\n<!-- methods: end -->\n")
+    short = _process(
+        "--table=3", "--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}"
+    )
+    assert short.returncode == 0 and "90.10** ± 0.10 (3 seeds)" in target.read_text()
     two = _process(
         "--report_only",
         *(f"--log_dir={tmp_path}/{tree}" for tree in "ab"),

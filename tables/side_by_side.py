@@ -1,0 +1,60 @@
+"""Methods under each other, settings side by side: the short form of a report."""
+
+from collections.abc import Sequence
+
+from configs.registry import BASELINES
+from tables import protocol as protocols
+from tables.documents import Document, Table
+from tables.protocol import Protocol
+from tables.report import data_notes
+from tables.results import Cell, by_protocol
+from tables.statistics import nats
+
+_NOTE = (
+    "Test NLL in nats, with the standard deviation over seeds or, of one seed, ± the half-width of "
+    "its 95 % interval from log Z and importance sampling (not from the choice of seed); then "
+    "milliseconds of a training step. The lowest NLL of a column is bold."
+)
+
+
+def _text(cell: Cell, best: bool) -> str:
+    sample = cell.sample
+    if sample.count > 1:
+        error = f"{nats(sample.deviation)} ({sample.count} seeds)"
+    else:
+        error = nats(cell.nll_error)
+    nll = f"**{sample.mean:.2f}**" if best else f"{sample.mean:.2f}"
+    return f"{nll} ± {error}; {cell.ms_per_step:.3g} ms"
+
+
+def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
+    def column(cell: Cell) -> str:
+        s = cell.setting
+        return f"{s.struct}, k={s.k}" + ("" if s.sampler == "pa" else f", {s.sampler}")
+
+    columns: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        columns.setdefault(column(cell), {})[cell.setting.baseline] = cell
+    best = {name: min(c.sample.mean for c in found.values()) for name, found in columns.items()}
+
+    def text(method: str, name: str) -> str:
+        cell = columns[name].get(method)
+        return "" if cell is None else _text(cell, cell.sample.mean == best[name])
+
+    methods = [name for name in BASELINES if any(name in found for found in columns.values())]
+    return Table(
+        title=protocols.title_of(dataset, protocol),
+        notes=tuple(data_notes(cells, protocols.departures(protocol))),
+        header=("method", *columns),
+        rows=tuple((method, *(text(method, name) for name in columns)) for method in methods),
+        commands=tuple(
+            protocols.commands_for(dataset, protocol, [(c.setting, c.seeds) for c in cells])
+        ),
+    )
+
+
+def side_by_side(cells: Sequence[Cell]) -> Document:
+    """A table for each data set and protocol: a row for each method, a column for each setting."""
+    groups = by_protocol(cells).items()
+    tables = tuple(_table(dataset, protocol, group) for (dataset, protocol), group in groups)
+    return Document("Methods", (_NOTE,), tables)
