@@ -22,15 +22,15 @@ class DoublyReparameterized(Estimator):
     """Sticking the landing (Roeder et al. 2017) at K = 1, DReG (Tucker et al. 2018) for K > 1.
 
     Decoder and prior take the gradient of log w_k with the normalised weights w~_k of Burda et al.
-    2016; the encoder takes it along ζ_k, log q's own parameters stopped, with
+    2016; the encoder takes it along ζ_k, with
     κ w~_k² + (1-κ) w~_k, where κ is kl_weight, the power of q in w (Vahdat et al. 2019,
     1901.03440). At K = 1 every weight is 1.
 
-    The parameters of log q can be stopped as their score has zero mean under q at K = 1, which the
-    squared weights extend to K > 1 for a reparameterised q. So for hard ζ and K = 1 nothing is
-    biased that the gradient of ζ does not bias; a relaxed ζ has another mean than q, and an
-    estimated one no reparameterisation, which leaves a bias in the encoder's gradient. Batch norm
-    couples rows: exact given each row's own path and the statistics' gradients alike.
+    The score of log q can be left out as its mean is zero under q: at K = 1 for hard ζ exactly,
+    for a relaxed ζ, whose mean is not q, nearly. At K > 1 its mean with weights is what the squares
+    stand for, exactly for a reparameterised ζ drawn from q, which none of these is. The encoder's
+    gradient is biased for the binary model, in a direction that the model decides; decoder's and
+    prior's are those of the objective at the samples drawn.
 
     `Estimate.bound` is the objective at the samples drawn: the ELBO or L_K of the binary model
     where ζ is hard, the relaxed objective (a bound of nothing) elsewhere.
@@ -56,26 +56,20 @@ class DoublyReparameterized(Estimator):
             inference = model.terms(images, _stopped(params), inferred, training=True)
 
         log_weights = generative.log_likelihood - kl_weight * generative.kl
-        weights, squared = _weights(tf.stop_gradient(log_weights), model.importance_weighted)
-        encoder_weights = kl_weight * squared + (1.0 - kl_weight) * weights
-        path = inference.log_likelihood - kl_weight * inference.kl
-        surrogate = tf.reduce_sum(weights * log_weights + encoder_weights * path, axis=1)
+        along_samples = inference.log_likelihood - kl_weight * inference.kl
+        weights = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
+        # Constants where they can be, so that XLA sees one backward pass in both terms.
+        encoder_weights = weights
+        if model.importance_weighted:
+            weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
+            encoder_weights = kl_weight * tf.square(weights) + (1.0 - kl_weight) * weights
+        surrogate = tf.reduce_sum(weights * log_weights + encoder_weights * along_samples, axis=1)
         return Estimate(
             tf.reduce_mean(surrogate),
             model.objective(generative, kl_weight),
             tf.reduce_mean(generative.log_likelihood),
             tf.reduce_mean(generative.kl),
         )
-
-
-def _weights(log_weights: tf.Tensor, importance_weighted: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Weights of generative gradients [B, K] and, at kl_weight 1, of the encoder's."""
-    if importance_weighted:
-        weights = tf.nn.softmax(log_weights, axis=1)
-        return weights, tf.square(weights)
-    # Constants, so that XLA sees that both terms have the same backward pass.
-    equal = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
-    return equal, equal
 
 
 def _stopped(tensors: Encoding | Parameters) -> Encoding | Parameters:

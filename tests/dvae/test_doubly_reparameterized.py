@@ -74,7 +74,6 @@ def test_kl_gradient_is_unbiased(baseline, monkeypatch):
     """
     model = tiny_models.make_model(Structure(1, 6, 0, 5), baseline=baseline, k=1)
     image = IMAGES[:1]
-    log_q = -np.inf
     mean, total = 0.0, 0.0
     logits = model.encoder.params_at(image, tf.zeros([1, 6]), training=True).logits
     for state in all_states(6):

@@ -6,7 +6,7 @@ FAULTS = (
     fault(
         "K > 1 trains the ELBO",
         change(
-            "dvae.estimators:Pathwise.__call__",
+            "dvae.model:DVAE.objective",
             "importance_weighted_bound if model.importance_weighted else elbo",
             "elbo",
         ),
