@@ -40,7 +40,7 @@ def estimate_and_gradient(model, estimator, kl_weight, images=IMAGES):
     }
 
 
-@pytest.mark.parametrize("groups, k", itertools.product(STRUCTURES, (1, 5)))
+@pytest.mark.parametrize("groups, k", list(itertools.product(STRUCTURES, (1, 5))))
 def test_generative_gradient_is_the_plain_one(groups, k):
     """Decoder's and prior's are those of the bound itself, at the same samples; so are values.
 

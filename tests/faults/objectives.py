@@ -7,7 +7,7 @@ FAULTS = (
         "K > 1 trains the ELBO",
         change(
             "dvae.model:DVAE.objective",
-            "importance_weighted_bound if model.importance_weighted else elbo",
+            "importance_weighted_bound if self.importance_weighted else elbo",
             "elbo",
         ),
         *one_step("dvaes_exp-2-5", "dvaes_gi-1-5"),

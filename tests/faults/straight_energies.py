@@ -80,7 +80,7 @@ RELAXATION_FAULTS = (
             "tf.stop_gradient(values) + (source - tf.stop_gradient(source))",
             "source + tf.stop_gradient(values - source)",
         ),
-        f"{RELAXATIONS}test_fraction_above_one_half[StraightThrough]",
+        f"{RELAXATIONS}test_hard_at_given_bits[1.0]",
     ),
     fault(
         "ReinMax forgets to take half of straight-through away",
