@@ -62,6 +62,25 @@ def sharpness_by_name(
     return {"binarized_mnist": by_struct(*mnist), "omniglot": by_struct(*omniglot)}
 
 
+def one_sharpness(mnist: float, omniglot: float | None = None) -> dict[str, dict[str, float]]:
+    """The same value for every structure; 1 where a method has no sharpness."""
+    omniglot = mnist if omniglot is None else omniglot
+    return sharpness_by_name((mnist,) * 3, (omniglot,) * 3)
+
+
+def _doubly_reparameterized(posterior: str, sharpness: dict[str, dict[str, float]]) -> Baseline:
+    """Straight energies of a class of `dvae.straight_relaxations`."""
+    return Baseline(
+        parts="dvae.baselines:straight",
+        options={
+            "posterior": f"dvae.straight_relaxations:{posterior}",
+            "estimator": "dvae.doubly_reparameterized:DoublyReparameterized",
+        },
+        importance_weighted=True,
+        sharpness=sharpness,
+    )
+
+
 # DVAE: Rolfe 2017; DVAE++: Vahdat et al. 2018; DVAE#: Vahdat, Andriyash and Macready 2018, whose
 # supplement has every sharpness.
 BASELINES: dict[str, Baseline] = {
@@ -110,6 +129,21 @@ BASELINES: dict[str, Baseline] = {
         sharpness=sharpness_by_name(mnist=(40, 40, 30), omniglot=(40, 30, 20)),
         least_sharpness=1.0,
     ),
+    # GumBolt: Khoshaman and Amin 2018. The others are those that Vahdat et al. 2019 (1901.03440)
+    # compare with, straight-through (Bengio et al. 2013) and ReinMax (Liu et al. 2023).
+    "gumbolt": Baseline(
+        parts="dvae.baselines:straight",
+        options={
+            "posterior": "dvae.straight_relaxations:Concrete",
+            "estimator": "dvae.estimators:Pathwise",
+        },
+        importance_weighted=True,
+        sharpness=one_sharpness(7),
+    ),
+    "pwl": _doubly_reparameterized("PiecewiseLinear", one_sharpness(4, omniglot=3)),
+    "concrete": _doubly_reparameterized("Concrete", one_sharpness(10)),
+    "st": _doubly_reparameterized("StraightThrough", one_sharpness(1)),
+    "reinmax": _doubly_reparameterized("ReinMax", one_sharpness(1)),
 }
 
 # Chains of the prior that feed the gradient of log Z: `dvae.prior_sampler.ChainSampler`.

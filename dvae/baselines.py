@@ -83,6 +83,18 @@ def dvaes_gaussian_integral(structure: Structure, sharpness: float, prior: Prior
     return _relaxed(posterior, prior.gaussian_integral(sharpness))
 
 
+def straight(
+    structure: Structure, sharpness: float, prior: Prior, *, posterior: Target, estimator: Target
+) -> Parts:
+    """Straight energies: relaxed bits stand in both energies as if they were bits."""
+    del structure
+
+    def log_ratio(params: Parameters, encoding: Encoding) -> tf.Tensor:
+        return kl.straight_log_ratio(prior, params, encoding)
+
+    return Parts(resolve(posterior)(sharpness), log_ratio, estimator=resolve(estimator)())
+
+
 def _factorial(prior: Prior) -> KLTerm:
     return lambda params, encoding: kl.factorial_kl(prior, params, encoding)
 

@@ -110,6 +110,18 @@ class Encoder(keras.layers.Layer):
             relaxed.append(self.posterior.sample(params, counter_random.fold_in(key, group)))
         return with_log_density(self.posterior, tf.concat(relaxed, axis=1), concat(groups))
 
+    def params_at(self, images: tf.Tensor, latents: tf.Tensor, training: bool) -> PosteriorParams:
+        """Parameters [B*K, D] of q at given latents [B*K, D] of images [B, X] (0/1)."""
+        products = self.image_products(images)
+        num_samples = latents.shape[0] // images.shape[0]
+        earlier = tf.split(latents, len(self.networks), axis=1)
+        return concat(
+            [
+                self.group_params(products, group, earlier[:group], num_samples, training)
+                for group in range(len(self.networks))
+            ]
+        )
+
     def sample_binary(
         self, products: list[tf.Tensor], num_samples: int, key: tf.Tensor
     ) -> BinarySample:

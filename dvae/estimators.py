@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
-from dvae.objectives import elbo, importance_weighted_bound
 from dvae.relaxed_priors import Parameters
 
 if TYPE_CHECKING:
@@ -70,8 +69,7 @@ class Pathwise(Estimator):
         kl_weight: tf.Tensor,
     ) -> Estimate:
         forward = model.forward(images, params, key, training=True)
-        bound = importance_weighted_bound if model.importance_weighted else elbo
-        objective = bound(forward.log_likelihood, forward.kl, kl_weight)
+        objective = model.objective(forward, kl_weight)
         return Estimate(
             objective,
             objective,

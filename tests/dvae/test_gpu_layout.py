@@ -199,6 +199,7 @@ def test_mean_field(monkeypatch):
     "baseline",
     [
         "dvaes_gi",
+        pytest.param("pwl", marks=pytest.mark.slow),
         pytest.param("dvaes_power", marks=pytest.mark.slow),
         pytest.param("dvae_spike_exp", marks=pytest.mark.slow),
     ],

@@ -19,6 +19,7 @@ from tests.faults import (
     selection,
     settings,
     smoothing,
+    straight_energies,
     train_step,
 )
 
@@ -35,6 +36,7 @@ _PLACES = (
     smoothing,
     kl,
     relaxed_priors,
+    straight_energies,
     objectives,
     train_step,
     evaluation,

@@ -14,8 +14,8 @@ from tests.reference.chains import Population
 from tests.reference.rbm import ReferenceRBM
 from tests.reference.training_step import Setting, State
 
-# One group, and two; one hidden layer, and two.
-STRUCTURES = {1: Structure(1, 6, 1, 5), 2: Structure(2, 3, 2, 5)}
+# By the number of groups; one hidden layer, and two.
+STRUCTURES = {1: Structure(1, 6, 1, 5), 2: Structure(2, 3, 2, 5), 4: Structure(4, 2, 1, 5)}
 NUM_STEPS = 1000
 # The steps before and after each boundary of the schedules, and the very first.
 STEPS = (0, 19, 20, 299, 300, 599, 600, 749, 750, 949, 950)
@@ -29,6 +29,11 @@ SHARPNESS = {
     "dvaes_exp": 5.0,
     "dvaes_unexp": 8.0,
     "dvaes_power": 3.0,
+    "gumbolt": 2.0,
+    "pwl": 1.5,
+    "concrete": 1.5,
+    "st": 1.0,
+    "reinmax": 1.0,
 }
 INDICES = np.array([[7, 2, 9, 0, 4, 10]])
 GREY_UNIT = 1 / 16

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import logit
 
-from tests.reference import chains, relaxation, smoothing
+from tests.reference import chains, relaxation, smoothing, straight
 from tests.reference.chains import Population
 from tests.reference.counter_random import Key, fold_in, key_of, split, uniform
 from tests.reference.rbm import ReferenceRBM
@@ -105,7 +105,7 @@ class Pass:
         return value + weights[f"{name}/bias"]
 
     def encode(self, images: np.ndarray, key: Key) -> Draw:
-        """All groups, each given the image and the groups before."""
+        """All groups, each given the image and the groups before, [N, X]."""
         groups: list[Draw] = []
         centred = (images - self.setting.train_mean)[None]
         for group in range(len(self.setting.group_sizes)):
@@ -121,7 +121,19 @@ class Pass:
         offset = {"offset": 1e-7} if kind is smoothing.Power else {}
         return kind(self.setting.sharpness, **offset)
 
+    def log_q_at(self, images: np.ndarray, zeta: np.ndarray) -> np.ndarray:
+        """Of straight energies at given latents, [P, N, D]."""
+        centred = (images - self.setting.train_mean)[None]
+        groups = np.split(zeta, np.cumsum(self.setting.group_sizes)[:-1], axis=-1)
+        logits = [
+            self.network(f"encoder{group}", centred, *groups[:group])
+            for group in range(len(groups))
+        ]
+        return straight.log_q(zeta, np.concatenate(logits, axis=-1))
+
     def _posterior(self):
+        if self.setting.baseline in straight.ALL:
+            return straight.Bits(self.setting.baseline, self.setting.sharpness)
         if self.setting.baseline == "dvae_spike_exp":
             return relaxation.SpikeExponential(self.setting.sharpness)
         if self.setting.baseline == "dvaes_gi":
@@ -135,6 +147,9 @@ class Pass:
     def kl(self, draw: Draw) -> np.ndarray:
         """Without log Z, [P, N]."""
         setting, rbm = self.setting, self.rbm()
+        if setting.baseline in straight.ALL:
+            posterior = setting.term("posterior") * np.sum(draw.log_q, axis=-1)
+            return posterior - setting.term("prior") * rbm.negative_energy(draw.zeta)
         if setting.baseline.startswith("dvaes_"):
             if setting.baseline == "dvaes_gi":
                 prior = relaxation.gaussian_integral_log_prior(rbm, draw.zeta, setting.sharpness)
@@ -154,17 +169,38 @@ class Pass:
         setting = self.setting
         repeated = np.repeat(images, setting.k, axis=0)
         draw = self.encode(repeated, key)
-        constant = logit(np.clip(setting.train_mean, 0.001, 0.999))
-        logits = self.network("decoder", draw.zeta) + constant
-        likelihood = np.sum(repeated * logits - relaxation.softplus(logits), axis=-1)
-        kl = self.kl(draw)
-        log_w = setting.term("reconstruction") * likelihood - weight * kl
-        if setting.k > 1 and setting.baseline.startswith("dvaes_"):
+        squared = setting.baseline in straight.SQUARED
+        log_w, likelihood, kl = self.log_weights(
+            repeated, Draw(*map(real, draw)) if squared else draw, weight
+        )
+        weighted = setting.baseline.startswith("dvaes_") or setting.baseline in straight.ALL
+        if setting.k > 1 and weighted:
             log_w = log_w.reshape(len(log_w), -1, setting.k)
             high = real(log_w).max(axis=-1, keepdims=True)
             log_w = high[..., 0] + np.log(np.mean(np.exp(log_w - high), axis=-1))
-        values = {"objective": log_w, "reconstruction": likelihood, "kl": kl}
-        return {name: value.mean(axis=-1) for name, value in values.items()}
+        log_w = log_w.mean(axis=-1)
+        if squared:
+            log_w = log_w + 1j * np.imag(self.along_samples(repeated, draw, weight))
+        return {"objective": log_w, "reconstruction": likelihood.mean(-1), "kl": kl.mean(-1)}
+
+    def log_weights(self, images: np.ndarray, draw: Draw, weight: float) -> tuple:
+        """log w, log p(x | ζ) and the KL term of each row, [P, N]."""
+        constant = logit(np.clip(self.setting.train_mean, 0.001, 0.999))
+        logits = self.network("decoder", draw.zeta) + constant
+        likelihood = np.sum(images * logits - relaxation.softplus(logits), axis=-1)
+        kl = self.kl(draw)
+        return self.setting.term("reconstruction") * likelihood - weight * kl, likelihood, kl
+
+    def along_samples(self, images: np.ndarray, draw: Draw, weight: float) -> np.ndarray:
+        """Doubly reparameterised: what moves is ζ alone, log w_k has the weights κ w² + (1-κ) w."""
+        still = Pass(self.setting, {name: real(value) for name, value in self.weights.items()})
+        own = draw._replace(log_q=still.log_q_at(images, draw.zeta))
+        log_w = still.log_weights(images, own, weight)[0]
+        log_w = log_w.reshape(len(log_w), -1, self.setting.k)
+        odds = np.exp(real(log_w - real(log_w).max(axis=-1, keepdims=True)))
+        share = odds / odds.sum(axis=-1, keepdims=True)
+        factors = weight * share**2 + (1 - weight) * share
+        return np.sum(factors * log_w, axis=-1).mean(axis=-1)
 
 
 def moved(weights: Arrays) -> Arrays:

@@ -1,0 +1,116 @@
+"""What the doubly reparameterised estimator leaves as it is, what it stops, and what is unbiased.
+
+That its whole gradient is that of the formulas is shown in test_straight_step.py.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.paper import Structure
+from dvae import kl
+from dvae.encoder import Encoding
+from dvae.estimators import Pathwise
+from dvae.networks import frozen
+from dvae.posteriors import PosteriorParams
+from samplers import counter_random
+from tests.helpers import statistical, tiny_models
+from tests.reference.rbm import all_states
+
+STRUCTURES = {1: Structure(1, 6, 1, 5), 2: Structure(2, 3, 1, 5), 4: Structure(4, 2, 2, 5)}
+IMAGES = tf.constant(tiny_models.images(), tf.float32)
+
+
+def estimate_and_gradient(model, estimator, kl_weight, images=IMAGES):
+    """An estimate, and the gradient of its surrogate by part of the model."""
+    parts = {"encoder": model.encoder, "decoder": model.decoder, "prior": model.prior}
+    variables = {name: part.trainable_variables for name, part in parts.items()}
+    with tf.GradientTape() as tape:
+        arguments = images, model.prior.parameters(), statistical.key(1), tf.constant(kl_weight)
+        estimate = estimator(model, *arguments)
+    gradient = tape.gradient(
+        estimate.surrogate, [[v.value for v in vs] for vs in variables.values()]
+    )
+    return estimate, {
+        name: np.concatenate([np.ravel(g) for g in pieces])
+        for name, pieces in zip(variables, gradient, strict=True)
+    }
+
+
+@pytest.mark.parametrize("groups, k", list(itertools.product(STRUCTURES, (1, 5))))
+def test_generative_gradient_is_the_plain_one(groups, k):
+    """Decoder's and prior's are those of the bound itself, at the same samples; so are values.
+
+    The encoder's is another one, and the surrogate's value none of the bound.
+    """
+    model = tiny_models.make_model(
+        STRUCTURES[groups], scale=0.7, baseline="concrete", k=k, sharpness=2.0
+    )
+    estimates, gradients = zip(
+        *(
+            estimate_and_gradient(model, estimator, 0.7)
+            for estimator in (model.parts.estimator, Pathwise())
+        ),
+        strict=True,
+    )
+    for part in ("decoder", "prior"):
+        np.testing.assert_allclose(*(g[part] for g in gradients), rtol=1e-4, atol=1e-5)
+        assert np.max(np.abs(gradients[0][part])) > 0.05
+    assert np.max(np.abs(gradients[0]["encoder"] - gradients[1]["encoder"])) > 0.01
+    for name in ("bound", "log_likelihood", "kl"):
+        np.testing.assert_allclose(*(getattr(e, name) for e in estimates), rtol=1e-5)
+    assert abs(float(estimates[0].surrogate - estimates[0].bound)) > 1
+
+
+@pytest.mark.parametrize("baseline", ["st", "reinmax"])
+def test_kl_gradient_is_unbiased(baseline, monkeypatch):
+    """One group, one sample: mean over all 64 states with their chances = gradient of the KL.
+
+    The KL's integrand is linear in each bit, for which either slope is right; what is left out by
+    stopping log q's own parameters has mean zero.
+    """
+    model = tiny_models.make_model(Structure(1, 6, 0, 5), baseline=baseline, k=1)
+    image = IMAGES[:1]
+    mean, total = 0.0, 0.0
+    logits = model.encoder.params_at(image, tf.zeros([1, 6]), training=True).logits
+    for state in all_states(6):
+        bits = tf.constant(state[None], tf.float32)
+        monkeypatch.setattr(counter_random, "bernoulli_logits", lambda key, x, z=bits: z)
+        gradients = [
+            estimate_and_gradient(model, model.parts.estimator, weight, image)[1]["encoder"]
+            for weight in (0.0, 1.0)
+        ]
+        log_q = np.sum(state * logits.numpy() - np.logaddexp(0, logits.numpy()))
+        mean = mean + np.exp(log_q) * (gradients[0] - gradients[1])
+        total += np.exp(log_q)
+    assert total == pytest.approx(1, abs=1e-5)
+    variables = [v.value for v in model.encoder.trainable_variables]
+    with tf.GradientTape() as tape:
+        params = model.encoder.params_at(image, tf.zeros([1, 6]), training=True)
+        encoding = Encoding(tf.zeros([1, 6]), PosteriorParams(params.logits))
+        exact = kl.factorial_kl(model.prior, model.prior.parameters(), encoding)
+    expected = np.concatenate([np.ravel(g) for g in tape.gradient(exact, variables)])
+    assert np.max(np.abs(expected)) > 0.1
+    np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_within_another_scope():
+    """Values are those of the scope around it when it was made; assignments inside are lost."""
+    layer = keras.layers.BatchNormalization(momentum=0.5)
+    layer.build((None, 1))
+    with keras.StatelessScope([(v, v.value + 2.0) for v in layer.variables]) as outer:
+        inner = frozen(layer)
+        layer.moving_mean.assign([7.0])
+        with inner:
+            assert float(layer.moving_mean[0]) == 2.0 and float(layer.gamma[0]) == 3.0
+            with tf.GradientTape() as tape:
+                gamma = tf.convert_to_tensor(layer.gamma)
+                tape.watch(outer.get_current_value(layer.gamma))
+                outputs = layer(tf.constant([[1.0], [3.0]]), training=True) * gamma
+            assert tape.gradient(outputs, outer.get_current_value(layer.gamma)) is None
+            assert float(layer.moving_mean[0]) == 2.0
+        assert float(layer.moving_mean[0]) == 7.0
+    assert float(layer.moving_mean[0]) == 0.0

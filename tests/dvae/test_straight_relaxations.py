@@ -1,0 +1,145 @@
+"""Relaxed bits for straight energies: values and gradients at given ρ or z, and their laws."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from configs.paper import Structure, build_config
+from configs.registry import BASELINES
+from dvae import baselines
+from dvae import straight_relaxations as ours
+from dvae.encoder import with_log_density
+from dvae.posteriors import PosteriorParams
+from samplers import counter_random
+from tests.helpers import statistical
+from tests.helpers.added_parts import IndependentBits
+from tests.reference import straight as exact
+
+LOGITS = np.repeat(np.linspace(-4.5, 4.5, 13), 41).reshape(13, 41)
+# The ends lie beyond the clip of the Concrete relaxation.
+RHO = np.tile(np.concatenate([[1e-7, 1e-6], np.linspace(0.003, 0.997, 37), [1 - 1e-6, 1]]), (13, 1))
+MOVE = 1e-5
+
+
+def sample_and_slope(posterior, logits=LOGITS):
+    """Samples [...] and their derivatives by the logit of each."""
+    logits = tf.constant(logits, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        relaxed = posterior.sample(PosteriorParams(logits), statistical.key(1))
+    return relaxed.numpy(), tape.gradient(relaxed, logits).numpy()
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0, 10.0])
+@pytest.mark.parametrize(
+    "kind, formula",
+    [(ours.Concrete, exact.concrete), (ours.PiecewiseLinear, exact.piecewise_linear)],
+)
+def test_relaxed_at_given_uniform_numbers(kind, formula, sharpness, monkeypatch):
+    """Against the formula in float64 and its finite differences; kinks of the line left out."""
+    monkeypatch.setattr(
+        counter_random, "uniform", lambda key, shape: tf.constant(RHO, tf.float32, shape)
+    )
+    rho = np.float64(np.float32(RHO))
+    found, slope = sample_and_slope(kind(sharpness))
+    expected = formula(LOGITS, rho, sharpness)
+    assert np.allclose(found, expected, atol=2e-6)
+    assert np.min(expected) < 0.01 and np.max(expected) > 0.99
+    moved = [formula(LOGITS + by, rho, sharpness) for by in (MOVE, -MOVE)]
+    smooth = np.isin(moved[0], (0, 1)) == np.isin(moved[1], (0, 1))
+    assert smooth.mean() > 0.99
+    differences = (moved[0] - moved[1]) / (2 * MOVE)
+    assert np.allclose(slope[smooth], differences[smooth], rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("bit", [0.0, 1.0])
+def test_hard_at_given_bits(bit, monkeypatch):
+    """Values are the bits themselves; slopes are those that the papers give."""
+    monkeypatch.setattr(
+        counter_random, "bernoulli_logits", lambda key, logits: tf.fill(logits.shape, bit)
+    )
+    q = expit(LOGITS)
+    middle = (q + bit) / 2
+    slopes = {
+        ours.StraightThrough: q * (1 - q),
+        ours.ReinMax: 2 * middle * (1 - middle) - q * (1 - q) / 2,
+    }
+    for kind, expected in slopes.items():
+        found, slope = sample_and_slope(kind(1.0))
+        assert np.all(found == bit)
+        assert np.allclose(slope, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", [ours.StraightThrough, ours.ReinMax])
+def test_order_of_accuracy(kind, monkeypatch):
+    """Mean gradient of one bit, by both its values: f(1) - f(0) times dq/dℓ for a quadratic f.
+
+    Straight-through is right for a linear f alone, ReinMax wrong for a cubic one.
+    """
+    powers = {"linear": 1, "quadratic": 2, "cubic": 3}
+    logits = np.linspace(-3.0, 3.0, 7)
+    q = expit(logits)
+    mean = dict.fromkeys(powers, 0.0)
+    for bit, chance in ((0.0, 1 - q), (1.0, q)):
+        monkeypatch.setattr(
+            counter_random, "bernoulli_logits", lambda key, x, bit=bit: tf.fill(x.shape, bit)
+        )
+        z, slope = sample_and_slope(kind(1.0), logits)
+        for name, power in powers.items():
+            # f(z) = (z + 1/2)^power
+            mean[name] = mean[name] + chance * power * (z + 0.5) ** (power - 1) * slope
+    error = {
+        name: np.max(np.abs(mean[name] - q * (1 - q) * (1.5**power - 0.5**power)))
+        for name, power in powers.items()
+    }
+    assert error["linear"] < 1e-6 and error["cubic"] > 0.01
+    assert (error["quadratic"] < 1e-6) == (kind is ours.ReinMax)
+    assert error["quadratic"] < 1e-6 or error["quadratic"] > 0.01
+
+
+@pytest.mark.parametrize(
+    "kind", [ours.Concrete, ours.PiecewiseLinear, ours.StraightThrough, ours.ReinMax]
+)
+def test_fraction_above_one_half(kind):
+    """q, standard error 0.001; 200,000 samples of each of five logits."""
+    logits = np.array([-3.0, -1.1, 0.0, 0.4, 2.5])
+    found = kind(5.0).sample(
+        PosteriorParams(tf.constant(np.tile(logits, (200_000, 1)), tf.float32)),
+        statistical.key(2),
+    )
+    statistical.assert_fraction(found.numpy() > 0.5, expit(logits))
+    hard = kind in (ours.StraightThrough, ours.ReinMax)
+    assert np.all(np.isin(found, (0.0, 1.0))) == hard
+
+
+@pytest.mark.parametrize("baseline", exact.ALL)
+def test_kl_term_of_any_prior(baseline):
+    """Σ ζ log q + (1-ζ) log(1-q) - cζ for independent bits with biases c; logits up to 60."""
+    structure = Structure(2, 3, 1, 5)
+    prior = IndependentBits(structure)
+    prior.bias.assign(np.linspace(-2.0, 1.5, 6))
+    parts = baselines.make_parts(baseline, structure, 4.0, prior)
+    logits = np.random.default_rng(3).normal(0, 3, (11, 6))
+    logits[0] = [60, -60, 60, -60, 0, 1]
+    zeta = np.random.default_rng(4).uniform(0, 1, (11, 6))
+    zeta[1], zeta[2] = 0, 1
+    encoding = with_log_density(
+        parts.posterior,
+        tf.constant(zeta, tf.float32),
+        PosteriorParams(tf.constant(logits, tf.float32)),
+    )
+    log_q = zeta * -np.logaddexp(0, -logits) + (1 - zeta) * -np.logaddexp(0, logits)
+    expected = log_q.sum(axis=1) - zeta @ np.float64(prior.bias)
+    assert np.allclose(parts.kl(prior.parameters(), encoding), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sharpness_and_weighting():
+    """By data set, for every structure; all train the importance-weighted bound."""
+    expected = {"gumbolt": (7, 7), "pwl": (4, 3), "concrete": (10, 10), "st": (1, 1)}
+    for baseline, (mnist, omniglot) in expected.items():
+        for struct in ("1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin"):
+            for dataset, value in (("binarized_mnist", mnist), ("omniglot", omniglot)):
+                config = build_config(baseline=baseline, dataset=dataset, struct=struct)
+                assert config.sharpness == value
+    assert all(BASELINES[baseline].importance_weighted for baseline in exact.ALL)
