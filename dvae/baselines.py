@@ -16,6 +16,7 @@ from dvae import kl
 from dvae.encoder import Encoding
 from dvae.estimators import Estimator, Pathwise
 from dvae.posteriors import (
+    BernoulliPosterior,
     MixturePosterior,
     Posterior,
     ShiftedGaussianPosterior,
@@ -81,6 +82,16 @@ def dvaes_gaussian_integral(structure: Structure, sharpness: float, prior: Prior
     """DVAE# with the Gaussian integral."""
     posterior = ShiftedGaussianPosterior(structure.num_groups, structure.units_per_group)
     return _relaxed(posterior, prior.gaussian_integral(sharpness))
+
+
+def binary(structure: Structure, sharpness: float, prior: Prior, *, estimator: Target) -> Parts:
+    """Unrelaxed bits and the prior's own energy; estimator: made from the structure."""
+    del sharpness
+
+    def log_ratio(params: Parameters, encoding: Encoding) -> tf.Tensor:
+        return kl.straight_log_ratio(prior, params, encoding)
+
+    return Parts(BernoulliPosterior(), log_ratio, estimator=resolve(estimator)(structure))
 
 
 def _factorial(prior: Prior) -> KLTerm:

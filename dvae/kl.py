@@ -78,6 +78,14 @@ def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.
     return encoder_part + prior_part
 
 
+def straight_log_ratio(prior: Prior, params: Parameters, encoding: Encoding) -> tf.Tensor:
+    """log q(ζ | x) + E(ζ), E the prior's own energy: for any prior, by `dvae.straight_relaxations`.
+
+    The log ratio of the binary latents where ζ is 0 or 1; elsewhere no estimate of any KL.
+    """
+    return encoding.log_q + prior.energy(params, encoding.relaxed)
+
+
 def relaxed_log_ratio(
     params: Parameters, encoding: Encoding, relaxed_prior: RelaxedPrior
 ) -> tf.Tensor:

@@ -61,12 +61,17 @@ class DVAE(keras.layers.Layer):
         num_samples: int | None = None,
     ) -> Forward:
         """K relaxed samples of each image [B, X] (0/1) and their terms; K is config.k if None."""
-        num_samples = num_samples or self.config.k
-        encoding = self.encoder.sample(images, num_samples, key, training)
+        encoding = self.encoder.sample(images, num_samples or self.config.k, key, training)
+        return self.terms(images, params, encoding, training)
+
+    def terms(
+        self, images: tf.Tensor, params: Parameters, encoding: Encoding, training: bool
+    ) -> Forward:
+        """The terms of given latents, B*K rows, of images [B, X] (0/1)."""
         outputs = self.decoder.outputs(encoding.relaxed, training)
-        grouped = tf.reshape(outputs, [images.shape[0], num_samples, -1])
+        grouped = tf.reshape(outputs, [images.shape[0], -1, outputs.shape[1]])
         log_likelihood = self.likelihood.log_prob(images[:, None, :], grouped)
-        kl = tf.reshape(self.parts.kl(params, encoding), [images.shape[0], num_samples])
+        kl = tf.reshape(self.parts.kl(params, encoding), log_likelihood.shape)
         return Forward(log_likelihood, kl, encoding, outputs)
 
     def estimate(
