@@ -111,7 +111,8 @@ def exact_objective(
     states = tf.constant(_all_states(num_latents))
     log_q = log_probabilities(model, images, training)
     outputs = model.decoder.outputs(states, training)
-    log_likelihood = model.likelihood.log_prob(images[:, None, :], outputs[None])
+    outputs = tf.tile(outputs[None], [images.shape[0], 1, 1])
+    log_likelihood = model.likelihood.log_prob(images[:, None, :], outputs)
     log_ratio = log_q + model.prior.energy(params, states)
     log_weights = log_likelihood - kl_weight * log_ratio
 
