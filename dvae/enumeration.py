@@ -1,6 +1,5 @@
 """The training objective of binary models small enough to enumerate, and so its gradient."""
 
-import functools
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -17,8 +16,8 @@ from dvae.relaxed_priors import Parameters
 if TYPE_CHECKING:
     from dvae.model import DVAE
 
-# What a batch of 100 images still has room for.
-MOST_STATES = 2**12
+# What a batch of 100 images of 784 pixels has room for, in a few hundred MB.
+MOST_STATES = 2**10
 MOST_MULTISETS = 2**16
 
 
@@ -43,7 +42,6 @@ def _all_states(num_units: int) -> np.ndarray:
     return np.float32(counts >> np.arange(num_units)[::-1] & 1)
 
 
-@functools.cache
 def _multisets(num_states: int, num_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """All multisets of K states, [M, K], and the log of how many K-tuples each stands for, [M]."""
     members = np.array(

@@ -2,6 +2,7 @@
 
 from tests.faults import (
     annealing,
+    binary_estimators,
     chains,
     checkpoints,
     classics,
@@ -36,6 +37,7 @@ _PLACES = (
     kl,
     relaxed_priors,
     objectives,
+    binary_estimators,
     train_step,
     evaluation,
     random_numbers,

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import itertools
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from dvae.networks import Network
 from samplers import counter_random
 from tests.helpers import tiny_models
 from tests.reference.enumeration import BinaryVAE, Gradient
+from tests.reference.rbm import all_states
 
 # Four latents in one, two and four groups.
 STRUCTURES = {
@@ -82,56 +85,67 @@ def variables(model):
 def gradient_of(model, estimate):
     """The surrogate's gradient in the order of `Gradient.flat(*PARTS)`, and the estimate.
 
-    estimate: from the prior's parameters.
+    estimate: from the prior's parameters. Rows are independent.
     """
     watched = [v for part in variables(model) for v in part]
     values = [v.value for v in watched]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
+    with frozen_batch_norm(), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         found = estimate(model.prior.parameters())
-    pieces = tape.gradient(found.surrogate, values, unconnected_gradients="zero")
+        surrogate = found.surrogate
+    pieces = tape.gradient(surrogate, values, unconnected_gradients="zero")
     return tf.concat([tf.reshape(piece, [-1]) for piece in pieces], axis=0), found
 
 
-def flat_sizes(gradient: Gradient) -> dict[str, slice]:
+def slices(gradient: Gradient) -> dict[str, slice]:
     """Where each part lies in the flat gradient."""
     ends = np.cumsum([gradient.flat(part).size for part in PARTS])
     starts = [0, *ends[:-1]]
     return {p: slice(a, b) for p, a, b in zip(PARTS, starts, ends, strict=True)}
 
 
-def sampled(model, num_images, copies, repeats, key):
-    """Gradients [repeats, P] and bounds [repeats], each a mean over `copies` of the images."""
+@functools.lru_cache
+def _sampler(baseline, groups, k, num_images, copies, repeats):
+    model = make_model(groups, baseline, k)
     pixels = tf.constant(np.tile(images(num_images), (copies, 1)))
+    weight = tf.constant(KL_WEIGHT)
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def run(key):
         def one(index):
             own = counter_random.fold_in(key, index)
             flat, found = gradient_of(
-                model, lambda params: model.estimate(pixels, params, own, tf.constant(KL_WEIGHT))
+                model, lambda params: model.estimate(pixels, params, own, weight)
             )
             return flat, found.bound
 
         types = tf.float32, tf.float32
         return tf.map_fn(one, tf.range(repeats), fn_output_signature=types)
 
+    return run
+
+
+def sampled(baseline, groups, k, key, num_images=2, copies=50, repeats=400):
+    """Gradients [repeats, P] and bounds [repeats], each a mean over `copies` of the images."""
+    run = _sampler(baseline, groups, k, num_images, copies, repeats)
     return [np.float64(value) for value in run(key)]
 
 
-def over_all_samples(model, groups, num_samples):
-    """Of one image: the estimator's mean gradient and bound over all K-tuples of states, exact.
+class OverAll(NamedTuple):
+    """Of an estimator: mean of gradient [P] and bound, and the encoder's summed variance."""
 
-    Also the mean squared distance from the mean, by part, as the posterior draws every tuple in
-    turn.
-    """
+    mean: np.ndarray
+    bound: float
+    encoder_variance: float
+
+
+def over_all_samples(model, groups, num_samples):
+    """Of one image, exact: the posterior draws every K-tuple of states in turn."""
     log_q = reference(groups, 1).log_q[0]
-    states = reference(groups, 1)._rbm.states()
-    tuples = np.stack(np.meshgrid(*[range(len(states))] * num_samples, indexing="ij"), axis=-1)
-    tuples = tuples.reshape(-1, num_samples)
+    states = all_states(4)
+    tuples = np.array(list(itertools.product(range(len(states)), repeat=num_samples)))
     weights = np.exp(log_q[tuples].sum(axis=1))
-    units = STRUCTURES[groups].units_per_group
-    pixels = tf.constant(images(1))
+    pixels, key, weight = tf.constant(images(1)), counter_random.key(0), tf.constant(KL_WEIGHT)
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def run(latents):
@@ -140,17 +154,14 @@ def over_all_samples(model, groups, num_samples):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(model.parts.posterior, "sample", lambda _params, _key: next(given))
                 flat, found = gradient_of(
-                    model,
-                    lambda params: model.estimate(
-                        pixels, params, counter_random.key(0), tf.constant(KL_WEIGHT)
-                    ),
+                    model, lambda params: model.estimate(pixels, params, key, weight)
                 )
             return flat, found.bound
 
         return tf.map_fn(one, latents, fn_output_signature=(tf.float32, tf.float32))
 
-    assert units * groups == states.shape[1]
-    gradients, bounds = run(tf.constant(np.float32(states[tuples])))
-    mean = weights @ np.float64(gradients)
-    variance = weights @ (np.float64(gradients) - mean) ** 2
-    return mean, float(weights @ np.float64(bounds)), variance
+    gradients, bounds = (np.float64(v) for v in run(tf.constant(np.float32(states[tuples]))))
+    mean = weights @ gradients
+    variance = weights @ (gradients - mean) ** 2
+    encoder = slices(exact_gradient(groups, 1, 1))["encoder"]
+    return OverAll(mean, float(weights @ bounds), float(variance[encoder].sum()))
