@@ -81,6 +81,17 @@ def _doubly_reparameterized(posterior: str, sharpness: dict[str, dict[str, float
     )
 
 
+def _binary(estimator: str, importance_weighted: bool = False, least_k: int = 1) -> Baseline:
+    """Unrelaxed bits, whose gradient an estimator gives ("module:class") without bias."""
+    return Baseline(
+        parts="dvae.baselines:binary",
+        options={"estimator": estimator},
+        sharpness=one_sharpness(1),
+        importance_weighted=importance_weighted,
+        least_k=least_k,
+    )
+
+
 # DVAE: Rolfe 2017; DVAE++: Vahdat et al. 2018; DVAE#: Vahdat, Andriyash and Macready 2018, whose
 # supplement has every sharpness.
 BASELINES: dict[str, Baseline] = {
@@ -144,6 +155,13 @@ BASELINES: dict[str, Baseline] = {
     "concrete": _doubly_reparameterized("Concrete", one_sharpness(10)),
     "st": _doubly_reparameterized("StraightThrough", one_sharpness(1)),
     "reinmax": _doubly_reparameterized("ReinMax", one_sharpness(1)),
+    # Kool et al. 2019; Mnih and Rezende 2016; Dong, Mnih and Tucker 2020; Shi et al. 2022; and the
+    # gradient itself, for priors small enough.
+    "loo": _binary("dvae.score_function:LeaveOneOut"),
+    "vimco": _binary("dvae.score_function:Vimco", importance_weighted=True, least_k=2),
+    "disarm": _binary("dvae.disarm:Disarm"),
+    "rodeo": _binary("dvae.rodeo:Rodeo"),
+    "exact": _binary("dvae.enumeration:Exact", importance_weighted=True),
 }
 
 # Chains of the prior that feed the gradient of log Z: `dvae.prior_sampler.ChainSampler`.

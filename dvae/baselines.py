@@ -16,6 +16,7 @@ from dvae import kl
 from dvae.encoder import Encoding
 from dvae.estimators import Estimator, Pathwise
 from dvae.posteriors import (
+    BernoulliPosterior,
     MixturePosterior,
     Posterior,
     ShiftedGaussianPosterior,
@@ -88,15 +89,22 @@ def straight(
 ) -> Parts:
     """Straight energies: relaxed bits stand in both energies as if they were bits."""
     del structure
+    made = resolve(posterior)(sharpness)
+    return Parts(made, _straight(prior), estimator=resolve(estimator)())
 
-    def log_ratio(params: Parameters, encoding: Encoding) -> tf.Tensor:
-        return kl.straight_log_ratio(prior, params, encoding)
 
-    return Parts(resolve(posterior)(sharpness), log_ratio, estimator=resolve(estimator)())
+def binary(structure: Structure, sharpness: float, prior: Prior, *, estimator: Target) -> Parts:
+    """Unrelaxed bits and the prior's own energy; estimator: made from the structure."""
+    del sharpness
+    return Parts(BernoulliPosterior(), _straight(prior), estimator=resolve(estimator)(structure))
 
 
 def _factorial(prior: Prior) -> KLTerm:
     return lambda params, encoding: kl.factorial_kl(prior, params, encoding)
+
+
+def _straight(prior: Prior) -> KLTerm:
+    return lambda params, encoding: kl.straight_log_ratio(prior, params, encoding)
 
 
 def _relaxed(posterior: Posterior, relaxed_prior: RelaxedPrior) -> Parts:

@@ -67,6 +67,22 @@ class Posterior(keras.layers.Layer, abc.ABC):
         return {}
 
 
+class BernoulliPosterior(Posterior):
+    """Nothing is relaxed: bits z ~ Bernoulli(q), through which no gradient flows.
+
+    log q(z | x) has its gradient with respect to the logits, z - q, for score functions; and one
+    with respect to z, taken as a real number.
+    """
+
+    def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
+        """Exactly 0 or 1."""
+        return counter_random.bernoulli_logits(key, params.logits)
+
+    def log_density(self, relaxed: tf.Tensor, params: PosteriorParams) -> tf.Tensor:
+        """z log q + (1-z) log(1-q) of each unit, in nats, any shapes that broadcast."""
+        return relaxed * params.logits - tf.nn.softplus(params.logits)
+
+
 class MixturePosterior(Posterior):
     """q r(ζ|1) + (1-q) r(ζ|0) with implicit gradients (DVAE#; Figurnov et al. 2018)."""
 

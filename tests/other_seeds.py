@@ -1,7 +1,8 @@
 """Runs every statistical test of the given modules on other seeds: python -m tests.other_seeds.
 
 A statistical test is a test function with a default for its argument `seed`; each of its pytest
-parameters counts as a test of its own. Prints failures out of the number of seeds.
+parameters counts as a test of its own. Prints failures out of the number of seeds. Modules are
+those of tests/samplers, or by their path: dvae.test_binary_estimators.
 """
 
 import argparse
@@ -44,7 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.count)
     for name in options.modules:
-        module = importlib.import_module(f"tests.samplers.test_{name}")
+        place = name if "." in name else f"samplers.test_{name}"
+        module = importlib.import_module(f"tests.{place}")
         for test, function in inspect.getmembers(module, inspect.isfunction):
             if not test.startswith("test_") or "seed" not in inspect.signature(function).parameters:
                 continue

@@ -202,6 +202,8 @@ def test_mean_field(monkeypatch):
         pytest.param("pwl", marks=pytest.mark.slow),
         pytest.param("dvaes_power", marks=pytest.mark.slow),
         pytest.param("dvae_spike_exp", marks=pytest.mark.slow),
+        pytest.param("disarm", marks=pytest.mark.slow),
+        pytest.param("rodeo", marks=pytest.mark.slow),
     ],
 )
 def test_training_steps(baseline, monkeypatch):

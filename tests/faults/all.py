@@ -2,6 +2,7 @@
 
 from tests.faults import (
     annealing,
+    binary_estimators,
     chains,
     checkpoints,
     classics,
@@ -38,6 +39,7 @@ _PLACES = (
     relaxed_priors,
     straight_energies,
     objectives,
+    binary_estimators,
     train_step,
     evaluation,
     random_numbers,

@@ -32,7 +32,11 @@ _CASES = {
 
 
 def _case(name, folder):
-    fields = dict(_CASES[name])
+    return _config(_CASES[name], folder)
+
+
+def _config(fields, folder):
+    fields = dict(fields)
     path = tiny_runs.write_data(folder / "data.npz", fields.pop("grey"))
     return tiny_runs.tiny_config(path, **fields)
 
@@ -133,9 +137,14 @@ def test_stopping_in_good_order_changes_nothing(tmp_path, spawner):
     tiny_runs.assert_same_numbers(tiny_runs.numbers(broken), tiny_runs.numbers(whole))
 
 
-def test_four_steps_are_two_saved_restored_and_two(tmp_path):
+@pytest.mark.parametrize(
+    "fields",
+    [_CASES["annealing, weights carried"], dict(grey=False, baseline="rodeo")],
+    ids=["weights carried", "weights of the estimator"],
+)
+def test_four_steps_are_two_saved_restored_and_two(tmp_path, fields):
     """The smallest resume, eager and in this process: weights, slots, chains, metrics, seeds."""
-    config = _case("annealing, weights carried", tmp_path)
+    config = _config(fields, tmp_path)
     dataset = data.load(config.dataset, ".")
 
     def advance(program, first, count):

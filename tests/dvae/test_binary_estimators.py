@@ -1,0 +1,214 @@
+"""The unbiased estimators of binary models against sums over all states in float64.
+
+Batch norm couples the rows of a batch, so that it is frozen here: each estimator is unbiased given
+its statistics. Statistical tests: a standard error of the largest component is at most 1 % of the
+largest component of the exact gradient (0.54 to 0.63 in the units of these models) with 400 means
+over 100 images; 100 other seeds gave no false alarm.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.errors import UserError
+from configs.paper import Structure, build_config
+from dvae import enumeration, score_function
+from samplers import counter_random
+from tests.helpers import binary_models, statistical
+from tests.helpers.binary_models import KL_WEIGHT, PARTS, STRUCTURES
+from tests.helpers.tiny_training import STRUCTURES as TINY
+from tests.helpers.tiny_training import config_of, eager, make_program, use_numpy_random
+
+GROUPS = tuple(STRUCTURES)
+SAMPLED = ("loo", "vimco", "disarm", "rodeo")
+
+
+def least_k(baseline):
+    return 2 if baseline == "vimco" else 1
+
+
+def samples_of_objective(baseline, k):
+    """How many samples the bound is of: the others average their ELBO."""
+    return k if baseline == "vimco" else 1
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("groups", GROUPS)
+def test_exact(groups, k):
+    """Value and gradient of the ELBO, L_2 and L_5 of two images, to float32 rounding."""
+    model = binary_models.make_model(groups, "exact", k)
+    expected = binary_models.exact_gradient(groups, 2, k)
+    pixels = tf.constant(binary_models.images(2))
+    flat, found = binary_models.gradient_of(
+        model, lambda params: model.estimate(pixels, params, None, KL_WEIGHT)
+    )
+    assert np.isclose(found.bound, expected.value, rtol=1e-6, atol=1e-5)
+    wanted = expected.flat(*PARTS)
+    assert np.max(np.abs(wanted)) > 0.1
+    np.testing.assert_allclose(flat, wanted, rtol=1e-4, atol=2e-5)
+    sum_of_terms = found.log_likelihood - KL_WEIGHT * found.kl
+    elbo = binary_models.exact_gradient(groups, 2, 1).value
+    assert np.isclose(sum_of_terms, elbo, rtol=1e-5, atol=1e-5)
+
+
+def check_mean_over_all_samples(groups, baseline):
+    """Every pair of states counted with its probability: no error but rounding."""
+    model = binary_models.make_model(groups, baseline, 2)
+    if baseline == "rodeo":  # coefficients of its own for each group
+        coefficients = model.parts.estimator.coefficients
+        coefficients.assign(np.linspace(0.5, -1.0, 2 * groups).reshape(2, groups))
+    expected = binary_models.exact_gradient(groups, 1, samples_of_objective(baseline, 2))
+    found = binary_models.over_all_samples(model, groups, 2)
+    assert np.isclose(found.bound, expected.value, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.mean, expected.flat(*PARTS), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("groups, baseline", [(2, "loo"), (2, "vimco"), (2, "rodeo")])
+def test_mean_over_all_samples(groups, baseline):
+    check_mean_over_all_samples(groups, baseline)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", ["loo", "vimco", "rodeo"])
+@pytest.mark.parametrize("groups", GROUPS)
+def test_mean_over_all_samples_of_each(groups, baseline):
+    check_mean_over_all_samples(groups, baseline)
+
+
+def check_unbiased(groups, baseline, k, seed):
+    """Encoder, decoder and prior, and the bound that is logged: within 5 standard errors."""
+    expected = binary_models.exact_gradient(groups, 2, samples_of_objective(baseline, k))
+    gradients, bounds = binary_models.sampled(baseline, groups, k, statistical.key(seed))
+    wanted = expected.flat(*PARTS)
+    statistical.assert_mean(gradients, wanted, largest_error=0.01)
+    statistical.assert_mean(bounds[:, None], np.array([expected.value]), largest_error=0.01)
+
+
+@pytest.mark.parametrize("groups, k", [(1, 2), (4, 1)])
+def test_disarm_is_unbiased(groups, k, seed=1):
+    check_unbiased(groups, "disarm", k, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("baseline", SAMPLED)
+@pytest.mark.parametrize("groups", GROUPS)
+def test_unbiased(groups, baseline, k, seed=1):
+    """VIMCO has no K = 1: it is left out."""
+    if k >= least_k(baseline):
+        check_unbiased(groups, baseline, k, seed)
+
+
+def plain_reinforce(groups):
+    """The variance of the encoder's gradient of two samples without a baseline, exact."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_function, "mean_of_others", tf.zeros_like)
+        model = binary_models.make_model(groups, "loo", 2)
+        return binary_models.over_all_samples(model, groups, 2).encoder_variance
+
+
+@pytest.fixture(scope="module")
+def variance():
+    """Of the encoder's gradient of two samples, one group, exact: plain and leave-one-out."""
+    loo = binary_models.make_model(1, "loo", 2)
+    return plain_reinforce(1), binary_models.over_all_samples(loo, 1, 2).encoder_variance
+
+
+def test_variance(variance):
+    """Of as many evaluations of f: leave-one-out and DisARM below a third of REINFORCE's."""
+    plain, loo = variance
+    copies = 50
+    key = statistical.key(1)
+    gradients, _ = binary_models.sampled("disarm", 1, 1, key, num_images=1, copies=copies)
+    encoder = binary_models.slices(binary_models.exact_gradient(1, 1, 1))["encoder"]
+    disarm = copies * np.sum(gradients[:, encoder].var(axis=0, ddof=1))
+    assert loo < plain / 3 and disarm < plain / 3
+
+
+def test_coefficients_lower_the_variance(variance):
+    """From zero, where RODEO is leave-one-out, 100 steps along its own surrogate: less than half.
+
+    Nothing else is trained; the variance is exact.
+    """
+    model = binary_models.make_model(1, "rodeo", 2)
+    coefficients = model.parts.estimator.coefficients
+    coefficients.assign(tf.zeros([2, 1]))
+    found = binary_models.over_all_samples(model, 1, 2).encoder_variance
+    assert np.isclose(found, variance[1], rtol=1e-3)
+    pixels = tf.constant(np.tile(binary_models.images(1), (100, 1)))
+
+    @tf.function(autograph=False)
+    def slope(key):
+        with binary_models.frozen_batch_norm(), tf.GradientTape() as tape:
+            params = model.prior.parameters()
+            surrogate = model.estimate(pixels, params, key, tf.constant(KL_WEIGHT)).surrogate
+        return tape.gradient(surrogate, coefficients.value)
+
+    for step in range(100):
+        coefficients.assign(coefficients + 0.5 * slope(counter_random.key(step)))
+    assert np.all(coefficients.numpy() > 0.5)
+    assert binary_models.over_all_samples(model, 1, 2).encoder_variance < 0.5 * found
+
+
+CASES = [
+    (baseline, struct, k)
+    for baseline, struct, k in itertools.product(
+        (*SAMPLED, "exact"), ("1-layer-nonlin", "2-layer-nonlin"), (1, 2, 5)
+    )
+    if k in ((1, 2) if baseline == "exact" else (least_k(baseline), 5))
+]
+
+
+@pytest.mark.parametrize("baseline, struct, k", CASES)
+def test_takes_a_step(baseline, struct, k, monkeypatch):
+    """Batch norm in training; every variable moves, those of the estimator too."""
+    use_numpy_random(monkeypatch)
+    with eager():
+        program = make_program(config_of(baseline=baseline, k=k, structure=TINY[struct]))
+        before = [v.numpy() for v in program.model.variables]
+        program.run(np.array([[1, 5, 8]]), 1)
+    assert int(program.state.skipped) == 0 and int(program.state.step) == 6
+    assert all(np.isfinite(value) for value in program.take_metrics().values())
+    for variable, old in zip(program.model.variables, before, strict=True):
+        assert np.any(variable.numpy() != old), variable.path
+    weighted = baseline in ("vimco", "exact") and k > 1
+    assert program.metrics.bound == ("train/neg_iw_loss" if weighted else "train/neg_elbo")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("baseline", (*SAMPLED, "exact"))
+def test_compiled_step(baseline):
+    """As in plain Python: one compiled program of static shapes."""
+    k, updated = 2, []
+    for plain in (False, True):
+        tf.config.run_functions_eagerly(plain)
+        try:
+            program = make_program(config_of(baseline=baseline, k=k))
+            program.run(np.array([[1, 5, 8]]), 1)
+        finally:
+            tf.config.run_functions_eagerly(False)
+        updated.append([v.numpy() for v in program.model.variables])
+    for compiled, expected in zip(*updated, strict=True):
+        np.testing.assert_allclose(compiled, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_vimco_asks_for_two_samples():
+    with pytest.raises(UserError, match="--k=1 must be at least 2 for vimco"):
+        build_config(baseline="vimco", struct="1-layer-nonlin")
+
+
+class TestTooManyStates:
+    @pytest.mark.parametrize("k, most", [(1, 10), (2, 8), (5, 4)])
+    def test_limits(self, k, most):
+        """The message names the largest structure that fits, which does."""
+        enumeration.check_size(most, k)
+        with pytest.raises(UserError, match=f"up to {most} latents in all groups for k={k}, not"):
+            enumeration.check_size(most + 1, k)
+
+    def test_structures_of_the_papers(self):
+        """Refused when the model is built, before anything is computed."""
+        structure = Structure(2, 200, 0, 5)
+        with pytest.raises(UserError, match="not 400; choose another --baseline"):
+            make_program(config_of(baseline="exact", structure=structure))
