@@ -1,6 +1,6 @@
 """Doubly reparameterised gradients: encoder and generative model are raised with their own weights.
 
-Two terms over the same samples ζ. The generative one reaches decoder and prior alone, since ζ is
+Two terms over the same samples ζ, whose forward passes are one in the compiled program. The generative one reaches decoder and prior alone, since ζ is
 stopped; the inference one reaches the encoder alone, and through ζ only, since all other weights
 are `frozen`. Both values are those of the training objective's log weights.
 """
@@ -58,7 +58,6 @@ class DoublyReparameterized(Estimator):
         log_weights = generative.log_likelihood - kl_weight * generative.kl
         along_samples = inference.log_likelihood - kl_weight * inference.kl
         weights = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
-        # Constants where they can be, so that XLA sees one backward pass in both terms.
         encoder_weights = weights
         if model.importance_weighted:
             weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
