@@ -1,8 +1,9 @@
 """Doubly reparameterised gradients: encoder and generative model are raised with their own weights.
 
-Two terms over the same samples ζ. The generative one reaches decoder and prior alone, since ζ is
-stopped; the inference one reaches the encoder alone, and through ζ only, since all other weights
-are `frozen`. Both values are those of the training objective's log weights.
+Two terms over the same samples ζ, whose forward passes are one in the compiled program. The
+generative one reaches decoder and prior alone, since ζ is stopped; the inference one reaches the
+encoder alone, and through ζ only, since all other weights are `frozen`. Both have the value of the
+objective's log weights.
 """
 
 from typing import TYPE_CHECKING
@@ -22,9 +23,8 @@ class DoublyReparameterized(Estimator):
     """Sticking the landing (Roeder et al. 2017) at K = 1, DReG (Tucker et al. 2018) for K > 1.
 
     Decoder and prior take the gradient of log w_k with the normalised weights w~_k of Burda et al.
-    2016; the encoder takes it along ζ_k, with
-    κ w~_k² + (1-κ) w~_k, where κ is kl_weight, the power of q in w (Vahdat et al. 2019,
-    1901.03440). At K = 1 every weight is 1.
+    2016; the encoder takes it along ζ_k with κ w~_k² + (1-κ) w~_k, where κ is kl_weight, the power
+    of q in w (Vahdat et al. 2019, 1901.03440). At K = 1 every weight is 1.
 
     The score of log q can be left out as its mean is zero under q: at K = 1 for hard ζ exactly,
     for a relaxed ζ, whose mean is not q, nearly. At K > 1 its mean with weights is what the squares
@@ -58,7 +58,6 @@ class DoublyReparameterized(Estimator):
         log_weights = generative.log_likelihood - kl_weight * generative.kl
         along_samples = inference.log_likelihood - kl_weight * inference.kl
         weights = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
-        # Constants where they can be, so that XLA sees one backward pass in both terms.
         encoder_weights = weights
         if model.importance_weighted:
             weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
