@@ -23,7 +23,7 @@ class _Chains(NamedTuple):
 
 
 class Disarm(Estimator):
-    """The ELBO's gradient from antithetic pairs (Dong, Mnih and Tucker 2020, 2006.10680, eq. 8).
+    """The ELBO's gradient from antithetic pairs (Dong, Mnih and Tucker 2020, 2006.10680).
 
     A pair z = 1[ℓ + ε > 0], z~ = 1[ℓ - ε > 0] with ε logistic gives logit i the gradient
     1/2 (f(z) - f(z~)) (z_i - z~_i) σ(|ℓ_i|), f = log p(x | z) - κ (log q(z | x) + E(z)) and κ =
@@ -32,8 +32,9 @@ class Disarm(Estimator):
     Several groups: one main chain, and for each group a partner that shares the groups before it,
     takes z~ there, and goes on through the groups after it with the main chain's ε. Given the
     earlier groups either member has the f of its z in expectation, so that each group's gradient is
-    unbiased; sharing ε only lowers the variance of the difference. Each of the 1 + G chains is
-    distributed as q: decoder and prior learn from, and the bound is, the mean over all of them.
+    unbiased; the ε they share afterwards changes no mean, and makes their difference less noisy.
+    Each of the 1 + G chains is distributed as q: decoder and prior learn from, and the bound is,
+    the mean over all of them.
 
     K pairs an image (more only lower the variance). Needs an encoder with `image_products` and
     `group_params`.

@@ -114,7 +114,7 @@ def exact_objective(
     log_ratio = log_q + model.prior.energy(params, states)
     log_weights = log_likelihood - kl_weight * log_ratio
 
-    members, log_counts = _multisets(len(states), num_samples)
+    members, log_counts = _multisets(2**num_latents, num_samples)
     log_probability = log_counts + tf.reduce_sum(tf.gather(log_q, members, axis=1), axis=2)
     bounds = tf.reduce_logsumexp(tf.gather(log_weights, members, axis=1), axis=2)
     bounds -= math.log(num_samples)

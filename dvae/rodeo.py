@@ -30,7 +30,7 @@ class _Samples(NamedTuple):
 
 
 class Rodeo(keras.layers.Layer, Estimator):
-    """The ELBO's gradient (Shi, Zhou, Hwang, Titsias and Mackey 2022, 2202.09497, eq. 9).
+    """The ELBO's gradient (Shi, Zhou, Hwang, Titsias and Mackey 2022, 2202.09497, section 4).
 
     f = log p(x | z) - κ (log q(z | x) + E(z)), κ = kl_weight, of K samples an image, two at K = 1.
     The surrogate of f at sample k is linear, h_k(y) = s_k.(y - q), with s_k the mean over the
@@ -40,11 +40,13 @@ class Rodeo(keras.layers.Layer, Estimator):
         (f_k - mean_{j≠k} (f_j - α h_j(z_j)) - β h_k(z_k)) r_k + β s_k q (1-q).
 
     The terms with α and β are Gibbs Stein operators (E over one bit, less the value there) of h and
-    of h ∇log q, and have zero mean whatever α and β are: s_k does not know z_k, and r_k has zero
-    mean given all groups before, whose products over different units do too. So q of a later group
+    of h ∇log q. Their mean is zero whatever α and β are: s_k does not know z_k, and given all
+    groups before, r_k has mean zero and products r_i r_j, i ≠ j, have too. So q of a later group
     may depend on the earlier ones, and h be summed over all groups. α and β, one for each group,
-    are variables, which lower the squared norm of this gradient at each step (the variance, as
-    the mean is fixed); they start at zero, which is leave-one-out.
+    are variables of the model; the surrogate lowers the squared norm of this gradient along them
+    (the variance, as the mean is fixed). They start at zero, which is leave-one-out.
+
+    Needs an encoder with `image_products` and `group_params`.
     """
 
     def __init__(self, structure: Structure) -> None:

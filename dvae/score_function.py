@@ -63,7 +63,7 @@ class Vimco(Estimator):
     """The importance-weighted bound L_K of K >= 2 samples, Mnih and Rezende 2016 (1602.06725).
 
     Score of sample k: L_K less what it is with log w_k replaced by the mean of the others' log w
-    (their geometric mean, eq. 8 to 10). log w = log p(x | z) - κ (log q(z | x) + E(z)), κ =
+    (their geometric mean, section 2). log w = log p(x | z) - κ (log q(z | x) + E(z)), κ =
     kl_weight; the other term, Σ_k w~_k ∇log w_k with normalised w~, keeps the gradient of log q,
     whose mean is not zero there.
     """

@@ -87,8 +87,9 @@ FAULTS = (
         "VIMCO stops log q in the weights",
         change(
             "dvae.score_function:Vimco.__call__",
-            "bound + tf.reduce_mean(",
-            "bound + kl_weight * tf.reduce_mean(log_q) + tf.reduce_mean(",
+            "bounds = _log_mean_exp(log_weights)",
+            "log_weights += kl_weight * (log_q - tf.stop_gradient(log_q))\n"
+            "    bounds = _log_mean_exp(log_weights)",
         ),
         *_over_all("2-vimco"),
     ),

@@ -43,6 +43,9 @@ def make_model(groups, baseline, k):
     model = tiny_models.make_model(STRUCTURES[groups], baseline=baseline, k=k)
     for part in (model.encoder, model.prior, model.decoder):
         tiny_models.randomize(part, scale=0.7)
+    if baseline == "rodeo":  # coefficients of its own for each group
+        coefficients = np.linspace(0.4, 1.1, 2 * groups).reshape(2, groups)
+        model.parts.estimator.coefficients.assign(coefficients)
     return model
 
 
