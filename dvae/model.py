@@ -12,6 +12,7 @@ from dvae.baselines import make_parts
 from dvae.encoder import Encoding
 from dvae.estimators import Estimate
 from dvae.networks import half_squared_norm
+from dvae.objectives import elbo, importance_weighted_bound
 from dvae.relaxed_priors import Parameters
 
 
@@ -38,7 +39,7 @@ class DVAE(keras.layers.Layer):
         prior = resolve(PRIORS[structure.prior])(structure)
         # The order in which parts are set is that of the variables in checkpoints.
         self.parts = make_parts(config.baseline, structure, config.sharpness, prior)
-        self.encoder = resolve(ENCODERS[structure.encoder])(
+        self.encoder = resolve(self.parts.encoder or ENCODERS[structure.encoder])(
             structure, train_mean, self.parts.posterior, config.seed
         )
         self.prior = prior
@@ -61,13 +62,23 @@ class DVAE(keras.layers.Layer):
         num_samples: int | None = None,
     ) -> Forward:
         """K relaxed samples of each image [B, X] (0/1) and their terms; K is config.k if None."""
-        num_samples = num_samples or self.config.k
-        encoding = self.encoder.sample(images, num_samples, key, training)
+        encoding = self.encoder.sample(images, num_samples or self.config.k, key, training)
+        return self.terms(images, params, encoding, training)
+
+    def terms(
+        self, images: tf.Tensor, params: Parameters, encoding: Encoding, training: bool
+    ) -> Forward:
+        """The terms of given latents, B*K rows, of images [B, X] (0/1)."""
         outputs = self.decoder.outputs(encoding.relaxed, training)
-        grouped = tf.reshape(outputs, [images.shape[0], num_samples, -1])
+        grouped = tf.reshape(outputs, [images.shape[0], -1, outputs.shape[1]])
         log_likelihood = self.likelihood.log_prob(images[:, None, :], grouped)
-        kl = tf.reshape(self.parts.kl(params, encoding), [images.shape[0], num_samples])
+        kl = tf.reshape(self.parts.kl(params, encoding), log_likelihood.shape)
         return Forward(log_likelihood, kl, encoding, outputs)
+
+    def objective(self, forward: Forward, kl_weight: tf.Tensor) -> tf.Tensor:
+        """The training objective's value, ELBO or L_K, a scalar in nats without log Z."""
+        bound = importance_weighted_bound if self.importance_weighted else elbo
+        return bound(forward.log_likelihood, forward.kl, kl_weight)
 
     def estimate(
         self, images: tf.Tensor, params: Parameters, key: tf.Tensor, kl_weight: tf.Tensor

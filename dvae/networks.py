@@ -97,6 +97,14 @@ class Network(keras.layers.Layer):
         return [*kernels, *(norm.gamma for norm in self.norms)]
 
 
+def frozen(layer: keras.layers.Layer) -> keras.StatelessScope:
+    """A scope in which the layer's variables are what they are now, without gradients.
+
+    What is assigned inside (batch-norm averages) is dropped.
+    """
+    return keras.StatelessScope([(v, tf.stop_gradient(v.value)) for v in layer.variables])
+
+
 def half_squared_norm(variables: list[keras.Variable]) -> tf.Tensor:
     """Sum over all weights of one half of their square, a scalar."""
     return tf.add_n([tf.zeros([]), *(tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables)])
