@@ -161,7 +161,7 @@ class Evaluator:
         start = (tf.constant(0), _Sums(zero - math.inf, zero, zero, zero))
         return tf.while_loop(lambda i, _: i * per_pass < num_samples, body, start)[1]
 
-    def _images_per_call(self, batch_size: int, num_samples: int) -> int:
+    def images_per_call(self, batch_size: int, num_samples: int) -> int:
         """`batch_size`, or less where the encoder wants several samples of an image in a pass."""
         wanted = self.model.encoder.samples_per_pass
         return max(1, _most_rows() // min(num_samples, wanted)) if wanted > 1 else batch_size
@@ -186,7 +186,7 @@ class Evaluator:
           progress: called with the number of images done after each call.
         """
         batch_size = min(batch_size, len(images))
-        batch_size = min(batch_size, self._images_per_call(batch_size, num_samples))
+        batch_size = min(batch_size, self.images_per_call(batch_size, num_samples))
         per_pass = rows_per_pass(batch_size, num_samples) // batch_size
         starts = range(0, len(images), batch_size)
 

@@ -49,12 +49,14 @@ def sweeps(rbm: RBM, left: tf.Tensor, key: tf.Tensor, num_sweeps: int) -> tf.Ten
     return tf.while_loop(lambda index, _: index < num_sweeps, sweep, (tf.constant(0), left))[1]
 
 
+@tf.function(jit_compile=True)
 def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
     """Annealed importance sampling (Neal 2001) of each row's RBM.
 
-    The base has the row's own biases and no couplings: the path scales the couplings from 0 to 1 in
-    equal steps, with one sweep at each. Weights are of both halves, which needs no softplus: it
-    costs as many temperatures less as it costs variance.
+    The path scales the couplings of the spins z - 1/2 from 0 to 1 in equal steps, with one sweep at
+    each, while their fields stay. The base is then of independent bits, and of a symmetric RBM no
+    mode is nearer to it than another; scaled couplings of bits would favour that of the biases.
+    Weights are of both halves, which needs no softplus: what it costs in variance it saves in time.
 
     Args:
       rbm: parameters of B rows.
@@ -66,42 +68,47 @@ def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> 
       Annealed. For any T and any function h, E[exp(log_weights) h(z)] = Σ_z exp(-E(z)) h(z) at the
       final state z: mean exp(log_weights) is unbiased for Z, its logarithm low on average.
     """
-    rows = rbm.left_bias.shape[0]
-    left, right = (
-        counter_random.bernoulli_logits(
-            key, tf.broadcast_to(bias[:, None], [rows, num_chains, bias.shape[1]]), stream
-        )
-        for stream, bias in enumerate((rbm.left_bias, rbm.right_bias))
-    )
+    rows, coupling = rbm.left_bias.shape[0], rbm.coupling
+    left_bias = rbm.left_bias + 0.5 * tf.reduce_sum(coupling, axis=2)
+    right_bias = rbm.right_bias + 0.5 * tf.reduce_sum(coupling, axis=1)
 
-    def one(
-        index: tf.Tensor, left: tf.Tensor, right: tf.Tensor, product: tf.Tensor, total: tf.Tensor
-    ) -> tuple:
+    def base(bias: tf.Tensor, stream: int) -> tf.Tensor:
+        logits = tf.broadcast_to(bias[:, None], [rows, num_chains, bias.shape[1]])
+        return counter_random.bernoulli_logits(key, logits, stream)
+
+    def one(index: tf.Tensor, left: tf.Tensor, right: tf.Tensor, total: tf.Tensor) -> tuple:
         # First the old state's weight, then a sweep at the new temperature.
-        total += tf.cast(tf.reduce_sum(product * right, axis=-1), tf.float64)
+        product = tf.matmul(left - 0.5, coupling)
+        total += tf.cast(tf.reduce_sum(product * (right - 0.5), axis=-1), tf.float64)
         scale = tf.cast(index, product.dtype) / num_temperatures
-        field = scale * tf.matmul(right, rbm.coupling, transpose_b=True)
-        left = counter_random.bernoulli_logits(key, rbm.left_bias[:, None] + field, 2 * index)
-        product = tf.matmul(left, rbm.coupling)
-        field = rbm.right_bias[:, None] + scale * product
-        right = counter_random.bernoulli_logits(key, field, 2 * index + 1)
-        return index + 1, left, right, product, total
+        right_logits = right_bias[:, None] + scale * product
+        right = counter_random.bernoulli_logits(key, right_logits, 2 * index)
+        product = tf.matmul(right - 0.5, coupling, transpose_b=True)
+        left_logits = left_bias[:, None] + scale * product
+        left = counter_random.bernoulli_logits(key, left_logits, 2 * index + 1)
+        return index + 1, left, right, total
 
-    start = (left, right, tf.matmul(left, rbm.coupling), tf.zeros([rows, num_chains], tf.float64))
-    _, left, right, _, total = tf.while_loop(
-        lambda index, *_: index <= num_temperatures, one, (tf.constant(1), *start)
-    )
-    biases = tf.concat([rbm.left_bias, rbm.right_bias], axis=1)
-    base = tf.cast(tf.reduce_sum(tf.nn.softplus(biases), axis=1), tf.float64)
-    return Annealed(Chains(left, right), base[:, None] + total / num_temperatures)
+    total = tf.zeros([rows, num_chains], tf.float64)
+    start = (tf.constant(1), base(left_bias, 0), base(right_bias, 1), total)
+    _, left, right, total = tf.while_loop(lambda index, *_: index <= num_temperatures, one, start)
+    # The path ends at exp(-E) times exp of a quarter of all couplings.
+    constant = -0.25 * tf.reduce_sum(coupling, axis=[1, 2])
+    for bias in (left_bias, right_bias):
+        constant += tf.reduce_sum(tf.nn.softplus(bias), axis=1)
+    log_weights = tf.cast(constant, tf.float64)[:, None] + total / num_temperatures
+    return Annealed(Chains(left, right), log_weights)
 
 
+@tf.function(jit_compile=True)
 def mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
     """Means [B, S, L] and [B, S, R] after iterations of mean field from left halves [B, S, L].
 
     Each updates the right half from the left and then the left: a fixed point near the start.
     """
-    for _ in range(num_iterations):
+
+    def update(index: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tuple:
         right = tf.sigmoid(right_field(rbm, left))
-        left = tf.sigmoid(left_field(rbm, right))
-    return Chains(left, right)
+        return index + 1, tf.sigmoid(left_field(rbm, right)), right
+
+    start = (tf.constant(0), left, tf.sigmoid(right_field(rbm, left)))
+    return Chains(*tf.while_loop(lambda index, *_: index < num_iterations, update, start)[1:])
