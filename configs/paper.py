@@ -74,6 +74,16 @@ SPIKE_Q_CLIP = 0.999  # bounds the weight 1 / (1 - q) of a left unit that was dr
 MEAN_FIELD_ITERATIONS = 5
 LAMBDA_MARGIN = 5.0  # λ = max(σ_max(W) + this, β)
 
+# Undirected posteriors (Vahdat, Andriyash, Macready 2019, arXiv 1901.03440).
+COUPLING_NORM = {"momentum": 0.99, "epsilon": 1e-2}  # batch norm of the couplings
+COUPLING_SCALE = 1.5  # of the normalised couplings, over the root of the units of a half
+POSTERIOR_SCALE = 2.0  # t: inverse temperature of the posterior's spins
+POSTERIOR_SWEEPS = 10  # of each image's chains in a training step
+POSTERIOR_TEMPERATURES = 500  # of the AIS that samples a posterior in evaluation
+# Modes of a posterior: iterations of mean field, rounding of its means, and the samples that a
+# mode must have more than.
+MODE_ITERATIONS, MODE_ROUNDING, MODE_HITS = 40, 0.01, 5
+
 SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
 
 
@@ -200,6 +210,12 @@ def check_config(config: ExperimentConfig) -> None:
     _require(
         config.k >= least_k, f"--k={config.k} must be at least {least_k} for {config.baseline}"
     )
+    most_groups = BASELINES[config.baseline].most_groups
+    _require(
+        most_groups is None or config.structure.num_groups <= most_groups,
+        f"{config.baseline} knows models of one latent group only: choose --struct=1-layer-lin or "
+        "1-layer-nonlin",
+    )
     for name in _POSITIVE:
         value = getattr(config, name)
         _require(value >= 1, f"--{name}={value} must be at least 1")
@@ -258,6 +274,8 @@ def build_config(
         _typed(ExperimentConfig, given)
     except TypeError as error:
         raise UserError(f"{error}") from None
+    if config.struct in STRUCTURES:
+        config = dataclasses.replace(config, structure=STRUCTURES[config.struct])
     # The names must be known before they can index a table.
     check_config(config)
     if beta is None:
@@ -271,7 +289,6 @@ def build_config(
         sharpness=float(beta),
         eval_batchsize=eval_batchsize,
         eval_every=eval_every,
-        structure=STRUCTURES[config.struct],
     )
     check_config(config)
     return config

@@ -31,6 +31,7 @@ class Baseline:
       take the values of binarized_mnist, structures that are not named those of 2-layer-nonlin.
     least_sharpness: β must exceed this.
     least_k: samples per image without which the method is not defined.
+    most_groups: latent groups that the method can have; None: any number.
     """
 
     parts: Target
@@ -39,6 +40,7 @@ class Baseline:
     importance_weighted: bool = False
     least_sharpness: float = 0.0
     least_k: int = 1
+    most_groups: int | None = None
 
     def published_sharpness(self, dataset: str, struct: str) -> float:
         """β of the published runs."""
@@ -162,6 +164,21 @@ BASELINES: dict[str, Baseline] = {
     "disarm": _binary("dvae.disarm:Disarm"),
     "rodeo": _binary("dvae.rodeo:Rodeo"),
     "exact": _binary("dvae.enumeration:Exact", importance_weighted=True),
+    # An RBM for each image: Vahdat, Andriyash and Macready 2019 (1901.03440).
+    "dvaess_pwl": Baseline(
+        parts="dvae.baselines:undirected",
+        options={"relaxation": "dvae.straight_relaxations:PiecewiseLinear"},
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(4, 4, 4), omniglot=(3, 3, 3)),
+        most_groups=1,
+    ),
+    "dvaess_concrete": Baseline(
+        parts="dvae.baselines:undirected",
+        options={"relaxation": "dvae.straight_relaxations:Concrete"},
+        importance_weighted=True,
+        sharpness=sharpness_by_name(mnist=(10, 10, 10), omniglot=(10, 10, 10)),
+        most_groups=1,
+    ),
 }
 
 # Chains of the prior that feed the gradient of log Z: `dvae.prior_sampler.ChainSampler`.

@@ -15,6 +15,7 @@ from configs.registry import BASELINES, Target, resolve
 from dvae import kl
 from dvae.encoder import Encoding
 from dvae.estimators import Estimator, Pathwise
+from dvae.persistent_posterior import PersistentPosterior
 from dvae.posteriors import (
     BernoulliPosterior,
     MixturePosterior,
@@ -38,6 +39,7 @@ class Parts(NamedTuple):
     relaxed_prior: the relaxed prior of DVAE#, where there is one.
     importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
     estimator: of the gradient of the objective.
+    encoder: the method's own, made as those of `configs.registry.ENCODERS`; None: the structure's.
     """
 
     posterior: Posterior
@@ -46,6 +48,7 @@ class Parts(NamedTuple):
     relaxed_prior: RelaxedPrior | None = None
     importance_weighted: bool = False
     estimator: Estimator = Pathwise()
+    encoder: Target | None = None
 
 
 def dvae(structure: Structure, sharpness: float, prior: Prior) -> Parts:
@@ -97,6 +100,24 @@ def binary(structure: Structure, sharpness: float, prior: Prior, *, estimator: T
     """Unrelaxed bits and the prior's own energy; estimator: made from the structure."""
     del sharpness
     return Parts(BernoulliPosterior(), _straight(prior), estimator=resolve(estimator)(structure))
+
+
+def undirected(
+    structure: Structure, sharpness: float, prior: Prior, *, relaxation: Target
+) -> Parts:
+    """An RBM for each image, followed by persistent chains (Vahdat et al. 2019)."""
+    num_left = structure.num_latents // 2
+
+    def log_ratio(params: Parameters, encoding: Encoding) -> tf.Tensor:
+        return kl.half_averaged_log_ratio(prior, params, encoding, num_left)
+
+    return Parts(
+        resolve(relaxation)(sharpness),
+        log_ratio,
+        kl_is_value=False,
+        estimator=PersistentPosterior(),
+        encoder="dvae.undirected:UndirectedEncoder",
+    )
 
 
 def _factorial(prior: Prior) -> KLTerm:

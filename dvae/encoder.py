@@ -43,6 +43,9 @@ class BinarySample(NamedTuple):
 class Encoder(keras.layers.Layer):
     """One network per group; group l sees x - mean_x and the latents of groups before it."""
 
+    # Samples of an image that a pass of the evaluation should take, if it takes as many.
+    samples_per_pass = 1
+
     def __init__(
         self, structure: Structure, train_mean: tf.Tensor, posterior: Posterior, seed: int
     ) -> None:

@@ -6,7 +6,7 @@ two that is ever shown.
 """
 
 import abc
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
@@ -31,7 +31,36 @@ class Estimate(NamedTuple):
 
 
 class Estimator(abc.ABC):
-    """An estimator of the gradient of a model's training objective."""
+    """An estimator of the gradient of a model's training objective.
+
+    It holds no tensors. What it keeps of each training image from step to step (chains, averages)
+    is a state of the training step and of its checkpoints: `init_states` and `step`.
+    """
+
+    # Whether `Estimate.bound` is the objective's value; if not, it is never shown.
+    knows_bound: ClassVar[bool] = True
+
+    def init_states(self, model: "DVAE", num_images: int, key: tf.Tensor) -> Any:
+        """What is kept of each image: a nest of tensors [num_images, ...]; by default nothing."""
+        del model, num_images, key
+        return ()
+
+    def step(
+        self,
+        model: "DVAE",
+        images: tf.Tensor,
+        params: Parameters,
+        key: tf.Tensor,
+        kl_weight: tf.Tensor,
+        states: Any,
+    ) -> tuple[Estimate, Any]:
+        """One estimate, and the new states of the batch's images; by default they stay.
+
+        Args:
+          model, images, params, key, kl_weight: as of `__call__`.
+          states: of `init_states`, those of the B images, [B, ...].
+        """
+        return self(model, images, params, key, kl_weight), states
 
     @abc.abstractmethod
     def __call__(

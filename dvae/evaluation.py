@@ -46,10 +46,13 @@ def _stopping_pool(size: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _most_rows() -> int:
+    return _ROWS_PER_PASS_GPU if hardware.on_gpu() else _ROWS_PER_PASS_CPU
+
+
 def rows_per_pass(batch_size: int, num_samples: int) -> int:
     """Rows that one pass takes: all images of the batch with some samples each, at least one."""
-    rows = _ROWS_PER_PASS_GPU if hardware.on_gpu() else _ROWS_PER_PASS_CPU
-    return batch_size * max(1, min(num_samples, rows // batch_size))
+    return batch_size * max(1, min(num_samples, _most_rows() // batch_size))
 
 
 class PerImage(NamedTuple):
@@ -158,6 +161,11 @@ class Evaluator:
         start = (tf.constant(0), _Sums(zero - math.inf, zero, zero, zero))
         return tf.while_loop(lambda i, _: i * per_pass < num_samples, body, start)[1]
 
+    def images_per_call(self, batch_size: int, num_samples: int) -> int:
+        """`batch_size`, or less where the encoder wants several samples of an image in a pass."""
+        wanted = self.model.encoder.samples_per_pass
+        return max(1, _most_rows() // min(num_samples, wanted)) if wanted > 1 else batch_size
+
     def per_image(
         self,
         images: np.ndarray,
@@ -178,6 +186,7 @@ class Evaluator:
           progress: called with the number of images done after each call.
         """
         batch_size = min(batch_size, len(images))
+        batch_size = min(batch_size, self.images_per_call(batch_size, num_samples))
         per_pass = rows_per_pass(batch_size, num_samples) // batch_size
         starts = range(0, len(images), batch_size)
 

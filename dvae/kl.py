@@ -86,6 +86,20 @@ def straight_log_ratio(prior: Prior, params: Parameters, encoding: Encoding) -> 
     return encoding.log_q + prior.energy(params, encoding.relaxed)
 
 
+def half_averaged_log_ratio(
+    prior: Prior, params: Parameters, encoding: Encoding, num_left: int
+) -> tf.Tensor:
+    """log q(z | x) + E(z), the left half averaged given the right: for an undirected posterior.
+
+    log q is without log Z of the image's posterior, as the encoder gives it, and so is this. The
+    left units are independent given the right half, hence the mean of E, which is multilinear, is
+    its value at their probabilities (Rao-Blackwell; 1901.03440).
+    """
+    left = tf.sigmoid(encoding.params.logits[:, :num_left])
+    means = tf.concat([left, encoding.relaxed[:, num_left:]], axis=1)
+    return encoding.log_q + prior.energy(params, means)
+
+
 def relaxed_log_ratio(
     params: Parameters, encoding: Encoding, relaxed_prior: RelaxedPrior
 ) -> tf.Tensor:

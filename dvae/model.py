@@ -39,7 +39,7 @@ class DVAE(keras.layers.Layer):
         prior = resolve(PRIORS[structure.prior])(structure)
         # The order in which parts are set is that of the variables in checkpoints.
         self.parts = make_parts(config.baseline, structure, config.sharpness, prior)
-        self.encoder = resolve(ENCODERS[structure.encoder])(
+        self.encoder = resolve(self.parts.encoder or ENCODERS[structure.encoder])(
             structure, train_mean, self.parts.posterior, config.seed
         )
         self.prior = prior

@@ -119,7 +119,7 @@ class SamplerState(NamedTuple):
     tracker: PopulationState | tuple
 
 
-def to_variables(state: SamplerState) -> list[tf.Variable]:
+def to_variables(state: Any) -> list[tf.Variable]:
     """Variables that hold the leaves of a state; `from_variables` reads them back."""
     # TensorFlow keeps int32 variables off the GPU, where a compiled program cannot reach them.
     wide = {tf.int32: tf.int64}
@@ -129,7 +129,7 @@ def to_variables(state: SamplerState) -> list[tf.Variable]:
     ]
 
 
-def from_variables(like: SamplerState, variables: list[tf.Variable]) -> SamplerState:
+def from_variables(like: Any, variables: list[tf.Variable]) -> Any:
     """The state in variables, as tensors of the structure and types of `like`."""
     leaves = tf.nest.flatten(like)
     values = [

@@ -20,6 +20,7 @@ class Stream(enum.IntEnum):
     GENERATE = 7  # --mode=generate
     LOG_Z = 8  # --mode=log_z
     SUMMARY = 9  # the quick log Z of summaries
+    IMAGE_STATES = 10  # what an estimator keeps of each image, at the start
 
 
 class StepKey(enum.IntEnum):

@@ -1,8 +1,10 @@
 """What a training run holds beside weights and optimizer, and how its steps are counted."""
 
+from typing import Any
+
 import tensorflow as tf
 
-from dvae.prior_sampler import SamplerState, to_variables
+from dvae.prior_sampler import SamplerState, from_variables, to_variables
 
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
 STEP, _SKIPPED, _IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
@@ -11,10 +13,14 @@ STEP, _SKIPPED, _IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
 class TrainState(tf.Module):
     """Everything beside weights and optimizer that a step reads and writes."""
 
-    def __init__(self, sampler_state: SamplerState, num_metrics: int) -> None:
+    def __init__(
+        self, sampler_state: SamplerState, num_metrics: int, image_states: "ImageStates"
+    ) -> None:
         super().__init__()
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         self.sampler = to_variables(sampler_state)
+        if image_states.variables:  # an empty list would have a place in checkpoints
+            self.image_states = image_states.variables
         # One entry for each metric, and last the number of steps that they were added up over.
         self.metric_sums = tf.Variable(tf.zeros([num_metrics + 1]), name="metric_sums")
         self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
@@ -32,6 +38,40 @@ class TrainState(tf.Module):
         for index, variable in enumerate((self.step, self.skipped, self.skipped_in_a_row)):
             variable.assign(counts[index])
         self.skipped_terms.assign(counts[_TERMS:])
+
+
+class ImageStates:
+    """What an estimator keeps of each training image: a nest of tensors [num_images, ...].
+
+    A program carries the nest that `read` gives from step to step, and `keep`s it.
+    """
+
+    def __init__(self, initial: Any) -> None:
+        self._like = tf.nest.map_structure(tf.TensorSpec.from_tensor, initial)
+        self.variables = to_variables(initial)
+
+    def read(self) -> Any:
+        """The states as tensors."""
+        return from_variables(self._like, self.variables)
+
+    def keep(self, states: Any) -> None:
+        """The inverse of `read`."""
+        for variable, value in zip(self.variables, tf.nest.flatten(states), strict=True):
+            variable.assign(tf.cast(value, variable.dtype))
+
+
+def rows_of(states: Any, indices: tf.Tensor) -> Any:
+    """The states of some images, [B, ...]."""
+    return tf.nest.map_structure(lambda state: tf.gather(state, indices), states)
+
+
+def with_rows(states: Any, indices: tf.Tensor, rows: Any) -> Any:
+    """The states with those of some images, all different, replaced; XLA does it in place."""
+
+    def replaced(state: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+        return tf.tensor_scatter_nd_update(state, indices[:, None], new)
+
+    return tf.nest.map_structure(replaced, states, rows)
 
 
 def counted(counts: tf.Tensor, ok: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:

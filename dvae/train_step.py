@@ -6,7 +6,7 @@ a checkpoint of `TrainProgram.state` and the model resumes a run bit for bit. Al
 derives from (seed, step).
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ from dvae.priors import log_partition_surrogate
 from dvae.relaxed_priors import Parameters
 from dvae.streams import StepKey, Stream, stream_key
 from dvae.train_state import BAD_TERMS as BAD_TERMS
-from dvae.train_state import STEP, TrainState, counted
+from dvae.train_state import STEP, ImageStates, TrainState, counted, rows_of, with_rows
 from samplers import counter_random, hardware
 
 # Steps that a GPU takes without asking the host whether to go on.
@@ -49,18 +49,20 @@ class Carried(NamedTuple):
 
     sampler: the sampler's state. averages: the moving averages of batch norm; on a GPU all as one
     vector, which is one kernel. counts: of `TrainState`. metric_sums: as in `TrainState`.
+    image_states: what the estimator keeps of each training image, [num_images, ...].
     """
 
     sampler: SamplerState
     averages: list[tf.Tensor]
     counts: tf.Tensor
     metric_sums: tf.Tensor
+    image_states: Any = ()
 
 
 class MetricNames(NamedTuple):
-    """Tags of the scalars that steps add up."""
+    """Tags of the scalars that steps add up; bound: None where a step does not know it."""
 
-    bound: str
+    bound: str | None
     reconstruction: str
     kl: str
     sampler: tuple[str, ...]
@@ -68,8 +70,9 @@ class MetricNames(NamedTuple):
     @classmethod
     def of(cls, model: DVAE, sampler: tuple[str, ...]) -> "MetricNames":
         """The tags for a model's objective."""
+        bound = "train/neg_iw_loss" if model.importance_weighted else "train/neg_elbo"
         return cls(
-            "train/neg_iw_loss" if model.importance_weighted else "train/neg_elbo",
+            bound if model.parts.estimator.knows_bound else None,
             "obj/recon_loss",
             "obj/kl" if model.parts.kl_is_value else "obj/kl_gradient_surrogate",
             sampler,
@@ -77,7 +80,8 @@ class MetricNames(NamedTuple):
 
     def all(self) -> tuple[str, ...]:
         """All tags, in the order in which their sums are kept."""
-        return (self.bound, self.reconstruction, self.kl, *self.sampler)
+        bound = () if self.bound is None else (self.bound,)
+        return (*bound, self.reconstruction, self.kl, *self.sampler)
 
 
 class TrainProgram:
@@ -94,8 +98,11 @@ class TrainProgram:
         self.run_key = counter_random.key(config.seed)
         initial = self.sampler.init(stream_key(self.run_key, Stream.INIT))
         self._sampler_structure = initial
+        states_key = stream_key(self.run_key, Stream.IMAGE_STATES)
+        init_states = self.model.parts.estimator.init_states
+        self._image_states = ImageStates(init_states(self.model, len(dataset.train), states_key))
         self.metrics = MetricNames.of(self.model, self.sampler.metric_names)
-        self.state = TrainState(initial, len(self.metrics.all()))
+        self.state = TrainState(initial, len(self.metrics.all()), self._image_states)
         self._compiled = tf.function(self._steps, jit_compile=True, autograph=False)
 
     def sampler_state(self) -> SamplerState:
@@ -120,37 +127,50 @@ class TrainProgram:
         key: tf.Tensor,
         sampler_state: SamplerState,
         step: tf.Tensor,
-    ) -> tuple[tf.Tensor, Estimate, tf.Tensor]:
-        """Loss (but for weight decay) whose gradient trains everything, and its two parts."""
+        image_states: Any,
+    ) -> tuple[tf.Tensor, Estimate, tf.Tensor, Any]:
+        """Loss (but for weight decay) whose gradient trains everything, its two parts, states."""
         kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
-        estimate = self.model.estimate(images, params, key, kl_weight)
+        estimate, image_states = self.model.parts.estimator.step(
+            self.model, images, params, key, kl_weight, image_states
+        )
         log_z = log_partition_surrogate(
             self.model.prior,
             params,
             self.sampler.samples(sampler_state),
             self.sampler.weights(sampler_state),
         )
-        return kl_weight * log_z - estimate.surrogate, estimate, log_z
+        return kl_weight * log_z - estimate.surrogate, estimate, log_z, image_states
 
     def gradient(
-        self, images: tf.Tensor, key: tf.Tensor, sampler_state: SamplerState, step: tf.Tensor
+        self,
+        images: tf.Tensor,
+        key: tf.Tensor,
+        sampler_state: SamplerState,
+        step: tf.Tensor,
+        image_states: Any = (),
     ) -> tuple:
-        """The flat gradient of `model.trainable_variables`, metrics, finite flags of BAD_TERMS."""
+        """The flat gradient of `model.trainable_variables`, metrics, finite flags of BAD_TERMS.
+
+        Last come the new states of these images.
+        """
         variables = [v.value for v in self.model.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             params = self.model.prior.parameters()
-            loss, estimate, log_z = self._loss(images, params, key, sampler_state, step)
+            loss, estimate, log_z, image_states = self._loss(
+                images, params, key, sampler_state, step, image_states
+            )
         gradient = self._with_decay(tape.gradient(loss, variables))
         metrics = {
-            self.metrics.bound: -estimate.bound,
+            **({} if self.metrics.bound is None else {self.metrics.bound: -estimate.bound}),
             self.metrics.reconstruction: -estimate.log_likelihood,
             self.metrics.kl: estimate.kl,
         }
         # A sum of squares, since Adam will square them.
         total = tf.reduce_sum(tf.square(gradient))
         terms = tf.stack([-estimate.log_likelihood, estimate.kl, log_z, total])
-        return gradient, metrics, tf.math.is_finite(terms)
+        return gradient, metrics, tf.math.is_finite(terms), image_states
 
     def _with_decay(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         """The flat gradient with that of weight decay, which need not be differentiated."""
@@ -184,8 +204,9 @@ class TrainProgram:
                 rbm, carried.sampler, sampler_key, tf.cast(step, tf.int32)
             )
             batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
-            gradient, metrics, finite = self.gradient(
-                batch, keys[StepKey.POSTERIOR], sampler_state, step
+            rows = rows_of(carried.image_states, indices)
+            gradient, metrics, finite, new_rows = self.gradient(
+                batch, keys[StepKey.POSTERIOR], sampler_state, step, rows
             )
         ok = tf.reduce_all(finite)
         rate = schedules.learning_rate(step, self.config.num_train_iter, self.config.base_lr)
@@ -193,7 +214,10 @@ class TrainProgram:
         moved = self._packed([scope.get_current_value(v) for v in averages])
         kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
         sums = self._summed(carried.metric_sums, metrics | sampler_metrics, ok)
-        return Carried(sampler_state, kept, counted(carried.counts, ok, finite), sums)
+        rows = tf.nest.map_structure(lambda *pair: tf.where(ok, *pair), new_rows, rows)
+        states = with_rows(carried.image_states, indices, rows)
+        counts = counted(carried.counts, ok, finite)
+        return Carried(sampler_state, kept, counts, sums, states)
 
     def _packed(self, averages: list) -> list[tf.Tensor]:
         """All moving averages as `Carried.averages`."""
@@ -247,7 +271,8 @@ class TrainProgram:
         self.optimizer.gather()
         averages = self._packed(self.model.non_trainable_variables)
         sums = tf.convert_to_tensor(self.state.metric_sums)
-        return Carried(self.sampler_state(), averages, self.state.counts(), sums)
+        states = self._image_states.read()
+        return Carried(self.sampler_state(), averages, self.state.counts(), sums, states)
 
     def _scatter(self, carried: Carried) -> None:
         """Keeps in variables what a call ended with."""
@@ -258,6 +283,7 @@ class TrainProgram:
         self.state.keep_counts(carried.counts)
         self.state.metric_sums.assign(carried.metric_sums)
         self._keep_sampler_state(carried.sampler)
+        self._image_states.keep(carried.image_states)
 
     def trace(self, steps_per_call: int) -> None:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
@@ -294,7 +320,9 @@ class TrainProgram:
         """The metrics with the value of log Z (nats) where it belongs: the bound and the KL."""
         kl_weight = float(schedules.kl_weight(self.state.step, self.config.num_train_iter))
         bound, kl = self.metrics.bound, self.metrics.kl
-        completed = {**means, bound: means[bound] + kl_weight * log_z}
+        completed = dict(means)
+        if bound is not None:
+            completed[bound] = means[bound] + kl_weight * log_z
         if self.model.parts.kl_is_value:
             completed[kl] = means[kl] + log_z
         return completed

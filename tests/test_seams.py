@@ -131,7 +131,7 @@ def test_estimator():
     with eager():
         program = make_program(config_of(baseline="score_function"))
         state = program.sampler_state()
-        gradient, metrics, finite = program.gradient(
+        gradient, metrics, finite, _ = program.gradient(
             images, statistical.key(2), state, program.state.step
         )
     assert np.all(finite)

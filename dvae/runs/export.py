@@ -22,6 +22,8 @@ _METHODS = {
     "Autoencoders with Overlapping Transformations, ICML, arXiv 1802.04920",
     "dvaes_": "Vahdat, Andriyash, Macready 2018, DVAE#: Discrete Variational Autoencoders with "
     "Relaxed Boltzmann Priors, NeurIPS, arXiv 1805.07445",
+    "dvaess_": "Vahdat, Andriyash, Macready 2019, Learning Undirected Posteriors by "
+    "Backpropagation through MCMC Updates, arXiv 1901.03440",
 }
 _DATA = {
     "binarized_mnist": "Larochelle and Murray 2011, The Neural Autoregressive Distribution "

@@ -73,7 +73,8 @@ class Monitor:
         progress.summarized_step = step
         self._warn_of_collapse(values)
         names = program.metrics
-        return f"loss {values[names.bound]:.2f}, recon {values[names.reconstruction]:.2f}"
+        shown = {"loss": names.bound, "recon": names.reconstruction}
+        return ", ".join(f"{word} {values[tag]:.2f}" for word, tag in shown.items() if tag)
 
     def _losses(self, step: int) -> dict[str, float]:
         """The loss and its terms since the last summary, completed by a quick AIS of log Z."""

@@ -60,8 +60,9 @@ class _Timer:
     def per_sample(self) -> float:
         """Seconds of evaluation per image and importance sample."""
         num_batches = 1 + _BATCHES_PER_WORKER * num_workers()
-        images = self._dataset.validation[: num_batches * self._config.eval_batchsize]
         evaluator = Evaluator(self._program.model)
+        size = evaluator.images_per_call(self._config.eval_batchsize, SELECTION_SAMPLES)
+        images = self._dataset.validation[: num_batches * size]
 
         def work() -> None:
             evaluator.likelihood(images, SELECTION_SAMPLES, self._config.eval_batchsize, self._key)

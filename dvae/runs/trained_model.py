@@ -25,6 +25,7 @@ from dvae.runs.pictures import Inspector
 from dvae.runs.process import prepare_device
 from dvae.runs.records import read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
+from dvae.undirected import UndirectedEncoder
 from samplers import counter_random
 from samplers.log_partition import Row, tracked_row, with_distance
 from samplers.rbm import RBM
@@ -35,6 +36,10 @@ class Encoded(NamedTuple):
 
     latents: uint8 [N, D], groups side by side. probabilities: float32 [N, D], of a one, given the
     image and the groups before. log_prob: float32 [N], log q(z | x) in nats.
+
+    Of an undirected posterior the sample is by annealed importance sampling, the probabilities are
+    given the image and the other half, and log_prob is an estimate: see
+    `dvae.undirected.UndirectedEncoder.sample_binary`.
     """
 
     latents: np.ndarray
@@ -237,6 +242,31 @@ class TrainedModel:
         Arguments and errors as in `encode`.
         """
         return self.decode(self.encode(images, seed).latents)
+
+    def count_modes(
+        self, images: np.ndarray, num_samples: int = 1000, seed: int | None = None
+    ) -> np.ndarray:
+        """Modes of the undirected posterior of each image, int [N].
+
+        By mean field from samples of the posterior; a mode with less than 6 of them is not seen.
+
+        Args:
+          images: [N, X] or [N, height, width] of 0 and 1.
+          num_samples: of each posterior.
+          seed: of the samples; None: the run's own.
+
+        Raises:
+          ValueError: the model has no undirected posterior; images as in `encode`; no sample.
+        """
+        encoder = self.model.encoder
+        if not isinstance(encoder, UndirectedEncoder):
+            raise UserError(
+                f"{self.config.baseline} has no undirected posterior, whose modes could be counted"
+            )
+        rows = self._rows(images)
+        _check_count("num_samples", num_samples)
+        key = self._stream_key(Stream.INSPECTION, seed)
+        return encoder.count_modes(rows, int(num_samples), key)
 
     def log_likelihood(
         self, images: np.ndarray, num_samples: int = 1000, seed: int | None = None

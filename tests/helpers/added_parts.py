@@ -75,6 +75,8 @@ class FlippedPixels(Likelihood):
 class LinearEncoder(keras.layers.Layer):
     """One group whose logits are a plain linear map of the image."""
 
+    samples_per_pass = 1
+
     def __init__(self, structure: Structure, train_mean, posterior, seed):
         super().__init__()
         self.posterior = posterior

@@ -68,11 +68,18 @@ def reference_network(network: Network):
 def reference_vae_of(model: DVAE, mean=None):
     """(vae, posterior of an image) of a model, in float64; mean: of training, for other models."""
     mean = np.float64(train_mean() if mean is None else mean)
-    rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
-    decoder = vae.network_decoder(reference_network(model.decoder.network), mean)
     networks = [reference_network(network) for network in model.encoder.networks]
 
     def posterior(image):
         return vae.network_posterior(networks, image, mean)
 
-    return vae.ReferenceVAE(rbm, decoder), posterior
+    return reference_generator_of(model, mean), posterior
+
+
+def reference_generator_of(model: DVAE, mean=None):
+    """Prior and decoder of a model, in float64."""
+    mean = np.float64(train_mean() if mean is None else mean)
+    rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
+    return vae.ReferenceVAE(
+        rbm, vae.network_decoder(reference_network(model.decoder.network), mean)
+    )
