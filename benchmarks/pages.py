@@ -1,4 +1,4 @@
-"""Puts measured results into docs/: exactness.md, performance.md and deviations.md.
+"""Puts measured results into docs/: exactness, performance, deviations and estimators.
 
     python -m benchmarks.pages
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import estimators_page, estimators_plot
 from samplers.log_partition import COLUMNS, CONFIDENCE, NORMAL, cells, student_factor
 from tables.documents import insert, markdown_rows, write_text
 
@@ -353,10 +354,12 @@ def main() -> None:
         "exactness": exactness(list(read("exactness").values())),
         "performance": performance(read("performance")),
         "deviations": "\n".join(map(deviation_section, read("deviations").values())),
+        "estimators": estimators_page.measured(read("estimators")),
     }
     for page, text in measured.items():
         insert(DOCS / f"{page}.md", text, "measured")
         print(f"wrote {DOCS / page}.md")
+    estimators_plot.draw(read("estimators"), DOCS / "estimators.png")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import pages
 
-PAGES = ("exactness", "performance", "deviations")
+PAGES = ("exactness", "performance", "deviations", "estimators")
 
 
 @pytest.fixture(scope="module")

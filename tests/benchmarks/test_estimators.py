@@ -1,0 +1,337 @@
+"""Bias and variance of gradients: the exact gradient, the statistics, and what the page says."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import estimators, estimators_page, small_models
+from configs import registry
+from configs.registry import Baseline
+from dvae.estimators import Estimate, Estimator
+from tests.helpers import added_parts, statistical, tiny_models
+
+PARTS = estimators_page.PARTS
+
+
+def reference_objective(small, k, kl_weight):
+    """The mean over images of E log mean_K w over all K-tuples of states, by NumPy."""
+    vae, posterior_of = tiny_models.reference_vae_of(small.model, small.train_mean)
+    log_p = vae.rbm.log_probability(vae.rbm.states())
+    total = 0.0
+    for image in small.images:
+        log_q = vae.log_posterior(posterior_of(image))
+        log_w = vae.pixel_log_likelihood(image) + kl_weight * (log_p - log_q)
+        log_probability, log_sum = np.float64(0.0), np.float64(-np.inf)
+        for _ in range(k):
+            log_probability = np.add.outer(log_probability, log_q)
+            log_sum = np.logaddexp.outer(log_sum, log_w)
+        total += np.sum(np.exp(log_probability) * (log_sum - np.log(k)))
+    return total / len(small.images)
+
+
+@pytest.mark.parametrize(
+    "baseline, groups, k, kl_weight",
+    [
+        ("dvaes_power", 1, 3, 1.0),
+        ("dvaes_gauss", 2, 2, 0.5),
+        ("dvaes_exp", 4, 1, 0.5),
+        ("dvaepp_exp", 2, 3, 1.0),
+    ],
+)
+def test_exact_gradient(baseline, groups, k, kl_weight):
+    """It is what finite differences of an enumeration in NumPy give, part by part."""
+    small = small_models.small_model(baseline, groups, k)
+    tuples = k if small.model.importance_weighted else 1
+    gradient, rng = small_models.exact_gradient(small, kl_weight), np.random.default_rng(1)
+    for part, variables in small_models.part_variables(small.model).items():
+        middle = [variable.numpy() for variable in variables]
+        ways = [1e-3 * np.float32(rng.standard_normal(value.shape)) for value in middle]
+        values, ends = [], []
+        for sign in (1.0, -1.0):
+            for variable, value, way in zip(variables, middle, ways, strict=True):
+                variable.assign(value + sign * way)
+            values.append(reference_objective(small, tuples, kl_weight))
+            ends.append(np.concatenate([np.float64(v.numpy()).ravel() for v in variables]))
+        for variable, value in zip(variables, middle, strict=True):
+            variable.assign(value)
+        expected = gradient[part] @ (ends[0] - ends[1])
+        assert values[0] - values[1] == pytest.approx(expected, rel=1e-4, abs=1e-8)
+        assert abs(expected) > 1e-4
+
+
+def test_many_samples_by_one_integral():
+    """L_K of two states in closed form, with weights that differ by e^60."""
+    log_q = np.log([[0.3, 0.7]])
+    log_w = np.array([[2.0, -58.0]])
+    for k in (1, 2, 5, 40):
+        counts = np.arange(k + 1)
+        ways = np.array(
+            [np.prod(np.arange(k - n + 1, k + 1) / np.arange(1, n + 1)) for n in counts]
+        )
+        bounds = np.logaddexp(
+            np.log(np.maximum(counts, 1e-300)) + 2.0, np.log(k - counts + 1e-300) - 58
+        )
+        expected = np.sum(ways * 0.3**counts * 0.7 ** (k - counts) * (bounds - np.log(k)))
+        found = small_models.importance_weighted(tf.constant(log_q), tf.constant(log_w), k)
+        np.testing.assert_allclose(found, [expected], rtol=1e-12)
+
+
+def test_all_methods_meet_the_same_model():
+    first, second = (
+        small_models.exact_gradient(small_models.small_model(name, 2, 1))
+        for name in ("dvaes_power", "dvaes_gi")
+    )
+    for part in PARTS:
+        used = second[part][second[part] != 0.0]
+        np.testing.assert_allclose(used, first[part], rtol=1e-12)
+
+
+def test_rows_are_independent():
+    model = small_models.small_model("dvaes_power", 2, 1).model
+    before = [variable.numpy() for variable in model.non_trainable_variables]
+    for network in small_models.networks(model):
+        rows = tf.constant(np.random.default_rng(1).normal(size=[5, 4]), tf.float32)
+        together = network.finish(rows, training=True)
+        np.testing.assert_allclose(together[:1], network.finish(rows[:1], training=True), rtol=1e-5)
+    for variable, value in zip(model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_posteriors_are_neither_flat_nor_sure():
+    for groups in small_models.STRUCTURES:
+        small = small_models.small_model("dvaes_power", groups, 1)
+        states = small_models.all_states(small.model.config.structure.num_latents)
+        log_q = small_models.log_posterior(small, {}, states).numpy()
+        np.testing.assert_allclose(np.exp(log_q).sum(axis=1), 1.0, rtol=1e-12)
+        entropy = -np.sum(np.exp(log_q) * log_q, axis=1) / np.log(len(states))
+        assert np.all((entropy > 0.15) & (entropy < 0.95))
+
+
+@contextlib.contextmanager
+def made_of(estimator):
+    """A baseline of binary latents, by the name "made", with this estimator."""
+
+    def parts(structure, sharpness, prior):
+        return added_parts.score_function(structure, sharpness, prior)._replace(estimator=estimator)
+
+    registry.BASELINES["made"] = Baseline(parts, added_parts.SHARPNESS)
+    try:
+        yield
+    finally:
+        del registry.BASELINES["made"]
+
+
+class TooLong(added_parts.ScoreFunction):
+    """1.5 times the gradient."""
+
+    def __call__(self, *arguments):
+        estimate = super().__call__(*arguments)
+        return estimate._replace(surrogate=1.5 * estimate.surrogate)
+
+
+def statistics_of(small, seed, kl_weight):
+    blocks = estimators.gradient_blocks(small, 64, 128, seed, kl_weight)
+    exact = small_models.exact_gradient(small, kl_weight)
+    return {
+        part: estimators.statistics_of(estimators.Sample(blocks[part], exact[part], 128))
+        for part in PARTS
+    }
+
+
+def test_reinforce_has_no_bias(seed=1):
+    """All parts within the limits; one of 20 % in the encoder, 5 % elsewhere would be seen."""
+    with made_of(added_parts.ScoreFunction()):
+        small = small_models.small_model("made", 2, 1)
+    found = statistics_of(small, statistical.seed(seed), kl_weight=0.5)
+    for part, most in (("encoder", 0.2), ("prior", 0.05), ("decoder", 0.05)):
+        assert found[part]["largest"] < statistical.SIGMAS
+        assert abs(found[part]["squared_bias"]) < statistical.SIGMAS * found[part]["stderr"]
+        assert found[part]["seen"] < most
+    assert found["encoder"]["variance"] > 20.0  # no baseline
+
+
+def test_a_bias_is_what_it_must_be(seed=1):
+    """A gradient 1.5 times too long (log Z's excepted, which is the sampler's) is found so."""
+    with made_of(TooLong()):
+        small = small_models.small_model("made", 2, 1)
+    found = statistics_of(small, statistical.seed(seed), kl_weight=1.0)
+    exact = small_models.exact_gradient(small)
+    log_z = np.concatenate(
+        [m.numpy().ravel() for m in estimators.exact.moments(small.model.prior.parameters())]
+    )
+    exact_without = {**exact, "prior": exact["prior"] + log_z}
+    for part in PARTS:
+        expected = 0.25 * np.sum(exact_without[part] ** 2) / np.sum(exact[part] ** 2)
+        error = found[part]["stderr"]
+        assert abs(found[part]["squared_bias"] - expected) < statistical.SIGMAS * error
+        assert error < 0.1 * expected
+    assert found["prior"]["largest"] > estimators.LIMIT
+
+
+def test_statistics(seed=1):
+    """Of Gaussian blocks: bias, its error over repeats, variance, and a bias that is just seen."""
+    rng, repeats = np.random.default_rng(statistical.seed(seed)), 400
+    exact = np.append(rng.standard_normal(20), 0.0)
+    scale, copies = rng.uniform(0.5, 2.0, 21), 8
+    bias = np.append(0.3 * rng.standard_normal(20), 3.0)  # the last component does not count
+    norm = np.sum(exact**2)
+    rows = []
+    for _ in range(repeats):
+        blocks = exact + bias + scale * rng.standard_normal([40, 21])
+        rows.append(estimators.statistics_of(estimators.Sample(blocks, exact, copies)))
+    squared = np.array([row["squared_bias"] for row in rows])
+    statistical.assert_mean(squared, np.sum(bias[:20] ** 2) / norm, largest_error=0.01)
+    stated = np.sqrt(np.mean([row["stderr"] ** 2 for row in rows]))
+    assert 0.9 < stated / squared.std() < 1.5  # 1.4 where there is no bias
+    variances = [row["variance"] for row in rows]
+    statistical.assert_mean(variances, copies * np.sum(scale[:20] ** 2) / norm, largest_error=0.2)
+    assert {row["components"] for row in rows} == {20}
+
+    seen = np.mean([row["seen"] for row in rows])
+    hits = [
+        estimators.statistics_of(
+            estimators.Sample(
+                (1.0 + seen) * exact + scale * rng.standard_normal([40, 21]), exact, copies
+            )
+        )["beyond"]
+        > 0
+        for _ in range(repeats)
+    ]
+    assert np.mean(hits) > 0.9
+
+
+class WithChains(keras.layers.Layer, Estimator):
+    """Counts the steps of each image's state, and learns a number of its own; samples nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = self.add_weight(shape=(2,), initializer="zeros", name="own")
+
+    def init_states(self, model, num_images, key):
+        del model, key
+        return tf.zeros([num_images])
+
+    def __call__(self, model, images, params, key, kl_weight):
+        return self.step(model, images, params, key, kl_weight, tf.zeros(images.shape[:1]))[0]
+
+    def step(self, model, images, params, key, kl_weight, states):
+        del key, kl_weight
+        own = tf.convert_to_tensor(self.own)
+        bias = tf.reduce_sum(tf.convert_to_tensor(model.decoder.network.bias))
+        energy = model.prior.energy(params, tf.zeros([1, model.config.structure.num_latents]))
+        zero = tf.reduce_sum(energy) + tf.reduce_sum(images) * 0.0
+        surrogate = tf.reduce_mean(states) * bias - tf.reduce_sum((own - 1.0) ** 2)
+        return Estimate(surrogate, zero, zero, zero), states + 1.0
+
+
+def test_chains_are_warm_and_estimators_tuned(monkeypatch):
+    monkeypatch.setattr(estimators, "TUNING_RATE", 0.1)
+    monkeypatch.setattr(estimators, "TUNING_STEPS", 60)
+    estimator = WithChains()
+    with made_of(estimator):
+        small = small_models.small_model("made", 2, 1)
+    estimators.tune(small)
+    np.testing.assert_allclose(estimator.own.numpy(), 1.0, atol=0.1)
+    blocks = estimators.gradient_blocks(small, num_blocks=3, copies=2)
+    steps = estimators.WARM_STEPS + estimators.STEPS_BETWEEN
+    biases = small_models.NUM_PIXELS
+    np.testing.assert_array_equal(blocks["decoder"].sum(axis=1), 3 * [steps * biases])
+
+
+def test_what_samples_and_what_does_not():
+    class Fixed(added_parts.ScoreFunction):
+        def __call__(self, model, images, params, key, kl_weight):
+            return super().__call__(model, images, params, statistical.key(1), kl_weight)
+
+    for estimator, expected in ((added_parts.ScoreFunction(), True), (Fixed(), False)):
+        with made_of(estimator):
+            assert estimators.is_sampled(small_models.small_model("made", 2, 1)) is expected
+
+
+def test_a_method_that_is_not_made_for_it_is_left_out(monkeypatch):
+    entry = Baseline("dvae.baselines:dvae", added_parts.SHARPNESS, least_k=2)
+    monkeypatch.setitem(registry.BASELINES, "two", entry)
+    row = estimators.measure("two", 1, 1, num_blocks=4)
+    assert row == {
+        "baseline": "two",
+        "groups": 1,
+        "k": 1,
+        "left_out": "--k=1 must be at least 2 for two",
+    }
+
+
+def test_rows_take_the_place_of_older_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimators.pages, "RESULTS", tmp_path)
+    rows = [{"baseline": "dvaes_exp", "groups": 1, "k": k, "old": True} for k in (5, 1)]
+    estimators.keep("groups-1", rows, {"groups": 1})
+    new = [{"baseline": name, "groups": 1, "k": 5} for name in ("dvaes_power", "dvaes_exp")]
+    estimators.keep("groups-1", new, {"groups": 1})
+    kept = estimators.pages.read("estimators")["groups-1"]
+    assert kept == {"groups": 1, "rows": [rows[1], new[1], new[0]]}
+
+
+def row_of(baseline, k=1, objective="ELBO", **found):
+    """A row whose three parts are alike."""
+    part = {
+        "squared_bias": 0.04,
+        "stderr": 0.004,
+        "variance": 2.5,
+        "components": 100,
+        "beyond": 0,
+        "largest": 3.0,
+        "seen": 0.02,
+        "norm": 1.25,
+    }
+    about = {"blocks": 256, "copies": 256, "images": 6, "pixels": 6}
+    kinds = {"sampled": True, "own_posterior": False, "objective": objective, "groups": 2}
+    parts = {name: {**part, **found} for name in PARTS}
+    return {"baseline": baseline, "k": k, **kinds, **about, "parts": parts}
+
+
+def page(*rows, times=()):
+    machine = {"gpus": [], "cpus": 2, "processor": "chip"}
+    timed = {"struct": "1-layer-nonlin", "machine": machine, "rows": list(times)}
+    return estimators_page.measured({"groups-2": {"groups": 2, "rows": rows}, "times": timed})
+
+
+def test_page_shows_bias_variance_and_time():
+    time = {"baseline": "dvaes_exp", "k": 1, "ms": 8.0}
+    none = row_of("dvaes_power", squared_bias=-0.001, stderr=0.01, variance=300.0)
+    text = page(row_of("dvaes_exp"), none, times=[time])
+    cells = (
+        "| dvaes_exp | 20.0 ± 1.0 % | 20.0 ± 1.0 % | 20.0 ± 1.0 % | 2.5 | 2.5 | 2.5 | 8.0 | 20 |"
+    )
+    assert cells in text
+    assert "| dvaes_power | < 12.8 % |" in text and "| 300 | 300 | 300 |  |  |  |" in text
+    assert "12.8 % or less for dvaes_power, up to 20.0 % for dvaes_exp." in text
+
+
+def test_page_says_who_is_left_out():
+    left_out = {
+        "baseline": "vimco",
+        "k": 1,
+        "groups": 2,
+        "left_out": "--k=1 is too small for vimco",
+    }
+    assert "Left out: vimco (--k=1 is too small for it)." in page(row_of("dvaes_exp"), left_out)
+
+
+def test_page_judges_methods_without_bias():
+    good = row_of("loo", squared_bias=0.0, largest=4.2, beyond=1)
+    text = page(row_of("dvaes_exp", largest=50.0), good)
+    assert "No bias is seen in the methods that have none (loo)" in text
+    assert "the largest of 300 components of 1 settings lies 4.2 standard errors" in text
+    bad = row_of("disarm", squared_bias=0.0, largest=6.0, beyond=2)
+    assert "**A bias is seen in a method that should have none (loo, disarm)**" in page(good, bad)
+    exact = {**row_of("exact", squared_bias=4e-12, stderr=0.0, variance=0.0), "sampled": False}
+    assert "exact samples nothing: its gradient is the exact one to 2e-06" in page(good, exact)
+
+
+def test_page_follows_the_bias_with_k():
+    rows = [row_of("dvaes_exp"), row_of("dvaes_exp", k=5, objective="L_5", squared_bias=0.09)]
+    text = page(*rows)
+    assert "larger in 1 of 1 settings of methods that train L_K where both are seen" in text
+    assert "by a factor of 1.5" in text
