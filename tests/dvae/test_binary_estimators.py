@@ -1,9 +1,10 @@
 """The unbiased estimators of binary models against sums over all states in float64.
 
 Batch norm couples the rows of a batch, so that it is frozen here: each estimator is unbiased given
-its statistics. Statistical tests: a standard error is at most 0.01 for each component of the
-gradient's component (which are up to 0.6) and of the bound, from 400 means over 100 images. On 100
-other seeds of each of the 33 cases there was one false alarm, of 5.0 standard errors.
+its statistics. Statistical tests: standard errors are at most 0.01, for components of the gradient
+of up to 0.6, and for the bound, from 400 means over 100 images. On 100 other seeds of each of the
+33 cases there were two false alarms (5.0 and 6.9 standard errors) in 600,000 comparisons, both
+among the components of heavy tails, and none in the cases that the quick tests run.
 """
 
 import itertools
@@ -11,10 +12,11 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit
 
 from configs.errors import UserError
 from configs.paper import Structure, build_config
-from dvae import enumeration, score_function
+from dvae import disarm, enumeration, score_function
 from samplers import counter_random
 from tests.helpers import binary_models, statistical
 from tests.helpers.binary_models import KL_WEIGHT, PARTS, STRUCTURES
@@ -79,6 +81,16 @@ def test_mean_over_all_samples_of_each(groups, baseline):
     check_mean_over_all_samples(groups, baseline)
 
 
+@pytest.mark.parametrize("groups", [2, 4])
+def test_mean_over_all_noise(groups):
+    """DisARM: the noise in every interval in which no bit of any chain changes; rounding alone."""
+    model = binary_models.make_model(groups, "disarm", 1)
+    expected = binary_models.exact_gradient(groups, 1, 1)
+    found = binary_models.over_all_noise(model, groups)
+    assert np.isclose(found.bound, expected.value, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.mean, expected.flat(*PARTS), rtol=1e-4, atol=1e-5)
+
+
 def check_unbiased(groups, baseline, k, seed):
     """Encoder, decoder and prior, and the bound that is logged: within 5 standard errors."""
     expected = binary_models.exact_gradient(groups, 2, samples_of_objective(baseline, k))
@@ -88,7 +100,7 @@ def check_unbiased(groups, baseline, k, seed):
     statistical.assert_mean(bounds[:, None], np.array([expected.value]), largest_error=0.01)
 
 
-@pytest.mark.parametrize("groups, k", [(1, 2), (4, 1)])
+@pytest.mark.parametrize("groups, k", [(1, 2)])
 def test_disarm_is_unbiased(groups, k, seed=1):
     check_unbiased(groups, "disarm", k, seed)
 
@@ -103,33 +115,49 @@ def test_unbiased(groups, baseline, k, seed=1):
         check_unbiased(groups, baseline, k, seed)
 
 
-def plain_reinforce(groups):
-    """The variance of the encoder's gradient of two samples without a baseline, exact."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_function, "mean_of_others", tf.zeros_like)
-        model = binary_models.make_model(groups, "loo", 2)
-        return binary_models.over_all_samples(model, groups, 2).encoder_variance
+def test_groups_of_disarm_draw_apart(monkeypatch):
+    """Noise of its own for each image, pair, group and unit; both halves are logistic.
+
+    4000 numbers: the standard error of the fraction above 1 is 0.007.
+    """
+    drawn = []
+    logistic = disarm._logistic
+
+    def kept(key, shape):
+        drawn.append(logistic(key, shape))
+        return drawn[-1]
+
+    monkeypatch.setattr(disarm, "_logistic", kept)
+    model = binary_models.make_model(2, "disarm", 5)
+    pixels = tf.constant(np.tile(binary_models.images(1), (200, 1)))
+    params = model.prior.parameters()
+    model.estimate(pixels, params, statistical.key(1), tf.constant(KL_WEIGHT))
+    values = np.stack(drawn)
+    assert values.shape == (2, 200, 1, 5, 2)
+    assert len(np.unique(values)) > 3990  # of 4000 numbers of 24 bits
+    statistical.assert_fraction(np.ravel(values > 1), expit(-1.0))
+    statistical.assert_fraction(np.ravel(values < -1), expit(-1.0))
 
 
 @pytest.fixture(scope="module")
-def variance():
-    """Of the encoder's gradient of two samples, one group, exact: plain and leave-one-out."""
-    loo = binary_models.make_model(1, "loo", 2)
-    return plain_reinforce(1), binary_models.over_all_samples(loo, 1, 2).encoder_variance
+def loo_variance():
+    """Of the encoder's gradient of two samples, one group, exact."""
+    model = binary_models.make_model(1, "loo", 2)
+    return binary_models.over_all_samples(model, 1, 2).encoder_variance
 
 
-def test_variance(variance):
-    """Of as many evaluations of f: leave-one-out and DisARM below a third of REINFORCE's."""
-    plain, loo = variance
-    copies = 50
-    key = statistical.key(1)
-    gradients, _ = binary_models.sampled("disarm", 1, 1, key, num_images=1, copies=copies)
-    encoder = binary_models.slices(binary_models.exact_gradient(1, 1, 1))["encoder"]
-    disarm = copies * np.sum(gradients[:, encoder].var(axis=0, ddof=1))
-    assert loo < plain / 3 and disarm < plain / 3
+def test_variance(loo_variance):
+    """Of two evaluations of f, exact: leave-one-out has a third of REINFORCE's, DisARM less."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score_function, "mean_of_others", tf.zeros_like)
+        model = binary_models.make_model(1, "loo", 2)
+        plain = binary_models.over_all_samples(model, 1, 2).encoder_variance
+    pairs = binary_models.over_all_noise(binary_models.make_model(1, "disarm", 1), 1)
+    assert loo_variance < plain / 3
+    assert pairs.encoder_variance < loo_variance
 
 
-def test_coefficients_lower_the_variance(variance):
+def test_coefficients_lower_the_variance(loo_variance):
     """From zero, where RODEO is leave-one-out, 100 steps along its own surrogate: less than half.
 
     Nothing else is trained; the variance is exact.
@@ -138,7 +166,7 @@ def test_coefficients_lower_the_variance(variance):
     coefficients = model.parts.estimator.coefficients
     coefficients.assign(tf.zeros([2, 1]))
     found = binary_models.over_all_samples(model, 1, 2).encoder_variance
-    assert np.isclose(found, variance[1], rtol=1e-3)
+    assert np.isclose(found, loo_variance, rtol=1e-3)
     pixels = tf.constant(np.tile(binary_models.images(1), (100, 1)))
 
     @tf.function(autograph=False)

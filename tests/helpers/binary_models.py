@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import expit
 
 from configs.paper import Structure
 from dvae.networks import Network
@@ -144,26 +145,47 @@ class OverAll(NamedTuple):
 
 def over_all_samples(model, groups, num_samples):
     """Of one image, exact: the posterior draws every K-tuple of states in turn."""
-    log_q = reference(groups, 1).log_q[0]
-    states = all_states(4)
+    states = np.float32(all_states(4))
     tuples = np.array(list(itertools.product(range(len(states)), repeat=num_samples)))
-    weights = np.exp(log_q[tuples].sum(axis=1))
+    weights = np.exp(reference(groups, 1).log_q[0][tuples].sum(axis=1))
+    return _over_all(
+        model, groups, "dvae.posteriors.BernoulliPosterior.sample", states[tuples], weights
+    )
+
+
+def over_all_noise(model, groups):
+    """Of one image and K = 1, exact: DisARM's noise takes a value in every interval that matters.
+
+    Whatever the earlier groups are, bits only change where the noise passes ±ℓ.
+    """
+    points, masses = [], []
+    for unit in reference(groups, 1).logits(0).T:
+        ends = np.unique(np.concatenate([unit, -unit]).round(9))
+        points.append(np.concatenate([[ends[0] - 1], (ends[1:] + ends[:-1]) / 2, [ends[-1] + 1]]))
+        masses.append(np.diff(expit(ends), prepend=0.0, append=1.0))
+    noise = np.array(list(itertools.product(*points)))[:, None, None, None]
+    weights = np.prod(np.array(list(itertools.product(*masses))), axis=1)
+    return _over_all(model, groups, "dvae.disarm._logistic", np.float32(noise), weights)
+
+
+def _over_all(model, groups, place, values, weights):
+    """All values [N, ..., 4] of what the function at `place` returns, one group after the other."""
     pixels, key, weight = tf.constant(images(1)), counter_random.key(0), tf.constant(KL_WEIGHT)
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
-    def run(latents):
-        def one(rows):
-            given = iter(tf.split(rows, groups, axis=1))
+    def run(values):
+        def one(value):
+            given = iter(tf.split(value, groups, axis=-1))
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(model.parts.posterior, "sample", lambda _params, _key: next(given))
+                patch.setattr(place, lambda *_arguments: next(given))
                 flat, found = gradient_of(
                     model, lambda params: model.estimate(pixels, params, key, weight)
                 )
             return flat, found.bound
 
-        return tf.map_fn(one, latents, fn_output_signature=(tf.float32, tf.float32))
+        return tf.map_fn(one, values, fn_output_signature=(tf.float32, tf.float32))
 
-    gradients, bounds = (np.float64(v) for v in run(tf.constant(np.float32(states[tuples]))))
+    gradients, bounds = (np.float64(v) for v in run(tf.constant(values)))
     mean = weights @ gradients
     variance = weights @ (gradients - mean) ** 2
     encoder = slices(exact_gradient(groups, 1, 1))["encoder"]

@@ -89,6 +89,13 @@ class BinaryVAE:
         """[B, S], in the order of `all_states`."""
         return self._terms[0]
 
+    def logits(self, image: int) -> np.ndarray:
+        """Logits of q for all states, [S, D]: those of a group depend on the groups before it."""
+        posterior = vae.network_posterior(
+            self._networks[:-1], self._images[image], self._train_mean
+        )
+        return posterior.logits(self._rbm.states())
+
     def gradient(self, num_samples: int) -> Gradient:
         """Of the ELBO (K = 1) or of L_K, averaged over the images."""
         found = [_objective(q, w, num_samples) for q, w in zip(*self._terms, strict=True)]
