@@ -20,6 +20,7 @@ from tests.faults import (
     settings,
     smoothing,
     train_step,
+    undirected,
 )
 
 _PLACES = (
@@ -42,6 +43,7 @@ _PLACES = (
     chains,
     annealing,
     log_z,
+    undirected,
 )
 FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
 # Changes that cannot be seen because they change nothing: what they are, and why.
