@@ -11,6 +11,9 @@ from configs.errors import UserError
 from configs.paper import Structure, build_config
 from dvae import undirected
 from dvae.evaluation import Evaluator
+from dvae.runs.checkpoints import Progress, RunOptions, Saver
+from dvae.runs.directory import RunDirectory
+from dvae.train_state import rows_of, with_rows
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 from samplers.rbm import RBM
@@ -22,6 +25,7 @@ from tests.helpers.tiny_training import (
     eager,
     make_program,
     poisoned,
+    same,
     snapshot,
     use_numpy_random,
     watch_gradients,
@@ -113,7 +117,7 @@ class TestEvaluation:
         _, images, log_z, nll, log_q, log_joint = exact
         neg_elbo = -np.sum(np.exp(log_q) * (log_joint - log_q), axis=1).mean()
         found = []
-        for num_temperatures in (1, 4, 300):
+        for num_temperatures in (1, 4, 100):
             evaluator = self.evaluator(exact, num_temperatures)
             value = evaluator.per_image(images, 4000, 11, statistical.key(2)).neg_elbo
             found.append(value.mean() + log_z)
@@ -131,7 +135,7 @@ class TestEvaluation:
         places = np.int64(states @ 2 ** np.arange(5)[::-1])
         expected = np.take_along_axis(log_q, places, axis=1)
         errors = found.log_q.numpy().reshape(11, 50) - expected
-        assert np.abs(errors.mean()) < 0.05 and errors.std() < 0.3 and expected.std() > 1
+        assert np.abs(errors.mean()) < 0.02 and errors.std() < 0.1 and expected.std() > 0.5
         logits = found.logits.numpy().reshape(11, 50, 5)
         for row in range(11):
             rbm = reference_of(products, row)
@@ -245,13 +249,18 @@ class TestGradient:
 
 class TestChains:
     def test_follow(self):
-        """4,000 chains of each of 4 images, 10 sweeps: the distribution of their left halves.
+        """40,000 chains of each of 4 images, 10 sweeps: the distribution of their left halves.
 
-        Standard errors below 0.008, in the batch's own statistics.
+        Standard errors below 0.0025, in the batch's own statistics; a sweep less makes a
+        difference of 0.02, as couplings are strong.
         """
         model = make_model(scale=0.6)
+        model.encoder.norm.beta.assign(tf.fill(model.encoder.norm.beta.shape, 0.8))
+        model.encoder.network.bias.assign(tf.zeros_like(model.encoder.network.bias))
+        kernel = model.encoder.network.first[0].kernel
+        kernel.assign(0.3 * kernel)
         starts = np.array([[1, 1], [0, 1], [1, 0], [1, 1]])
-        left = tf.constant(np.repeat(starts[:, None], 4000, axis=1), tf.float32)
+        left = tf.constant(np.repeat(starts[:, None], 40_000, axis=1), tf.float32)
         _, after = model.encoder.follow(float_images(4), left, statistical.key(9))
         rbm = model.encoder.posteriors(float_images(4), True)
         for row in range(4):
@@ -279,6 +288,17 @@ class TestChains:
         assert not np.array_equal(before[trained], after[trained])
         assert 0.2 < before.mean() < 0.8
 
+    def test_starts_from_its_own(self):
+        """What a step is given of an image is its row, and goes back there; of any nest."""
+        states = {"a": tf.range(11), "b": tf.reshape(tf.range(22), [11, 2])}
+        indices = tf.constant([7, 0, 4])
+        rows = rows_of(states, indices)
+        assert rows["a"].numpy().tolist() == [7, 0, 4]
+        assert rows["b"].numpy().tolist() == [[14, 15], [0, 1], [8, 9]]
+        new = with_rows(states, indices, tf.nest.map_structure(tf.negative, rows))
+        assert new["a"].numpy().tolist() == [0, 1, 2, 3, -4, 5, 6, -7, 8, 9, 10]
+        assert new["b"][7].numpy().tolist() == [-14, -15]
+
     def test_compiled_equals_eager(self):
         """Chains bit for bit, weights to rounding, over three steps; a bad batch keeps both."""
         config = config_of(baseline="dvaess_concrete", structure=STRUCTURES["1-layer-nonlin"], k=2)
@@ -299,6 +319,28 @@ class TestChains:
         assert "train/neg_iw_loss" not in compiled.metrics.all()
         assert compiled._compiled.experimental_get_tracing_count() == 1
 
+    def test_resumes_bit_for_bit(self, tmp_path):
+        """Two steps, a checkpoint, and two more by a program that reads it = four steps."""
+        config = sure_config(base_lr=0.1)
+        batches = np.array([[1, 5, 8], [2, 0, 9], [1, 4, 6], [3, 8, 2]])
+
+        def saver(program):
+            directory = RunDirectory(tmp_path)
+            return Saver(directory, program, RunOptions(checkpoint_minutes=0.0))
+
+        with eager():
+            whole, first, second = (make_program(config, step=0) for _ in range(3))
+            whole.run(batches[:2], 2)
+            first.run(batches[:2], 2)
+            saver(first).save(Progress(step=2))
+            assert saver(second).restore().step == 2
+            for program in (whole, second):
+                program.run(batches[2:], 2)
+        assert same(snapshot(whole), snapshot(second))
+        states = [program._image_states.read().numpy() for program in (whole, second, first)]
+        assert np.array_equal(states[0], states[1])
+        assert not np.array_equal(states[0], states[2])
+
     def test_no_other_method_keeps_states(self):
         """Their checkpoints have no place for any."""
         with eager():
@@ -307,8 +349,9 @@ class TestChains:
         assert not hasattr(program.state, "image_states")
 
 
-def sure_config():
-    return config_of(baseline="dvaess_pwl", structure=STRUCTURES["1-layer-lin"], k=2, base_lr=1e-9)
+def sure_config(base_lr=1e-9):
+    structure = STRUCTURES["1-layer-lin"]
+    return config_of(baseline="dvaess_pwl", structure=structure, k=2, base_lr=base_lr)
 
 
 def be_sure(program):

@@ -22,6 +22,7 @@ from tests.faults import (
     smoothing,
     straight_energies,
     train_step,
+    undirected,
 )
 
 _PLACES = (
@@ -46,6 +47,7 @@ _PLACES = (
     chains,
     annealing,
     log_z,
+    undirected,
 )
 FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
 # Changes that cannot be seen because they change nothing: what they are, and why.

@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import data
+from configs.paper import Structure
 from dvae.runs import loop
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory
@@ -23,6 +24,13 @@ from tests.helpers import tiny_runs
 from tests.helpers.tiny_training import eager
 
 _CASES = {
+    "undirected": dict(
+        grey=True,
+        baseline="dvaess_pwl",
+        struct="1-layer-nonlin",
+        structure=Structure(1, 6, 1, 5),
+        k=2,
+    ),
     "annealing": dict(grey=True),
     "annealing, weights carried": dict(grey=False, resample_threshold=0.8, k=5),
     "pcd, own log Z population": dict(
