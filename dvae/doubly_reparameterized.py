@@ -8,6 +8,7 @@ objective's log weights.
 
 from typing import TYPE_CHECKING
 
+import keras
 import tensorflow as tf
 
 from dvae.encoder import Encoding, with_log_density
@@ -49,20 +50,36 @@ class DoublyReparameterized(Estimator):
         # Before the passes that move batch-norm averages, so that both see the same weights.
         frozen_model = frozen(model)
         encoding = model.encoder.sample(images, model.config.k, key, training=True)
+        return self.estimate(model, frozen_model, images, params, encoding, kl_weight)
+
+    def along_samples(self, model: "DVAE", images: tf.Tensor, encoding: Encoding) -> Encoding:
+        """The same samples, whose log q has a gradient along them alone; inside `frozen`."""
+        own = model.encoder.params_at(images, encoding.relaxed, training=True)
+        return with_log_density(model.parts.posterior, encoding.relaxed, own)
+
+    def estimate(
+        self,
+        model: "DVAE",
+        frozen_model: keras.StatelessScope,
+        images: tf.Tensor,
+        params: Parameters,
+        encoding: Encoding,
+        kl_weight: tf.Tensor,
+    ) -> Estimate:
+        """The estimate from samples, B*K rows; frozen_model: of before they were drawn."""
         generative = model.terms(images, params, _stopped(encoding), training=True)
         with frozen_model:
-            own = model.encoder.params_at(images, encoding.relaxed, training=True)
-            inferred = with_log_density(model.parts.posterior, encoding.relaxed, own)
+            inferred = self.along_samples(model, images, encoding)
             inference = model.terms(images, _stopped(params), inferred, training=True)
 
         log_weights = generative.log_likelihood - kl_weight * generative.kl
-        along_samples = inference.log_likelihood - kl_weight * inference.kl
+        path = inference.log_likelihood - kl_weight * inference.kl
         weights = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
         encoder_weights = weights
         if model.importance_weighted:
             weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
             encoder_weights = kl_weight * tf.square(weights) + (1.0 - kl_weight) * weights
-        surrogate = tf.reduce_sum(weights * log_weights + encoder_weights * along_samples, axis=1)
+        surrogate = tf.reduce_sum(weights * log_weights + encoder_weights * path, axis=1)
         return Estimate(
             tf.reduce_mean(surrogate),
             model.objective(generative, kl_weight),

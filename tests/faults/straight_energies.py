@@ -3,7 +3,8 @@
 from configs.registry import BASELINES
 from tests.faults import change, constant, entry, fault
 
-CALL = "dvae.doubly_reparameterized:DoublyReparameterized.__call__"
+CALL = "dvae.doubly_reparameterized:DoublyReparameterized.estimate"
+ALONG = "dvae.doubly_reparameterized:DoublyReparameterized.along_samples"
 RELAXATIONS = "dvae/test_straight_relaxations.py::"
 ESTIMATOR = "dvae/test_doubly_reparameterized.py::"
 OF_CONCRETE = f"{RELAXATIONS}test_relaxed_at_given_uniform_numbers[Concrete-concrete-4.0]"
@@ -172,13 +173,13 @@ ESTIMATOR_FAULTS = (
     ),
     fault(
         "the parameters of log q move along with the samples",
-        change(CALL, "encoding.relaxed, own)", "encoding.relaxed, encoding.params)"),
+        change(ALONG, "encoding.relaxed, own)", "encoding.relaxed, encoding.params)"),
         *steps("st-1-1", "pwl-2-5"),
     ),
     fault(
         "log q does not feel the samples of earlier groups",
         change(
-            CALL,
+            ALONG,
             "params_at(images, encoding.relaxed,",
             "params_at(images, tf.stop_gradient(encoding.relaxed),",
         ),

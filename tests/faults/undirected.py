@@ -109,34 +109,6 @@ FAULTS = (
         K1,
     ),
     fault(
-        "the encoder has the weights of the decoder",
-        change("dvae.persistent_posterior:_estimate", "tf.square(weights)", "weights"),
-        K3,
-    ),
-    fault(
-        "the warm-up does not reach the encoder's weights",
-        change(
-            "dvae.persistent_posterior:_estimate",
-            "kl_weight * tf.square(weights) + (1.0 - kl_weight) * weights",
-            "tf.square(weights)",
-        ),
-        K3,
-    ),
-    fault(
-        "the prior learns from the encoder's term too",
-        change(
-            "dvae.persistent_posterior:_estimate", "_stopped(params), encoding", "params, encoding"
-        ),
-        K1,
-        K3,
-    ),
-    fault(
-        "the encoder learns from the decoder's term too",
-        change("dvae.persistent_posterior:_estimate", "_stopped(encoding)", "encoding"),
-        K1,
-        K3,
-    ),
-    fault(
         "chains begin anew at every step",
         change(
             "dvae.persistent_posterior:PersistentPosterior.step",
