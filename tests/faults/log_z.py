@@ -35,9 +35,7 @@ FAULTS = (
     ),
     fault(
         "AIS ends before the RBM",
-        change(
-            "samplers.ais:_anneal", "tf.shape(temperatures)[0] - 1", "tf.shape(temperatures)[0] - 2"
-        ),
+        change("samplers.ais:_anneal", "temperatures.shape[0] - 1", "temperatures.shape[0] - 2"),
         "samplers/test_ais.py::test_forward_is_unbiased[arbitrary]",
     ),
     fault(
