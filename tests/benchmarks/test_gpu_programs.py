@@ -1,5 +1,7 @@
 """What is counted of programs for a GPU, and that every program compiles for one."""
 
+import math
+
 import pytest
 import tensorflow as tf
 
@@ -82,10 +84,12 @@ def compiler():
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("struct", STRUCTURES)
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", [name for name in BASELINES if name != "exact"])
 def test_every_combination_compiles(baseline, struct, tmp_path):
-    most = 2 if baseline == "exact" else 5  # else there are too many states
-    for k in {max(k, BASELINES[baseline].least_k) for k in (1, most)}:
+    method = BASELINES[baseline]
+    if STRUCTURES[struct].num_groups > (method.most_groups or math.inf):
+        pytest.skip("the method does not have so many groups")
+    for k in {max(k, method.least_k) for k in (1, 5)}:
         for sampler in SAMPLERS:
             config = config_of(
                 baseline=baseline, structure=STRUCTURES[struct], k=k, sampler=sampler
