@@ -37,25 +37,26 @@ FAULTS = (
     fault(
         "samples and images are exchanged in the likelihood",
         change(
-            "dvae.model:DVAE.forward",
-            "tf.reshape(outputs, [images.shape[0], num_samples, -1])",
-            "tf.transpose(tf.reshape(outputs, [num_samples, images.shape[0], -1]), [1, 0, 2])",
+            "dvae.model:DVAE.terms",
+            "tf.reshape(outputs, [images.shape[0], -1, outputs.shape[1]])",
+            "tf.reshape(outputs, [-1, images.shape[0], outputs.shape[1]])\n"
+            "    grouped = tf.transpose(grouped, [1, 0, 2])",
         ),
         *one_step("dvaes_exp-1-5"),
     ),
     fault(
         "samples and images are exchanged in the KL",
         change(
-            "dvae.model:DVAE.forward",
-            "encoding), [images.shape[0], num_samples])",
-            "encoding), [num_samples, -1])\n    kl = tf.transpose(kl)",
+            "dvae.model:DVAE.terms",
+            "encoding), log_likelihood.shape)",
+            "encoding), log_likelihood.shape[::-1])\n    kl = tf.transpose(kl)",
         ),
         *one_step("dvaes_exp-1-5"),
     ),
     fault(
         "the decoder sees rounded latents",
         change(
-            "dvae.model:DVAE.forward",
+            "dvae.model:DVAE.terms",
             "outputs(encoding.relaxed",
             "outputs(tf.round(encoding.relaxed)",
         ),

@@ -6,7 +6,7 @@ FAULTS = (
     fault(
         "batch norm of the decoder uses moving averages in training",
         change(
-            "dvae.model:DVAE.forward",
+            "dvae.model:DVAE.terms",
             "self.decoder.outputs(encoding.relaxed, training)",
             "self.decoder.outputs(encoding.relaxed, False)",
         ),
@@ -16,8 +16,8 @@ FAULTS = (
         "batch norm of the encoder uses moving averages in training",
         change(
             "dvae.model:DVAE.forward",
-            "self.encoder.sample(images, num_samples, key, training)",
-            "self.encoder.sample(images, num_samples, key, False)",
+            "self.encoder.sample(images, num_samples or self.config.k, key, training)",
+            "self.encoder.sample(images, num_samples or self.config.k, key, False)",
         ),
         *one_step("dvaepp_exp-1-1", "dvaes_exp-2-5"),
     ),
