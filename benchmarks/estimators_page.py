@@ -1,6 +1,7 @@
 """The measured part of docs/estimators.md: no figure and no verdict is typed."""
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,7 +91,7 @@ def _one_k(rows: Sequence[Record], k: int, times: Times) -> str:
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if "left_out" in row:
-            reason = row["left_out"].replace(row["baseline"], "it")
+            reason = re.sub(rf"(?<![=\w]){row['baseline']}\b", "it", row["left_out"])
             reasons.setdefault(reason, []).append(row["baseline"])
     for reason, names in reasons.items():
         text += f"\nLeft out: {', '.join(names)} ({reason}).\n"
