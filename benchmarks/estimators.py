@@ -86,8 +86,6 @@ def _follow(small: SmallModel, copies: int, key: tf.Tensor, states: Any, steps: 
 def _warm_states(small: SmallModel, copies: int, key: tf.Tensor) -> Any:
     """Chains of each image near equilibrium, where a method has some."""
     estimator, keys = small.model.parts.estimator, counter_random.split(key, 2)
-    if not hasattr(estimator, "init_states"):
-        return ()
     states = estimator.init_states(small.model, copies * len(small.images), keys[0])
     return _follow(small, copies, keys[1], states, WARM_STEPS) if tf.nest.flatten(states) else ()
 
