@@ -11,7 +11,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from configs.paper import Structure
-from configs.registry import BASELINES as NAMES
+from configs.tables import PUBLISHED_BASELINES as NAMES
 from dvae import baselines, posteriors
 from dvae import smoothing as ours
 from dvae.encoder import with_log_density
