@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Iterator
 
-MODULES = ["exact", "diagnostics", "pcd", "ais", "population_annealing", "tempering"]
+MODULES = ["exact", "diagnostics", "pcd", "ais", "row_rbms", "population_annealing", "tempering"]
 
 
 def cases(function) -> Iterator[dict]:

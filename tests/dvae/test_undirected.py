@@ -197,7 +197,11 @@ class TestGradient:
         )
         (encoder, generative) = values
         by_theta, by_phi = step.surrogates(encoder, generative[:2], generative[2:])
-        expected = numerical_gradient(by_phi, encoder), numerical_gradient(by_theta, generative)
+        # The piecewise-linear relaxation has kinks, which a small step seldom falls on.
+        expected = (
+            numerical_gradient(by_phi, encoder, step=1e-6),
+            numerical_gradient(by_theta, generative, step=1e-6),
+        )
         for ours, theirs in zip(chain(*found), chain(*expected), strict=True):
             largest = np.max(np.abs(theirs))
             assert largest > 1e-4

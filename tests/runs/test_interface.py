@@ -351,6 +351,7 @@ _WRONG_CALLS = {
     "none drawn": (lambda run, _: run.sample(0), "num is 0; it must be"),
     "latents": (lambda run, _: run.decode(np.zeros([2, 5])), r"latents have shape \[2, 5\]"),
     "step": (lambda run, _: dvae.load(run.path, step=7), "no model of step 7"),
+    "modes": (lambda run, images: run.count_modes(images), "has no undirected posterior"),
     "the data": (lambda run, _: run.evaluate(), "own.npz"),
 }
 
