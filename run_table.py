@@ -152,8 +152,7 @@ def _insert(document: documents.Document, log_dirs: Sequence[Path]) -> None:
     name = "table"
     if int(FLAGS.table) == 3 and len(log_dirs) == 1:
         document, name = side_by_side(gather(read_tree(log_dirs[0]).results)), "methods"
-    if FLAGS.insert_into:
-        documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document), name)
+    documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document), name)
 
 
 def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
@@ -163,7 +162,8 @@ def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
         if not read_tree(log_dirs[0]).results:
             raise UserError(f"{log_dirs[0]} holds no finished run")
         document, name = driver.write_report(log_dirs[0], folder), "report"
-    _insert(document, log_dirs)
+    if FLAGS.insert_into:
+        _insert(document, log_dirs)
     _log(documents.markdown_tables(document))
     _log(f"report: {folder / name}.md, .csv, .tex, .html")
     return 0
@@ -183,7 +183,8 @@ def _command() -> int:
     executor = _executor()
     documents.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
     code = driver.run_missing(planned, executor, log_dir, folder, _log)
-    _insert(driver.write_report(log_dir, folder, planned), log_dirs)
+    if FLAGS.insert_into:
+        _insert(driver.write_report(log_dir, folder, planned), log_dirs)
     _log(f"report: {folder / 'report'}.md, .csv, .tex, .html")
     return code
 

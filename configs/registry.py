@@ -42,6 +42,10 @@ class Baseline:
     least_k: int = 1
     most_groups: int | None = None
 
+    def is_defined(self, num_groups: int, k: int) -> bool:
+        """Whether there is such a method for so many latent groups and samples per image."""
+        return k >= self.least_k and (self.most_groups is None or num_groups <= self.most_groups)
+
     def published_sharpness(self, dataset: str, struct: str) -> float:
         """β of the published runs."""
         by_struct = self.sharpness.get(dataset) or self.sharpness["binarized_mnist"]

@@ -47,8 +47,7 @@ def _is_defined(setting: Setting) -> bool:
     method, struct = BASELINES.get(setting.baseline), STRUCTURES.get(setting.struct)
     if method is None or struct is None:
         return True
-    fits = method.most_groups is None or struct.num_groups <= method.most_groups
-    return fits and setting.k >= method.least_k
+    return method.is_defined(struct.num_groups, setting.k)
 
 
 _PUBLISHED_DATASETS = ("binarized_mnist", "omniglot")

@@ -71,12 +71,7 @@ class Disarm(Estimator):
             slope = (z[:, 0] - z[:, partner]) * tf.sigmoid(tf.abs(main))
             slope = tf.stop_gradient(half_difference[..., None] * slope)
             surrogate += units * tf.reduce_mean(slope * main)
-        return Estimate(
-            surrogate,
-            bound,
-            tf.reduce_mean(forward.log_likelihood),
-            tf.reduce_mean(forward.kl),
-        )
+        return Estimate.of(surrogate, bound, forward)
 
     @staticmethod
     def _chains(model: "DVAE", images: tf.Tensor, key: tf.Tensor) -> _Chains:

@@ -80,12 +80,8 @@ class DoublyReparameterized(Estimator):
             weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
             encoder_weights = kl_weight * tf.square(weights) + (1.0 - kl_weight) * weights
         surrogate = tf.reduce_sum(weights * log_weights + encoder_weights * path, axis=1)
-        return Estimate(
-            tf.reduce_mean(surrogate),
-            model.objective(generative, kl_weight),
-            tf.reduce_mean(generative.log_likelihood),
-            tf.reduce_mean(generative.kl),
-        )
+        bound = model.objective(generative, kl_weight)
+        return Estimate.of(tf.reduce_mean(surrogate), bound, generative)
 
 
 def _stopped(tensors: Encoding | Parameters) -> Encoding | Parameters:

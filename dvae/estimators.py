@@ -13,7 +13,7 @@ import tensorflow as tf
 from dvae.relaxed_priors import Parameters
 
 if TYPE_CHECKING:
-    from dvae.model import DVAE
+    from dvae.model import DVAE, Forward
 
 
 class Estimate(NamedTuple):
@@ -28,6 +28,12 @@ class Estimate(NamedTuple):
     bound: tf.Tensor
     log_likelihood: tf.Tensor
     kl: tf.Tensor
+
+    @classmethod
+    def of(cls, surrogate: tf.Tensor, bound: tf.Tensor, forward: "Forward") -> "Estimate":
+        """With the means of a pass's terms."""
+        means = tf.reduce_mean(forward.log_likelihood), tf.reduce_mean(forward.kl)
+        return cls(surrogate, bound, *means)
 
 
 class Estimator(abc.ABC):
@@ -99,9 +105,4 @@ class Pathwise(Estimator):
     ) -> Estimate:
         forward = model.forward(images, params, key, training=True)
         objective = model.objective(forward, kl_weight)
-        return Estimate(
-            objective,
-            objective,
-            tf.reduce_mean(forward.log_likelihood),
-            tf.reduce_mean(forward.kl),
-        )
+        return Estimate.of(objective, objective, forward)

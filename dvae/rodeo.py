@@ -81,12 +81,7 @@ class Rodeo(keras.layers.Layer, Estimator):
         squared_norm = tf.reduce_sum(tf.square(tf.reduce_mean(gradient, axis=1)), axis=1)
         squared_norm = tf.reduce_mean(squared_norm)
         surrogate -= squared_norm
-        return Estimate(
-            surrogate,
-            bound,
-            tf.reduce_mean(forward.log_likelihood),
-            tf.reduce_mean(forward.kl),
-        )
+        return Estimate.of(surrogate, bound, forward)
 
     def gradient(self, samples: _Samples) -> tf.Tensor:
         """What each sample says of the gradient of the logits, [B, K, D]; only α and β learn."""

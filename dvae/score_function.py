@@ -5,10 +5,10 @@ no bias as long as it does not depend on the sample whose score it multiplies. E
 is unbiased given the statistics of batch norm, which couple the rows of a batch.
 """
 
-import math
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from configs.paper import Structure
 from dvae.estimators import Estimate, Estimator
@@ -51,12 +51,7 @@ class LeaveOneOut(Estimator):
         bound = tf.reduce_mean(value)
         # kl_weight log q takes the score out of `bound`.
         surrogate = bound + tf.reduce_mean((signal + kl_weight) * log_q)
-        return Estimate(
-            surrogate,
-            bound,
-            tf.reduce_mean(forward.log_likelihood),
-            tf.reduce_mean(forward.kl),
-        )
+        return Estimate.of(surrogate, bound, forward)
 
 
 class Vimco(Estimator):
@@ -82,21 +77,11 @@ class Vimco(Estimator):
         forward = model.forward(images, params, key, training=True)
         log_weights = forward.log_likelihood - kl_weight * forward.kl
         log_q = tf.reshape(forward.encoding.log_q, log_weights.shape)
-        bounds = _log_mean_exp(log_weights)
+        bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)
         signal = tf.stop_gradient(bounds[:, None] - bounds_without_each(log_weights))
         bound = tf.reduce_mean(bounds)
         surrogate = bound + tf.reduce_mean(tf.reduce_sum(signal * log_q, axis=1))
-        return Estimate(
-            surrogate,
-            bound,
-            tf.reduce_mean(forward.log_likelihood),
-            tf.reduce_mean(forward.kl),
-        )
-
-
-def _log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
-    """[...] from [..., K]."""
-    return tf.reduce_logsumexp(log_weights, axis=-1) - math.log(log_weights.shape[-1])
+        return Estimate.of(surrogate, bound, forward)
 
 
 def bounds_without_each(log_weights: tf.Tensor) -> tf.Tensor:
@@ -104,4 +89,4 @@ def bounds_without_each(log_weights: tf.Tensor) -> tf.Tensor:
     num_samples = log_weights.shape[1]
     own = tf.cast(tf.eye(num_samples), tf.bool)
     replaced = tf.where(own, mean_of_others(log_weights)[:, :, None], log_weights[:, None, :])
-    return _log_mean_exp(replaced)
+    return tfp.math.reduce_logmeanexp(replaced, axis=-1)

@@ -87,9 +87,9 @@ FAULTS = (
         "VIMCO stops log q in the weights",
         change(
             "dvae.score_function:Vimco.__call__",
-            "bounds = _log_mean_exp(log_weights)",
+            "bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)",
             "log_weights += kl_weight * (log_q - tf.stop_gradient(log_q))\n"
-            "    bounds = _log_mean_exp(log_weights)",
+            "    bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)",
         ),
         *_over_all("2-vimco"),
     ),
