@@ -4,7 +4,7 @@ Every flag of run.py that is no axis of the table is passed on. See docs/tables.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -17,7 +17,7 @@ from configs.tables import TABLES, Grid, Setting
 from tables import comparison, documents, driver
 from tables.local import LocalExecutor, slots, this_machine
 from tables.on_ray import RayExecutor
-from tables.results import gather, read_tree
+from tables.results import Result, Tree, gather, read_tree
 from tables.runs import PlannedRun, training_program
 from tables.side_by_side import side_by_side
 
@@ -135,35 +135,48 @@ def _executor() -> driver.Executor:
     return LocalExecutor(slots(this_machine(), FLAGS.jobs), training_program())
 
 
-def _compare(log_dirs: Sequence[Path], folder: Path) -> documents.Document:
-    trees = [(path, read_tree(path)) for path in log_dirs]
-    for path, tree in trees:
+def _is_chosen(result: Result) -> bool:
+    """Whether a finished run has, on every axis that was given, one of the values given."""
+    values = {**result.setting._asdict(), "seed": result.config.seed}
+    given = {name: FLAGS[axis].value for name, axis in _AXES.items() if name in values}
+    if given["dataset"]:  # a setting knows a data file by its name alone
+        given["dataset"] = [Path(dataset).name for dataset in given["dataset"]]
+    return all(not chosen or str(values[name]) in chosen for name, chosen in given.items())
+
+
+def _read_chosen(log_dir: Path) -> Tree:
+    tree = read_tree(log_dir, _is_chosen)
+    if not tree.results:
+        raise UserError(f"{log_dir} holds no finished run of the settings asked for")
+    return tree
+
+
+def _compare(trees: Mapping[Path, Tree], folder: Path) -> documents.Document:
+    for tree in trees.values():
         for problem in tree.problems:
             _log(f"not counted: {problem}")
-        if not tree.results:
-            raise UserError(f"{path} holds no finished run")
-    document, records = comparison.compare([(path, tree.results) for path, tree in trees])
+    document, records = comparison.compare([(path, tree.results) for path, tree in trees.items()])
     documents.write_all(document, records, folder, "comparison")
     return document
 
 
-def _insert(document: documents.Document, log_dirs: Sequence[Path]) -> None:
+def _insert(document: documents.Document, trees: Sequence[Tree]) -> None:
     """Puts the tables where --insert_into asks for them; table 3 in its short form."""
     name = "table"
-    if int(FLAGS.table) == 3 and len(log_dirs) == 1:
-        document, name = side_by_side(gather(read_tree(log_dirs[0]).results)), "methods"
+    if int(FLAGS.table) == 3 and len(trees) == 1:
+        document, name = side_by_side(gather(trees[0].results)), "methods"
     documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document), name)
 
 
 def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
-    if len(log_dirs) > 1:
-        document, name = _compare(log_dirs, folder), "comparison"
+    trees = {path: _read_chosen(path) for path in log_dirs}
+    if len(trees) > 1:
+        document, name = _compare(trees, folder), "comparison"
     else:
-        if not read_tree(log_dirs[0]).results:
-            raise UserError(f"{log_dirs[0]} holds no finished run")
-        document, name = driver.write_report(log_dirs[0], folder), "report"
+        [(log_dir, tree)] = trees.items()
+        document, name = driver.write_report(log_dir, folder, tree), "report"
     if FLAGS.insert_into:
-        _insert(document, log_dirs)
+        _insert(document, list(trees.values()))
     _log(documents.markdown_tables(document))
     _log(f"report: {folder / name}.md, .csv, .tex, .html")
     return 0
@@ -184,7 +197,7 @@ def _command() -> int:
     documents.write_text(log_dir / "output" / "command.txt", " ".join(sys.argv) + "\n")
     code = driver.run_missing(planned, executor, log_dir, folder, _log)
     if FLAGS.insert_into:
-        _insert(driver.write_report(log_dir, folder, planned), log_dirs)
+        _insert(driver.write_report(log_dir, folder, planned=planned), [read_tree(log_dir)])
     _log(f"report: {folder / 'report'}.md, .csv, .tex, .html")
     return code
 

@@ -12,7 +12,7 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from tables import report
 from tables.documents import Document, write_all
-from tables.results import gather, read_tree
+from tables.results import Tree, gather, read_tree
 from tables.runs import Outcome, PlannedRun, StopRequest
 
 Log = Callable[[str], None]
@@ -29,15 +29,18 @@ class Executor(Protocol):
         """Runs them; yields how each ended."""
 
 
-def write_report(log_dir: Path, folder: Path, planned: Sequence[PlannedRun] = ()) -> Document:
+def write_report(
+    log_dir: Path, folder: Path, tree: Tree | None = None, planned: Sequence[PlannedRun] = ()
+) -> Document:
     """Writes the report of everything finished under a directory.
 
     Args:
       log_dir: what `read_tree` reads.
       folder: where report.* and plots/ go.
+      tree: what was read of `log_dir`; None: all of it, read now.
       planned: runs of the table, so that the report can name those that are not finished.
     """
-    tree = read_tree(log_dir)
+    tree = read_tree(log_dir) if tree is None else tree
     cells = gather(tree.results)
     unfinished = [run.name for run in planned if not run.is_finished()]
     # Paths in what could not be read start at the tree, so that copies report alike.
@@ -70,7 +73,7 @@ def run_missing(
             if ended.status == "failed":
                 failed.append(ended)
             try:
-                write_report(log_dir, folder, planned)
+                write_report(log_dir, folder, planned=planned)
             except UserError as error:  # days of training do not end for a full disk
                 log(f"no report yet: {error}")
     for ended in failed:
@@ -79,7 +82,7 @@ def run_missing(
         log(f"{len(failed)} runs failed; the same command tries them again")
     if stop.requested:
         log("stopped; the same command goes on from there, begun runs from their checkpoints")
-    write_report(log_dir, folder, planned)
+    write_report(log_dir, folder, planned=planned)
     if stop.requested:
         return 128 + stop.number
     return 1 if failed else 0

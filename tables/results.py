@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,8 +107,8 @@ def _read(directory: Path) -> Result:
     return result
 
 
-def read_tree(root: Path) -> Tree:
-    """Reads every finished run under `root`; runs that --fresh moved aside are left out.
+def read_tree(root: Path, wanted: Callable[[Result], bool] = lambda result: True) -> Tree:
+    """Reads every finished run under `root` that is wanted, but those that --fresh moved aside.
 
     Raises:
       UserError: there is no such directory.
@@ -121,7 +121,7 @@ def read_tree(root: Path) -> Tree:
             results.append(_read(directory))
         except UserError as error:
             problems.append(str(error))
-    return Tree(tuple(results), tuple(problems))
+    return Tree(tuple(filter(wanted, results)), tuple(problems))
 
 
 class Cell(NamedTuple):

@@ -40,23 +40,22 @@ def _may_finish():
     return "STAND_IN_GATE" not in os.environ or (Path(flags.FLAGS.log_dir) / "gate").exists()
 
 
-def _train(config, directory):
+def _train(config, directory, watch):
     checkpoint = directory / "checkpoint.json"
     step, state = 0, repr(config)
     if checkpoint.exists():
         step, state = json.loads(checkpoint.read_text())
         print(f"resumed at step {step}", flush=True)
-    with SignalWatch() as watch:
-        while step < STEPS:
-            time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")) / STEPS)
-            if step == STEPS - 1 and not _may_finish():
-                watch.raise_if_stopped()
-                continue
-            step, state = step + 1, _advance(state)
-            aside = directory / f"checkpoint.{os.getpid()}"
-            aside.write_text(json.dumps([step, state]))
-            os.replace(aside, checkpoint)
+    while step < STEPS:
+        time.sleep(float(os.environ.get("STAND_IN_SECONDS", "0")) / STEPS)
+        if step == STEPS - 1 and not _may_finish():
             watch.raise_if_stopped()
+            continue
+        step, state = step + 1, _advance(state)
+        aside = directory / f"checkpoint.{os.getpid()}"
+        aside.write_text(json.dumps([step, state]))
+        os.replace(aside, checkpoint)
+        watch.raise_if_stopped()
     nll = 90.0 + int(state[:6], 16) / 2**24
     hand_made_results.write_finished(directory, config, hand_made_results.record_of(config, nll))
 
@@ -76,13 +75,14 @@ def main(argv):
     directory = config.run_directory(flags.FLAGS.log_dir)
     directory.mkdir(parents=True, exist_ok=True)
     lock = run_lock.RunLock(directory / "lock.json")
-    lock.take()
-    try:
-        _train(config, directory)
-    except Stopped as stop:
-        sys.exit(stop.exit_code)
-    finally:
-        lock.release()
+    with SignalWatch() as watch:  # before the lock: no signal leaves it behind
+        lock.take()
+        try:
+            _train(config, directory, watch)
+        except Stopped as stop:
+            sys.exit(stop.exit_code)
+        finally:
+            lock.release()
 
 
 if __name__ == "__main__":

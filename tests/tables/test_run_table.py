@@ -120,6 +120,10 @@ def test_reports_compare_and_insert(tmp_path):
     assert "90.10 ± 0.10" in text
     again = _process("--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}")
     assert again.returncode == 0 and target.read_text() == text
+    chosen = _process("--report_only", f"--log_dir={tmp_path}/a", "--seeds=0,2", "--ks=1")
+    assert chosen.returncode == 0 and "| 90.10 ± 0.14 | 2 |" in chosen.stdout
+    none = _process("--report_only", f"--log_dir={tmp_path}/a", "--baselines=dvaes_gi")
+    assert none.returncode == 2 and "no finished run of the settings" in none.stderr
     target.write_text("<!-- methods: begin -->\n<!-- methods: end -->\n")
     short = _process(
         "--table=3", "--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}"
