@@ -52,7 +52,7 @@ def training_health(path: Path, step: int) -> Record:
 def measure_run(path: Path, again: bool) -> None:
     """Measures what is new of a run, and keeps it model by model."""
     config, data_sha256 = RunDirectory(path).read_config()
-    name = f"{model_name(config)}-seed{config.seed}"
+    name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
     old = json.loads(target.read_text()) if target.exists() and not again else {"models": []}
     measured = {model["step"]: model for model in old["models"]}

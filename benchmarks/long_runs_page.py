@@ -182,7 +182,8 @@ def draw(records: Sequence[Record], path: Path) -> None:
         for record in records:
             if record["run"]["dataset"] == dataset and record["validation"]:
                 points = zip(*record["validation"], strict=True)
-                curves.plot(*points, marker=".", label=record["run"]["baseline"])
+                label = run_name(record).removeprefix(f"{dataset}, ")
+                curves.plot(*points, marker=".", label=label)
         curves.set(xscale="log", xlabel="step", title=f"{dataset}: validation NLL (nats)")
         curves.legend(fontsize="small")
     _draw_forgetting(records, axes[-1])

@@ -20,7 +20,8 @@ SLOWEST = "slowest combination"
 def run_name(record: Record) -> str:
     """A run in a few words."""
     run = record["run"]
-    return f"{run['dataset']}, {run['baseline']}, seed {run['seed']}"
+    steps = f"schedule of {run['num_train_iter']:,} steps"
+    return f"{run['dataset']}, {run['baseline']}, {steps}, seed {run['seed']}"
 
 
 def models(records: Iterable[Record]) -> list[tuple[str, Record]]:
