@@ -59,7 +59,7 @@ class Disarm(Estimator):
         own = PosteriorParams(tf.stop_gradient(logits))
         encoding = with_log_density(model.parts.posterior, latents, own)
         forward = model.terms(images, params, encoding, training=True)
-        values = forward.log_likelihood - kl_weight * forward.kl
+        values = forward.log_weights(kl_weight)
         bound = tf.reduce_mean(values)
 
         values = tf.reshape(values, rows[0].shape[:3])

@@ -72,8 +72,8 @@ class DoublyReparameterized(Estimator):
             inferred = self.along_samples(model, images, encoding)
             inference = model.terms(images, _stopped(params), inferred, training=True)
 
-        log_weights = generative.log_likelihood - kl_weight * generative.kl
-        path = inference.log_likelihood - kl_weight * inference.kl
+        log_weights = generative.log_weights(kl_weight)
+        path = inference.log_weights(kl_weight)
         weights = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
         encoder_weights = weights
         if model.importance_weighted:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from configs.errors import UserError
 from configs.paper import Structure
+from dvae import objectives
 from dvae.estimators import Estimate, Estimator
 from dvae.posteriors import PosteriorParams
 from dvae.relaxed_priors import Parameters
@@ -112,7 +113,7 @@ def exact_objective(
     outputs = tf.tile(outputs[None], [images.shape[0], 1, 1])
     log_likelihood = model.likelihood.log_prob(images[:, None, :], outputs)
     log_ratio = log_q + model.prior.energy(params, states)
-    log_weights = log_likelihood - kl_weight * log_ratio
+    log_weights = objectives.log_weights(log_likelihood, log_ratio, kl_weight)
 
     members, log_counts = _multisets(2**num_latents, num_samples)
     log_probability = log_counts + tf.reduce_sum(tf.gather(log_q, members, axis=1), axis=2)

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from configs.paper import WEIGHT_DECAY, ExperimentConfig
 from configs.registry import DECODERS, ENCODERS, LIKELIHOODS, PRIORS, resolve
+from dvae import objectives
 from dvae.baselines import make_parts
 from dvae.encoder import Encoding
 from dvae.estimators import Estimate
 from dvae.networks import half_squared_norm
-from dvae.objectives import elbo, importance_weighted_bound
 from dvae.relaxed_priors import Parameters
 
 
@@ -27,6 +27,10 @@ class Forward(NamedTuple):
     kl: tf.Tensor
     encoding: Encoding
     outputs: tf.Tensor
+
+    def log_weights(self, kl_weight: tf.Tensor) -> tf.Tensor:
+        """log w of each sample, [B, K] in nats, without log Z."""
+        return objectives.log_weights(self.log_likelihood, self.kl, kl_weight)
 
 
 class DVAE(keras.layers.Layer):
@@ -77,8 +81,10 @@ class DVAE(keras.layers.Layer):
 
     def objective(self, forward: Forward, kl_weight: tf.Tensor) -> tf.Tensor:
         """The training objective's value, ELBO or L_K, a scalar in nats without log Z."""
-        bound = importance_weighted_bound if self.importance_weighted else elbo
-        return bound(forward.log_likelihood, forward.kl, kl_weight)
+        log_weights = forward.log_weights(kl_weight)
+        if self.importance_weighted:
+            return objectives.importance_weighted_bound(log_weights)
+        return objectives.elbo(log_weights)
 
     def estimate(
         self, images: tf.Tensor, params: Parameters, key: tf.Tensor, kl_weight: tf.Tensor

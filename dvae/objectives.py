@@ -4,24 +4,27 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 
-def elbo(log_likelihood: tf.Tensor, kl: tf.Tensor, kl_weight: tf.Tensor) -> tf.Tensor:
-    """Evidence lower bound averaged over images and samples, a scalar in nats.
+def log_weights(log_likelihood: tf.Tensor, kl: tf.Tensor, kl_weight: tf.Tensor) -> tf.Tensor:
+    """log w = log p(x | ζ) + kl_weight (log p(ζ) - log q(ζ | x)), in nats, in any one shape.
 
     Args:
-      log_likelihood: [B, K] log p(x | ζ).
-      kl: [B, K] KL terms.
-      kl_weight: scalar factor of the KL term (warm-up); 1 gives a lower bound of log p(x).
+      log_likelihood: log p(x | ζ).
+      kl: KL terms, one-sample log ratios or not.
+      kl_weight: scalar factor of the KL term (warm-up); with 1 the objectives are lower bounds of
+        log p(x).
     """
-    return tf.reduce_mean(log_likelihood - kl_weight * kl)
+    return log_likelihood - kl_weight * kl
 
 
-def importance_weighted_bound(
-    log_likelihood: tf.Tensor, kl: tf.Tensor, kl_weight: tf.Tensor
-) -> tf.Tensor:
+def elbo(log_weights: tf.Tensor) -> tf.Tensor:
+    """Evidence lower bound averaged over images and samples [B, K], a scalar in nats."""
+    return tf.reduce_mean(log_weights)
+
+
+def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
     """K-sample bound of Burda et al. 2016 (L_K) averaged over images, a scalar in nats.
 
-    log w = log p(x | ζ) + kl_weight (log p(ζ) - log q(ζ | x)); per image log mean_K w. Between the
-    ELBO and log p(x) in expectation, rising with K. Arguments as in `elbo`, where `kl` is the
-    one-sample log ratio.
+    Per image log mean_K w, of log w [B, K] made of one-sample log ratios. Between the ELBO and
+    log p(x) in expectation, rising with K.
     """
-    return tf.reduce_mean(tfp.math.reduce_logmeanexp(log_likelihood - kl_weight * kl, axis=1))
+    return tf.reduce_mean(tfp.math.reduce_logmeanexp(log_weights, axis=1))

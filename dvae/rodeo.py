@@ -65,7 +65,7 @@ class Rodeo(keras.layers.Layer, Estimator):
         kl_weight: tf.Tensor,
     ) -> Estimate:
         forward, slopes = self._forward(model, images, params, key, kl_weight)
-        values = forward.log_likelihood - kl_weight * forward.kl
+        values = forward.log_weights(kl_weight)
         logits, latents, slopes = (
             tf.reshape(part, [*values.shape, -1])
             for part in (forward.encoding.params.logits, forward.encoding.relaxed, slopes)
@@ -123,6 +123,6 @@ class Rodeo(keras.layers.Layer, Estimator):
                 latents.append(z)
             encoding = with_log_density(posterior, tf.concat(latents, axis=1), concat(groups))
             forward = model.terms(images, params, encoding, training=True)
-            total = tf.reduce_sum(forward.log_likelihood - kl_weight * forward.kl)
+            total = tf.reduce_sum(forward.log_weights(kl_weight))
         slopes = tape.gradient(total, latents)
         return forward, tf.stop_gradient(tf.concat(slopes, axis=1))

@@ -45,7 +45,7 @@ class LeaveOneOut(Estimator):
     ) -> Estimate:
         num_samples = max(model.config.k, 2)
         forward = model.forward(images, params, key, True, num_samples)
-        value = forward.log_likelihood - kl_weight * forward.kl
+        value = forward.log_weights(kl_weight)
         log_q = tf.reshape(forward.encoding.log_q, value.shape)
         signal = tf.stop_gradient(value - mean_of_others(value))
         bound = tf.reduce_mean(value)
@@ -75,7 +75,7 @@ class Vimco(Estimator):
         kl_weight: tf.Tensor,
     ) -> Estimate:
         forward = model.forward(images, params, key, training=True)
-        log_weights = forward.log_likelihood - kl_weight * forward.kl
+        log_weights = forward.log_weights(kl_weight)
         log_q = tf.reshape(forward.encoding.log_q, log_weights.shape)
         bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)
         signal = tf.stop_gradient(bounds[:, None] - bounds_without_each(log_weights))

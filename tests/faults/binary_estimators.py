@@ -57,7 +57,9 @@ FAULTS = (
     ),
     fault(
         "the KL's warm-up is left out of leave-one-out",
-        change("dvae.score_function:LeaveOneOut.__call__", "kl_weight * forward.kl", "forward.kl"),
+        change(
+            "dvae.score_function:LeaveOneOut.__call__", "log_weights(kl_weight)", "log_weights(1.0)"
+        ),
         *_over_all("2-loo"),
     ),
     fault(
