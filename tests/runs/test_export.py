@@ -11,6 +11,7 @@ import pytest
 import data
 import dvae
 from configs.errors import UserError
+from configs.registry import BASELINES
 from dvae.runs import commands
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run, model_card, model_name
@@ -107,6 +108,9 @@ def test_the_card_says_what_the_results_say(finished, exported):
     full = dataclasses.replace(config, num_train_iter=1_000_000, baseline="dvae_spike_exp")
     assert "the published number of steps" in model_card(full, result, facts)
     assert "arXiv 1609.02200" in model_card(full, result, facts)
+    for baseline in set(BASELINES) - {"exact"}:  # which nobody published
+        named = dataclasses.replace(config, baseline=baseline)
+        assert "the method: your own" not in model_card(named, result, facts), baseline
 
 
 def test_a_run_that_did_not_keep_what_it_needs_of_its_data(finished, tmp_path):
