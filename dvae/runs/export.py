@@ -205,20 +205,32 @@ def _copy_facts(run: RunDirectory, target: RunDirectory, data_dir: str | None) -
     write_json(target.data, facts | {"notes": _without_place(str(facts.get("notes", "")))})
 
 
+def copy_result(run: Path, target: Path) -> None:
+    """Copies config.json, byte for byte, and result.json, without the data's place on a machine.
+
+    Raises:
+      UserError: the result is damaged.
+      OSError: nothing can be written.
+    """
+    source, copy = RunDirectory(run), RunDirectory(target)
+    result = read_result(source.result)
+    result["protocol"]["data"] = _without_place(result["protocol"]["data"])
+    shutil.copyfile(source.config, copy.config)
+    write_checked(copy.result, result)
+
+
 def _fill(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None:
     """Everything but the card; the checkpoint and the configuration byte for byte."""
     result = read_result(run.result)
     best = run.checkpoints / f"best-{result['best_step']:010d}"
     if not best.is_dir():
         raise UserError(f"{best} is missing: restore it from a copy")
-    shutil.copyfile(run.config, target.config)
     shutil.copytree(best, target.checkpoints / best.name)
     picture = run.path / "samples.png"
     if picture.exists():
         shutil.copyfile(picture, target.path / picture.name)
     _copy_facts(run, target, data_dir)
-    result["protocol"]["data"] = _without_place(result["protocol"]["data"])
-    write_checked(target.result, result)
+    copy_result(run.path, target.path)
 
 
 def export_run(path: Path, target: Path | None = None, data_dir: str | None = None) -> Path:
