@@ -176,7 +176,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     longest = sorted(records, key=lambda record: -record["run"]["num_train_iter"])
     datasets = list(dict.fromkeys(r["run"]["dataset"] for r in longest if r["validation"]))
     count = len(datasets) + 1
-    size = (4.2 * count, 3.6)
+    size = (4.6 * count, 5.4)
     figure, [axes] = plt.subplots(1, count, figsize=size, layout="constrained", squeeze=False)
     for dataset, curves in zip(datasets, axes, strict=False):
         for record in records:
@@ -185,10 +185,14 @@ def draw(records: Sequence[Record], path: Path) -> None:
                 label = run_name(record).removeprefix(f"{dataset}, ")
                 curves.plot(*points, marker=".", label=label)
         curves.set(xscale="log", xlabel="step", title=f"{dataset}: validation NLL (nats)")
-        curves.legend(fontsize="small")
+        _legend_below(curves)
     _draw_forgetting(records, axes[-1])
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
+
+
+def _legend_below(axes: plt.Axes) -> None:
+    axes.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.18))
 
 
 def _draw_forgetting(records: Sequence[Record], axes: plt.Axes) -> None:
@@ -202,7 +206,7 @@ def _draw_forgetting(records: Sequence[Record], axes: plt.Axes) -> None:
     axes.set(
         xscale="log", xlabel="sweeps (dashed: a step)", title="correlation, slowest combination"
     )
-    axes.legend(fontsize="x-small")
+    _legend_below(axes)
 
 
 def page(records: Sequence[Record]) -> str:
