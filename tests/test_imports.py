@@ -64,9 +64,14 @@ def test_tables_know_of_dvae_only_how_to_read_files():
     }
 
 
-def test_only_the_command_line_and_pages_import_tables():
-    """The pages that benchmarks write are made with it."""
-    for package in (set(_ALLOWED) - {"tables"}) | {"examples"}:
+def test_only_the_command_line_imports_tables():
+    """Pages that benchmarks write share how text goes between markers; one is itself a table."""
+    of_tables = ("tables.documents.", "tables.results.", "tables.side_by_side.")
+    for package in (set(_ALLOWED) - {"tables"}) | {"benchmarks", "examples"}:
         for path in _modules(package):
-            assert "tables" not in {name.split(".")[0] for name in _imported(path)}, path
+            used = [name for name in _imported(path) if name.split(".")[0] == "tables"]
+            allowed = ("tables.documents.",) if package == "benchmarks" else ()
+            if path == ROOT / "benchmarks" / "methods.py":
+                allowed = of_tables
+            assert all(name.startswith(allowed) for name in used), path
     assert "tables" not in {name.split(".")[0] for name in _imported(ROOT / "run.py")}
