@@ -1,6 +1,7 @@
 """docs/long_runs.md and its picture from measured results: no figure and no verdict is typed."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -176,19 +177,24 @@ def draw(records: Sequence[Record], path: Path) -> None:
     longest = sorted(records, key=lambda record: -record["run"]["num_train_iter"])
     datasets = list(dict.fromkeys(r["run"]["dataset"] for r in longest if r["validation"]))
     count = len(datasets) + 1
-    size = (4.6 * count, 5.4)
+    size = (4.8 * count, 5.4)
     figure, [axes] = plt.subplots(1, count, figsize=size, layout="constrained", squeeze=False)
     for dataset, curves in zip(datasets, axes, strict=False):
         for record in records:
             if record["run"]["dataset"] == dataset and record["validation"]:
                 points = zip(*record["validation"], strict=True)
-                label = run_name(record).removeprefix(f"{dataset}, ")
+                label = _short(run_name(record)).removeprefix(f"{dataset}, ")
                 curves.plot(*points, marker=".", label=label)
         curves.set(xscale="log", xlabel="step", title=f"{dataset}: validation NLL (nats)")
         _legend_below(curves)
     _draw_forgetting(records, axes[-1])
     figure.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(figure)
+
+
+def _short(name: str) -> str:
+    """The name of a run, for a legend: the page tells the seeds."""
+    return re.sub("schedule of |, seed [0-9]+", "", name)
 
 
 def _legend_below(axes: plt.Axes) -> None:
@@ -199,7 +205,7 @@ def _draw_forgetting(records: Sequence[Record], axes: plt.Axes) -> None:
     for name, model in models(records):
         found = model["correlations"]
         points = zip(found["lags"], found["correlation"][SLOWEST], strict=True)
-        label = f"{name.rsplit(',', 1)[0]}, {model['step']:,}"
+        label = f"{_short(name)}, {model['step']:,}"
         axes.plot(*zip(*points, strict=True), marker=".", label=label)
     for number in {model["num_sweeps"] for _, model in models(records)}:
         axes.axvline(number, color="grey", linestyle="--", linewidth=1)
@@ -211,7 +217,13 @@ def _draw_forgetting(records: Sequence[Record], axes: plt.Axes) -> None:
 
 def page(records: Sequence[Record]) -> str:
     """The whole page."""
-    parts = [INTRODUCTION, in_short(records), "\n## The runs\n\n", runs_table(records)]
+    parts = [
+        INTRODUCTION,
+        in_short(records),
+        "\n## The runs\n\n",
+        METHOD["runs"],
+        runs_table(records),
+    ]
     parts += ["\n![validation NLL and correlations](long_runs.png)\n"]
     parts += ["\n## How fast the chains forget\n\n", METHOD["chains"], chains_table(records)]
     parts += ["\n## The population that feeds the gradient\n\n", METHOD["bias"]]

@@ -13,6 +13,10 @@ this page, verdicts included, from `benchmarks/results/long_runs/`. All costs ar
 """
 
 METHOD = {
+    "runs": """A first attempt is a run of the same command on an earlier machine, which ended with
+that machine; the run without this remark was begun anew.
+
+""",
     "chains": """Integrated autocorrelation times, in sweeps, of block-Gibbs chains at fixed
 parameters from a start of tempered states; ± is one standard error. Energy: that of the left half,
 the right one summed out. Slowest combination: the linear combination of left units that keeps most

@@ -18,10 +18,11 @@ SLOWEST = "slowest combination"
 
 
 def run_name(record: Record) -> str:
-    """A run in a few words."""
+    """A run in a few words; a remark, written by hand, tells it from one of the same protocol."""
     run = record["run"]
     steps = f"schedule of {run['num_train_iter']:,} steps"
-    return f"{run['dataset']}, {run['baseline']}, {steps}, seed {run['seed']}"
+    remark = f" ({run['remark']})" if "remark" in run else ""
+    return f"{run['dataset']}, {run['baseline']}, {steps}, seed {run['seed']}{remark}"
 
 
 def models(records: Iterable[Record]) -> list[tuple[str, Record]]:
