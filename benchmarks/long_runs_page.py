@@ -202,6 +202,7 @@ def _legend_below(axes: plt.Axes) -> None:
 
 
 def _draw_forgetting(records: Sequence[Record], axes: plt.Axes) -> None:
+    axes.set_prop_cycle(color=plt.get_cmap("tab20").colors)
     for name, model in models(records):
         found = model["correlations"]
         points = zip(found["lags"], found["correlation"][SLOWEST], strict=True)
