@@ -177,7 +177,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     longest = sorted(records, key=lambda record: -record["run"]["num_train_iter"])
     datasets = list(dict.fromkeys(r["run"]["dataset"] for r in longest if r["validation"]))
     count = len(datasets) + 1
-    size = (4.8 * count, 5.4)
+    size = (4.8 * count, 6.0)
     figure, [axes] = plt.subplots(1, count, figsize=size, layout="constrained", squeeze=False)
     for dataset, curves in zip(datasets, axes, strict=False):
         for record in records:
@@ -188,7 +188,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
         curves.set(xscale="log", xlabel="step", title=f"{dataset}: validation NLL (nats)")
         _legend_below(curves)
     _draw_forgetting(records, axes[-1])
-    figure.savefig(path, dpi=80, metadata={"Software": None})
+    figure.savefig(path, dpi=80, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
 
