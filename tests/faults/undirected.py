@@ -6,13 +6,14 @@ from configs.registry import BASELINES
 from tests.faults import change, constant, entry, fault
 
 _TESTS = "dvae/test_undirected.py::"
+_TRAINING = "dvae/test_persistent_posterior.py::"
 SPINS = _TESTS + "test_posteriors_are_of_spins[deep]"
 LIKELIHOOD = _TESTS + "TestEvaluation::test_likelihood_is_unbiased[1]"
-K1, K3 = (_TESTS + f"TestGradient::test_step[pwl-{k}]" for k in (1, 3))
-FOLLOW = _TESTS + "TestChains::test_follow"
-OWN = _TESTS + "TestChains::test_each_image_has_its_own"
-COMPILED = _TESTS + "TestChains::test_compiled_equals_eager"
-RESUME = _TESTS + "TestChains::test_resumes_bit_for_bit"
+K1, K3 = (_TRAINING + f"TestGradient::test_step[pwl-{k}]" for k in (1, 3))
+FOLLOW = _TRAINING + "TestChains::test_follow"
+OWN = _TRAINING + "TestChains::test_each_image_has_its_own"
+COMPILED = _TRAINING + "TestChains::test_compiled_equals_eager"
+RESUME = _TRAINING + "TestChains::test_resumes_bit_for_bit"
 WEIGHTS = "samplers/test_row_rbms.py::TestAnneal::test_weights_are_unbiased[1]"
 STATES = "samplers/test_row_rbms.py::TestAnneal::test_weighted_states"
 
@@ -127,7 +128,7 @@ FAULTS = (
         change(
             "dvae.train_state:rows_of", "tf.gather(state, indices)", "tf.gather(state, 0 * indices)"
         ),
-        _TESTS + "TestChains::test_starts_from_its_own",
+        _TRAINING + "TestChains::test_starts_from_its_own",
     ),
     fault(
         "a bad batch moves its chains",
@@ -150,7 +151,7 @@ FAULTS = (
             "bound if model.parts.estimator.knows_bound else None",
             "bound",
         ),
-        _TESTS + "test_takes_a_step[pwl-1-layer-lin-1]",
+        _TRAINING + "test_takes_a_step[pwl-1-layer-lin-1]",
     ),
     fault(
         "AIS of posteriors leaves out the constant of spins",
