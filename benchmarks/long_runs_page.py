@@ -1,7 +1,6 @@
 """docs/long_runs.md and its picture from measured results: no figure and no verdict is typed."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,15 @@ from typing import Any
 import matplotlib
 
 from benchmarks.long_runs_text import END, INTRODUCTION, METHOD
-from benchmarks.long_runs_verdicts import SLOWEST, in_short, models, run_name, time_text, with_error
+from benchmarks.long_runs_verdicts import (
+    SLOWEST,
+    in_short,
+    legend,
+    models,
+    run_name,
+    time_text,
+    with_error,
+)
 from benchmarks.pages import table
 from configs.paper import ExperimentConfig
 
@@ -183,18 +190,12 @@ def draw(records: Sequence[Record], path: Path) -> None:
         for record in records:
             if record["run"]["dataset"] == dataset and record["validation"]:
                 points = zip(*record["validation"], strict=True)
-                label = _short(run_name(record)).removeprefix(f"{dataset}, ")
-                curves.plot(*points, marker=".", label=label)
+                curves.plot(*points, marker=".", label=legend(record))
         curves.set(xscale="log", xlabel="step", title=f"{dataset}: validation NLL (nats)")
         _legend_below(curves)
     _draw_forgetting(records, axes[-1])
     figure.savefig(path, dpi=80, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
-
-
-def _short(name: str) -> str:
-    """The name of a run, for a legend: the page tells the seeds."""
-    return re.sub("schedule of |, seed [0-9]+", "", name)
 
 
 def _legend_below(axes: plt.Axes) -> None:
@@ -203,11 +204,12 @@ def _legend_below(axes: plt.Axes) -> None:
 
 def _draw_forgetting(records: Sequence[Record], axes: plt.Axes) -> None:
     axes.set_prop_cycle(color=plt.get_cmap("tab20").colors)
-    for name, model in models(records):
-        found = model["correlations"]
-        points = zip(found["lags"], found["correlation"][SLOWEST], strict=True)
-        label = f"{_short(name)}, {model['step']:,}"
-        axes.plot(*zip(*points, strict=True), marker=".", label=label)
+    for record in records:
+        for model in record["models"]:
+            found = model["correlations"]
+            points = zip(found["lags"], found["correlation"][SLOWEST], strict=True)
+            label = f"{record['run']['dataset']}, {legend(record)}: {model['step']:,}"
+            axes.plot(*zip(*points, strict=True), marker=".", label=label)
     for number in {model["num_sweeps"] for _, model in models(records)}:
         axes.axvline(number, color="grey", linestyle="--", linewidth=1)
     axes.set(

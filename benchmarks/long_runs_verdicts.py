@@ -21,8 +21,17 @@ def run_name(record: Record) -> str:
     """A run in a few words; a remark, written by hand, tells it from one of the same protocol."""
     run = record["run"]
     steps = f"schedule of {run['num_train_iter']:,} steps"
-    remark = f" ({run['remark']})" if "remark" in run else ""
-    return f"{run['dataset']}, {run['baseline']}, {steps}, seed {run['seed']}{remark}"
+    return f"{run['dataset']}, {run['baseline']}, {steps}, seed {run['seed']}{_remark(run)}"
+
+
+def legend(record: Record) -> str:
+    """A run in fewer words, for the legend of one data set's picture."""
+    run = record["run"]
+    return f"{run['baseline']}, {run['num_train_iter']:,} steps{_remark(run)}"
+
+
+def _remark(run: Record) -> str:
+    return f" ({run['remark']})" if "remark" in run else ""
 
 
 def models(records: Iterable[Record]) -> list[tuple[str, Record]]:
