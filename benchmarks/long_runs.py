@@ -4,8 +4,10 @@
     python -m benchmarks.long_runs                only writes the page again
 
 Of a run directory the models of `--keep_steps` are measured, or its best one where none was kept;
-no data are needed, and the run may still be going on: nothing is written to it. Results are kept in
-benchmarks/results/long_runs/ as JSON, one file a run; docs/long_runs.md is made from them.
+no data are needed, and the run may still be going on: nothing is written to it. With --data_dir the
+last kept model is also evaluated, by the run's own protocol. Results are kept in
+benchmarks/results/long_runs/ as JSON, one file a run; docs/long_runs.md is made from them, and
+README's lines on how far the runs are.
 """
 
 import argparse
@@ -14,12 +16,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import long_runs_page
+from benchmarks import long_runs_page, timing
 from benchmarks.long_runs_measures import measure, steps_kept
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import model_name
 from dvae.runs.process import compile_cache_directory, enable_compile_cache
-from dvae.runs.records import write_json
+from dvae.runs.records import read_checked, write_json
+from dvae.runs.trained_model import TrainedModel
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "long_runs"
@@ -49,7 +52,16 @@ def training_health(path: Path, step: int) -> Record:
     return found
 
 
-def measure_run(path: Path, again: bool) -> None:
+def evaluate(path: Path, step: int, data_dir: str) -> Record:
+    """log Z and NLL of a kept model by the run's own protocol, and what its training took."""
+    manifest = read_checked(path / "checkpoints" / f"kept-{step:010d}" / "manifest.json")
+    found = TrainedModel(path, data_dir, step).evaluate()
+    del found["protocol"]["data"]  # names places of this machine
+    progress = {key: manifest["progress"][key] for key in ("train_seconds", "code")}
+    return {**found, **progress, "machine": timing.machine()}
+
+
+def measure_run(path: Path, again: bool, data_dir: str | None = None) -> None:
     """Measures what is new of a run, and keeps it model by model."""
     config, data_sha256 = RunDirectory(path).read_config()
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
@@ -58,9 +70,12 @@ def measure_run(path: Path, again: bool) -> None:
     measured = {model["step"]: model for model in old["models"]}
     fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
     run = {field: getattr(config, field) for field in fields}
-    for step in steps_kept(path, "kept") or steps_kept(path, "best"):
+    kept = steps_kept(path, "kept")
+    for step in kept or steps_kept(path, "best"):
         if step not in measured:
             measured[step] = measure(path, step)
+        if data_dir and step == kept[-1] and "evaluation" not in measured[step]:
+            measured[step]["evaluation"] = evaluate(path, step, data_dir)
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,
@@ -83,11 +98,12 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--again", action="store_true", help="also what was measured before")
+    parser.add_argument("--data_dir", help="of the run's data: evaluates its last kept model")
     options = parser.parse_args()
     enable_compile_cache(compile_cache_directory())
     for path in options.runs:
-        measure_run(path, options.again)
-    long_runs_page.write(RESULTS, ROOT / "docs")
+        measure_run(path, options.again, options.data_dir)
+    long_runs_page.write(RESULTS, ROOT)
 
 
 if __name__ == "__main__":

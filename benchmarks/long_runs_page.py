@@ -19,6 +19,7 @@ from benchmarks.long_runs_verdicts import (
 )
 from benchmarks.pages import table
 from configs.paper import ExperimentConfig
+from tables.documents import insert
 
 matplotlib.use("Agg")
 
@@ -237,9 +238,49 @@ def page(records: Sequence[Record]) -> str:
     return "".join(parts)
 
 
-def write(results: Path, docs: Path) -> None:
-    """Writes page and picture from the kept results."""
+def progress_text(records: Sequence[Record]) -> str:
+    """How far the runs are that are not at their end, by the last kept model that was evaluated."""
+    rows, protocols, machines = [], set(), set()
+    for record in records:
+        run, evaluated = record["run"], [m for m in record["models"] if "evaluation" in m]
+        if not evaluated or evaluated[-1]["step"] >= run["num_train_iter"]:
+            continue
+        step, found = evaluated[-1]["step"], evaluated[-1]["evaluation"]
+        machines.add(f"{found['machine']['processor']}, {found['machine']['cpus']} core(s)")
+        published = "the published file" if found["protocol"]["published_data"] else "another draw"
+        protocols.add(
+            f"{published} of {run['dataset']}, {found['eval_iw_samples']:,} importance samples, "
+            f"AIS with {found['protocol']['ais_temperatures']:,} temperatures"
+        )
+        low, high = (found["nll_interval"][end] for end in ("low", "high"))
+        z = found["log_z_interval"]
+        rows.append(
+            [
+                f"{run['struct']}, {run['baseline']}, k = {run['k']}, seed {run['seed']}",
+                f"{step:,} of {run['num_train_iter']:,}",
+                f"{found['test_nll']:.2f} [{low:.2f}, {high:.2f}]",
+                f"{found['val_nll']:.2f}",
+                f"{found['log_z']:.2f} [{z['low']:.2f}, {z['high']:.2f}]",
+                f"{found['train_seconds'] / 3600:.1f}",
+                ", ".join(code["commit"] or code["sources"] for code in found["code"]),
+            ]
+        )
+    if not rows:
+        return ""
+    header = ("cell", "steps", "test NLL", "validation NLL", "log Z", "hours of training", "code")
+    return (
+        "**Cells of the published length that are not at their end: not results of Table 1.** "
+        f"Data and protocol: {'; '.join(sorted(protocols))}. Brackets: 95 % intervals, without the "
+        f"choice of seed and test set. Machine: {'; '.join(sorted(machines))}; hours include "
+        "those in which other work had the core.\n\n" + table(header, rows, "---:")
+    )
+
+
+def write(results: Path, root: Path) -> None:
+    """Writes page, picture and README's table from the kept results."""
     records = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    docs = root / "docs"
     (docs / "long_runs.md").write_text(page(records))
     draw(records, docs / "long_runs.png")
+    insert(root / "README.md", progress_text(records), "long runs")
     print(f"wrote {docs / 'long_runs.md'}")

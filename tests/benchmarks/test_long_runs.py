@@ -34,6 +34,32 @@ def failed(model, check, words):
 
 def test_page_shows_the_kept_results():
     assert long_runs_page.page(RECORDS) == (long_runs.ROOT / "docs" / "long_runs.md").read_text()
+    assert long_runs_page.progress_text(RECORDS) in (long_runs.ROOT / "README.md").read_text()
+
+
+def test_how_far_runs_are():
+    """The last model that was evaluated, of runs that are not at their end."""
+    going_on, ended = (copy.deepcopy(RECORDS[0]) for _ in range(2))
+    for record, last in ((going_on, 999), (ended, 1000)):
+        record["run"] |= {"num_train_iter": 1000, "baseline": f"to {last}"}
+        found = {
+            "protocol": {"published_data": True, "ais_temperatures": 10},
+            "eval_iw_samples": 50,
+            "test_nll": 88.124,
+            "val_nll": 89.0,
+            "nll_interval": {"low": 88.0, "high": 88.2},
+            "log_z": 7.0,
+            "log_z_interval": {"low": 6.9, "high": 7.1},
+            "train_seconds": 5400.0,
+            "code": [{"commit": "abc", "sources": "def"}, {"commit": None, "sources": "ghi"}],
+            "machine": {"processor": "a processor", "cpus": 1},
+        }
+        record["models"] = [{"step": 10}, {"step": last, "evaluation": found}, {"step": 1001}]
+    text = long_runs_page.progress_text([going_on, ended, {**ended, "models": [{"step": 5}]}])
+    [row] = [line for line in text.splitlines() if line.startswith("| 1-layer")]
+    assert "to 999" in row and "| 999 of 1,000 | 88.12 [88.00, 88.20] | 89.00 |" in row
+    assert row.endswith("| 7.00 [6.90, 7.10] | 1.5 | abc, ghi |")
+    assert long_runs_page.progress_text([ended]) == ""
 
 
 def test_slow_chains_are_called_slow(model):
@@ -113,9 +139,12 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
     config = tiny_runs.tiny_config(tiny_runs.write_data(tmp_path / "own.npz", grey=False))
     options = RunOptions(checkpoint_minutes=0.0, keep_steps=(30, 60))
     tiny_runs.train(config, tmp_path / "run", options)
-    long_runs.measure_run(tmp_path / "run", again=False)
+    long_runs.measure_run(tmp_path / "run", again=False, data_dir=str(tmp_path))
     [result] = (tmp_path / "results").iterdir()
     record = json.loads(result.read_text())
+    assert "evaluation" not in record["models"][0]
+    evaluated = record["models"][1]["evaluation"]
+    assert evaluated["train_seconds"] > 0.0 and "data" not in evaluated["protocol"]
     assert [model["step"] for model in record["models"]] == [30, 60]
     kept = long_runs_measures.load_kept(tmp_path / "run", 60)
     assert {half.shape for half in kept.population} == {tf.TensorShape([37, 3])}
@@ -125,6 +154,7 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
     bias = record["models"][1]["bias"]
     assert bias["members"] == 37 and bias["sets"] == 12 * 64 // 37
     assert bias["costs"]["units and modes"]["dimension"] == 9
+    assert abs(evaluated["log_z"] - truth) < 5 * evaluated["log_z_stderr"] + 1e-4
     assert "step 60" in long_runs_page.page([record])
     monkeypatch.setattr(long_runs, "measure", None)
     long_runs.measure_run(tmp_path / "run", again=False)
