@@ -7,6 +7,7 @@ merely cut off learns of it by `check`, which the run calls before it writes, an
 """
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +79,22 @@ class RunLock:
             self.path.unlink(missing_ok=True)
         self._text = None
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time creates or removes the lock; it may die in here."""
+        with self.path.with_name(f".{self.path.name}.guard").open("a") as file:
+            with contextlib.suppress(OSError):  # a file system that has none: the odds are small
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
     def _create(self, text: str) -> bool:
-        try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            return False
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
+        with self._alone():
+            try:
+                descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                return False
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
         return True
 
     def _read(self) -> str | None:
@@ -139,16 +150,10 @@ class RunLock:
         return None
 
     def _remove(self, text: str) -> None:
-        """Removes a dead lock; one that another process took meanwhile is put back."""
-        aside = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return
-        if aside.read_text() != text:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, self.path)
-        aside.unlink()
+        """Removes a dead lock, unless another process has taken it meanwhile."""
+        with self._alone():
+            if self._read() == text:
+                self.path.unlink(missing_ok=True)
 
 
 def _parse(text: str) -> dict[str, Any] | None:
