@@ -87,7 +87,7 @@ def test_lock_of_a_dead_machine_is_taken_after_its_lease(path):
     assert time.monotonic() - start >= run_lock.LEASE_SECONDS
     lock.check()
     lock.release()
-    assert list(path.parent.iterdir()) == []
+    assert [left.name for left in path.parent.iterdir()] == [".lock.json.guard"]
 
 
 def test_lock_given_back_while_it_is_watched_is_taken_at_once(path, monkeypatch):
