@@ -74,7 +74,7 @@ def measure_run(path: Path, again: bool, data_dir: str | None = None) -> None:
     for step in kept or steps_kept(path, "best"):
         if step not in measured:
             measured[step] = measure(path, step)
-        if data_dir and step == kept[-1] and "evaluation" not in measured[step]:
+        if data_dir and [step] == kept[-1:] and "evaluation" not in measured[step]:
             measured[step]["evaluation"] = evaluate(path, step, data_dir)
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
