@@ -1,11 +1,11 @@
 """Compiles our programs for GPUs that need not be there, and counts what a GPU is told to do.
 
     python -m benchmarks.gpu_programs [--targets=h100,t4] [--programs=sweeps,...] [--json=FILE]
+    python -m benchmarks.gpu_programs --export=FOLDER    for `run_exported`, which measures them
 
 Counts are facts of the compiler in this version of TensorFlow. Times are estimates: 2.2 us an
 operation inside a CUDA graph, 3 us a launch, 6 us a graph's launch, 12 us a host round trip.
-Nothing is run. Programs with variables are lowered for a CPU, since TensorFlow wants the device of
-a variable to be there, and compiled for the GPU from then on; the layout is that for a GPU.
+Nothing is run.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -23,7 +22,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import gpu_compiler, timing
+from benchmarks import exported, gpu_compiler, timing
+from benchmarks.exported import Call
 from benchmarks.gpu_compiler import counts
 from benchmarks.sampler import make_problem
 from benchmarks.train_step import NUM_IMAGES, random_images
@@ -32,30 +32,26 @@ from dvae import evaluation
 from dvae.model import DVAE
 from dvae.runs.process import prepare_device
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
-from samplers import ais, counter_random, gibbs, hardware, tempering
+from samplers import ais, counter_random, gibbs, tempering
 from samplers.rbm import RBM, Chains, uniform_chains
 
 Record = dict[str, Any]
+REPEATS = 20  # calls of an exported program
 
 
 class Program(NamedTuple):
-    """hlo: makes serialized, unoptimised HLO. unit: what is counted. units: of them in a trip of
-    the outermost loop; 0: the call is the unit. blocks: of random bits that a unit needs at least.
+    """A program, and how it is counted.
+
+    make: gives it. unit: what is counted. per_call: how many of them a call is. units: of them in a
+    trip of the outermost loop; 0: the call is the unit. blocks: of random bits that a unit needs at
+    least.
     """
 
-    hlo: Callable[[], bytes]
+    make: Callable[[], Call]
     unit: str
+    per_call: int
     units: int
     blocks: float
-
-
-def lowered(function: Any, *arguments: Any) -> bytes:
-    """The HLO of a `tf.function`, for a GPU where that can be had."""
-    make = function.experimental_get_compiler_ir(*arguments)
-    try:
-        return make(stage="hlo_serialized", platform_name="GPU")
-    except ValueError:  # variables: see above
-        return make(stage="hlo_serialized")
 
 
 def _problem(size: int, chains: int) -> tuple[RBM, Chains, tf.Tensor]:
@@ -68,67 +64,69 @@ def _problem(size: int, chains: int) -> tuple[RBM, Chains, tf.Tensor]:
 def sweeps(size: int = 100, chains: int = 1000, num: int = 40) -> Program:
     """Block Gibbs sweeps of an RBM."""
 
-    def hlo() -> bytes:
+    def make() -> Call:
         rbm, _, key = _problem(size, chains)
         function = tf.function(
             lambda *state: gibbs.sweeps(*state, num), jit_compile=True, autograph=False
         )
-        return lowered(function, rbm, uniform_chains(key, chains, size, size), key)
+        return Call(function, (rbm, uniform_chains(key, chains, size, size), key))
 
-    return Program(hlo, f"{num} sweeps", 0, 2 * num * chains * size / 4)
+    return Program(make, f"{num} sweeps", 1, 0, 2 * num * chains * size / 4)
 
 
 def step(**fields: Any) -> Program:
-    """A training step; --json names it by baseline, structure, k and sampler."""
-    config = build_config(**fields)
+    """A training step."""
+    config, steps = build_config(**fields), 100
 
-    def hlo() -> bytes:
+    def make() -> Call:
         program = TrainProgram(config, random_images())
-        shape = (100, config.train_batchsize)
+        shape = (steps, config.train_batchsize)
         indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
-        arguments = tf.constant(indices), tf.constant(100), program.run_key, STEPS_A_GROUP
-        return lowered(program._compiled, program._images, *arguments)
+        arguments = tf.constant(indices), tf.constant(steps), program.run_key, STEPS_A_GROUP
+        return Call(program._compiled, (program._images, *arguments))
 
     draws = config.num_sweeps * config.num_chains * config.structure.num_latents
-    return Program(hlo, "step", STEPS_A_GROUP, draws / 4)
+    return Program(make, "step", steps, STEPS_A_GROUP, draws / 4)
 
 
 def evaluation_pass(struct: str = "1-layer-nonlin") -> Program:
     """One pass of the networks in the final evaluation."""
     config = build_config(struct=struct, baseline="dvaes_power")
-    rows = 4000
+    rows = samples = 4000
 
-    def hlo() -> bytes:
+    def make() -> Call:
         evaluator = evaluation.Evaluator(DVAE(config, np.full(784, 0.2, np.float32)))
         images = tf.zeros([config.eval_batchsize, 784], tf.uint8)
-        per_pass = evaluation.rows_per_pass(config.eval_batchsize, 4000) // config.eval_batchsize
+        per_pass = evaluation.rows_per_pass(config.eval_batchsize, rows) // config.eval_batchsize
         key = counter_random.key(1)
-        return lowered(evaluator._compiled, images, key, tf.constant(4000), per_pass)
+        return Call(evaluator._compiled, (images, key, tf.constant(samples), per_pass))
 
-    return Program(hlo, "pass of 4000 rows", 1, rows * config.structure.num_latents / 4)
+    passes = config.eval_batchsize * samples // rows
+    return Program(make, f"pass of {rows} rows", passes, 1, rows * config.structure.num_latents / 4)
 
 
 def annealed(temperatures: int = 1000, chains: int = 1024) -> Program:
     """Forward AIS at 100x100."""
 
-    def hlo() -> bytes:
+    def make() -> Call:
         rbm, chain, key = _problem(100, chains)
         path = ais.linear_temperatures(temperatures)
-        return lowered(ais.run, rbm, ais.fitted_base(chain), key, path, chains)
+        return Call(ais.run, (rbm, ais.fitted_base(chain), key, path, chains))
 
-    return Program(hlo, "temperature", 10, 2 * chains * 100 / 4)
+    return Program(make, "temperature", temperatures, 10, 2 * chains * 100 / 4)
 
 
 def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
     """Parallel tempering at 100x100."""
 
-    def hlo() -> bytes:
+    def make() -> Call:
         rbm, chain, key = _problem(100, 1000)
         path = ais.linear_temperatures(rungs)
         base = ais.fitted_base(chain)
-        return lowered(tempering.run, rbm, base, key, path, ladders, rounds, rounds // 4)
+        arguments = rbm, base, key, path, ladders, rounds, rounds // 4
+        return Call(tempering.run, arguments)
 
-    return Program(hlo, "round", 10, 2 * ladders * (rungs + 1) * 100 / 4)
+    return Program(make, "round", rounds, 10, 2 * ladders * (rungs + 1) * 100 / 4)
 
 
 _POWER = {"struct": "1-layer-nonlin", "baseline": "dvaes_power", "k": 1, "sampler": "pa"}
@@ -143,12 +141,6 @@ PROGRAMS = {
     "AIS": annealed,
     "tempering": tempered,
 }
-
-
-def exported(program: Program) -> bytes:
-    """The HLO of a program in the layout for a GPU."""
-    with mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True)):
-        return program.hlo()
 
 
 def measure(name: str, program: Program, hlo: bytes, target: str, folder: Path) -> Record:
@@ -181,21 +173,31 @@ def main() -> None:
     parser.add_argument("--programs", default="", help="words of the names, e.g. sweeps,AIS")
     parser.add_argument("--keep", default="", metavar="DIR", help="keep what the compiler wrote")
     parser.add_argument("--json", default="", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the programs there")
     options = parser.parse_args()
     prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
+    words = options.programs.split(",")
+    programs = {
+        name: make() for name, make in PROGRAMS.items() if any(word in name for word in words)
+    }
+    if options.export:
+        for name, program in programs.items():
+            exported.write(
+                options.export,
+                name,
+                exported.export(program.make),
+                exported.Work(REPEATS, program.unit, program.per_call),
+            )
+        return
     try:
         gpu_compiler.build()
     except gpu_compiler.NoCompilerError as error:
         raise SystemExit(f"nothing was compiled: {error}") from None
-    words = options.programs.split(",")
     records = []
     with tempfile.TemporaryDirectory() as scratch:
-        for name, make in PROGRAMS.items():
-            if not any(word in name for word in words):
-                continue
-            program = make()
-            hlo = exported(program)
+        for name, program in programs.items():
+            hlo = exported.export(program.make).hlo
             for target in options.targets.split(","):
                 folder = Path(options.keep or scratch) / f"{name} {target}".replace(" ", "_")
                 records.append(measure(name, program, hlo, target, folder.absolute()))

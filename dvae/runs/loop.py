@@ -17,7 +17,7 @@ from dvae.runs.monitor import Monitor
 from dvae.runs.pictures import write_png
 from dvae.runs.process import SignalWatch, Stopped, device_name, progress_bar, say
 from dvae.runs.records import code_version, version_name, write_checked
-from dvae.runs.result import evaluate_model, versions
+from dvae.runs.result import evaluate_model, run_record
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_step import BAD_TERMS, TrainProgram
@@ -199,24 +199,16 @@ class Run:
         write_png(self.directory.path / "reconstructions.png", recon)
         generated = inspector.generated(self.program.sampler.samples(state))
         write_png(self.directory.path / "samples.png", generated)
-        result = {
-            **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
-            "data_sha256": self.dataset.sha256,
-            "published_data": self.dataset.published,
-            "sampler": config.sampler,
-            "beta": config.sharpness,
-            "seed": config.seed,
-            "num_train_iter": config.num_train_iter,
-            "best_step": progress.best_step,
-            **record,
-            "skipped_updates": int(self.program.state.skipped),
-            "log_z_population": config.log_z_population,
-            "ms_per_step": 1e3 * progress.train_seconds / max(progress.timed_steps, 1),
-            "device": device_name(),
-            "code": progress.code[-1],
-            "earlier_code": progress.code[:-1],
-            "versions": versions(),
-        }
+        result = run_record(
+            config,
+            self.dataset,
+            record,
+            best_step=progress.best_step,
+            skipped_updates=int(self.program.state.skipped),
+            ms_per_step=1e3 * progress.train_seconds / max(progress.timed_steps, 1),
+            device=device_name(),
+            code=progress.code,
+        )
         self.directory.check_lock()
         self._summaries.finish(config.num_train_iter, result)
         write_checked(self.directory.result, result)

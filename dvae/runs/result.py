@@ -145,6 +145,41 @@ def evaluate_model(
     return record
 
 
+def run_record(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    evaluation: dict[str, Any],
+    *,
+    best_step: int | None,
+    skipped_updates: int,
+    ms_per_step: float,
+    device: str,
+    code: list[dict[str, str | None]],
+) -> dict[str, Any]:
+    """The content of result.json: what was trained, what `evaluate_model` found, and how.
+
+    code: each version that trained it, the last one last.
+    """
+    return {
+        **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
+        "data_sha256": dataset.sha256,
+        "published_data": dataset.published,
+        "sampler": config.sampler,
+        "beta": config.sharpness,
+        "seed": config.seed,
+        "num_train_iter": config.num_train_iter,
+        "best_step": best_step,
+        **evaluation,
+        "skipped_updates": skipped_updates,
+        "log_z_population": config.log_z_population,
+        "ms_per_step": ms_per_step,
+        "device": device,
+        "code": code[-1],
+        "earlier_code": code[:-1],
+        "versions": versions(),
+    }
+
+
 def announce(record: dict[str, Any]) -> None:
     """Prints the test NLL with its interval, and log Z."""
     interval, z = record["nll_interval"], record["log_z_interval"]

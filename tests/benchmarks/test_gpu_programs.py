@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from benchmarks import gpu_compiler, gpu_programs
+from benchmarks import exported, gpu_compiler, gpu_programs
 from benchmarks.gpu_compiler import counts
 from configs.registry import BASELINES, SAMPLERS
 from dvae.train_step import STEPS_A_GROUP
@@ -93,15 +93,15 @@ def test_every_combination_compiles(baseline, struct, tmp_path):
                 baseline=baseline, structure=STRUCTURES[struct], k=k, sampler=sampler
             )
 
-            def hlo(config=config):
+            def make(config=config):
                 program = make_program(config)
                 indices = tf.zeros([20, config.train_batchsize], tf.int32)
                 arguments = indices, tf.constant(20), program.run_key, STEPS_A_GROUP
-                return gpu_programs.lowered(program._compiled, program._images, *arguments)
+                return exported.Call(program._compiled, (program._images, *arguments))
 
-            program = gpu_programs.Program(hlo, "step", STEPS_A_GROUP, 1.0)
-            compiled = gpu_programs.exported(program)
-            found = gpu_programs.measure("", program, compiled, "h100", tmp_path)
+            program = gpu_programs.Program(make, "step", 20, STEPS_A_GROUP, 1.0)
+            hlo = exported.export(make).hlo
+            found = gpu_programs.measure("", program, hlo, "h100", tmp_path)
             assert 0 < found["operations"] and found["host_round_trips"] == 1 / STEPS_A_GROUP
 
 
@@ -118,7 +118,7 @@ def test_every_combination_compiles(baseline, struct, tmp_path):
 def test_operations_stay_few(name, operations, graph_launches, tmp_path):
     """On an H100; half an operation more is the loop over ten steps."""
     program = gpu_programs.PROGRAMS[name]()
-    hlo = gpu_programs.exported(program)
+    hlo = exported.export(program.make).hlo
     found = gpu_programs.measure(name, program, hlo, "h100", tmp_path)
     assert found["operations"] <= operations and found["graph_launches"] <= graph_launches
     assert found["host_round_trips"] <= 0.1

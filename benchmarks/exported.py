@@ -1,0 +1,119 @@
+"""Programs of ours as files that a machine without TensorFlow can run: see `run_exported`.
+
+A folder holds `jobs/NAME.json`, `programs/NAME.hlo.gz` (serialized, unoptimised HLO in the layout
+for a GPU), and `arrays/SHA.npy.gz`, each array once however many jobs use it.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+from samplers import hardware
+
+
+class Call(NamedTuple):
+    """A `tf.function` and what it is called with."""
+
+    function: Any
+    arguments: tuple
+
+
+class Work(NamedTuple):
+    """calls: how often a program is called. unit: of what a call does, and per_call: how many."""
+
+    calls: int
+    unit: str
+    per_call: int
+
+
+class Exported(NamedTuple):
+    """hlo: serialized. arguments: of the program, tensors first, then what the function captured.
+
+    variables: for each argument the variable whose value it is, or None.
+    """
+
+    hlo: bytes
+    arguments: list[np.ndarray]
+    variables: list[tf.Variable | None]
+
+
+def lowered(function: Any, *arguments: Any) -> bytes:
+    """The HLO of a `tf.function`, for a GPU where that can be had.
+
+    TensorFlow wants the device of a variable to be there, so that programs with variables are
+    lowered for a CPU; unoptimised HLO is the same.
+    """
+    make = function.experimental_get_compiler_ir(*arguments)
+    try:
+        return make(stage="hlo_serialized", platform_name="GPU")
+    except ValueError:
+        return make(stage="hlo_serialized")
+
+
+def export(make: Callable[[], Call]) -> Exported:
+    """A call as a program in the layout for a GPU."""
+    with mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True)):
+        function, arguments = make()
+        hlo = lowered(function, *arguments)
+        concrete = function.get_concrete_function(*arguments)
+    of_handle = {id(variable.handle): variable for variable in concrete.graph.variables}
+    given = [leaf for leaf in tf.nest.flatten(arguments) if tf.is_tensor(leaf)]
+    variables = [None] * len(given)
+    variables += [of_handle.get(id(captured)) for captured in concrete.captured_inputs]
+    tensors = [
+        captured if variable is None else variable
+        for captured, variable in zip([*given, *concrete.captured_inputs], variables, strict=True)
+    ]
+    return Exported(hlo, [tensor.numpy() for tensor in tensors], variables)
+
+
+def _write_array(folder: Path, array: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    name = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+    path = folder / "arrays" / f"{name}.npy.gz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(buffer.getvalue(), 6))
+    return name
+
+
+def write(
+    folder: Path,
+    name: str,
+    exported: Exported,
+    work: Work,
+    schedule: dict[int, np.ndarray] | None = None,
+    keep: dict[str, int] | None = None,
+    **facts: Any,
+) -> None:
+    """Writes one job.
+
+    Args:
+      folder: of all jobs.
+      name: of the job.
+      exported: its program.
+      work: what is done with it; the variables that a call changes are arguments of the next.
+      schedule: for an argument its value in each call, [calls, ...].
+      keep: names of arguments whose last value is wanted back.
+      **facts: kept with the job, of JSON.
+    """
+    for part in ("jobs", "programs"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "programs" / f"{name}.hlo.gz").write_bytes(gzip.compress(exported.hlo, 6))
+    record = {
+        "arguments": [_write_array(folder, array) for array in exported.arguments],
+        **work._asdict(),
+        "schedule": {i: _write_array(folder, rows) for i, rows in (schedule or {}).items()},
+        "keep": keep or {},
+        **facts,
+    }
+    (folder / "jobs" / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
