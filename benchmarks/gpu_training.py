@@ -37,14 +37,14 @@ from dvae.train_step import STEPS_A_GROUP, TrainProgram
 _INDICES = 1  # which argument of the program they are
 
 
-def _batches(config: ExperimentConfig, num_images: int) -> np.ndarray:
+def batches(config: ExperimentConfig, num_images: int) -> np.ndarray:
     """The indices of all calls, int32 [calls, STEPS_PER_CALL, B]."""
     shape = num_images, config.train_batchsize, config.seed
     starts = range(0, config.num_train_iter, STEPS_PER_CALL)
     return np.stack([call_indices(*shape, t, STEPS_PER_CALL, STEPS_PER_CALL) for t in starts])
 
 
-def _kept(program: TrainProgram) -> dict[str, tf.Variable]:
+def kept(program: TrainProgram) -> dict[str, tf.Variable]:
     """What the evaluation needs of a trained program, by name."""
     state = program.state
     named = {f"model {i:03d}": v.value for i, v in enumerate(program.model.variables)}
@@ -54,26 +54,26 @@ def _kept(program: TrainProgram) -> dict[str, tf.Variable]:
 
 def export(folder: Path, config: ExperimentConfig, dataset: Dataset) -> None:
     """Writes a run as a job. Its number of steps is a multiple of `STEPS_PER_CALL`."""
-    batches = _batches(config, len(dataset.train))
+    indices = batches(config, len(dataset.train))
     programs = []
 
     def make() -> exported.Call:
         program = TrainProgram(config, dataset)
         programs.append(program)
-        first, number = tf.constant(batches[0]), tf.constant(STEPS_PER_CALL)
+        first, number = tf.constant(indices[0]), tf.constant(STEPS_PER_CALL)
         arguments = program._images, first, number, program.run_key, STEPS_A_GROUP
         return exported.Call(program._compiled, arguments)
 
     found = exported.export(make)
     places = {id(variable): i for i, variable in enumerate(found.variables) if variable is not None}
-    keep = {name: places[id(v)] for name, v in _kept(programs[0]).items() if id(v) in places}
+    keep = {name: places[id(v)] for name, v in kept(programs[0]).items() if id(v) in places}
     name = f"{config.struct}-{config.baseline}-k{config.k}"
     exported.write(
         folder,
         name,
         found,
-        exported.Work(len(batches), "step", STEPS_PER_CALL),
-        {_INDICES: batches},
+        exported.Work(len(indices), "step", STEPS_PER_CALL),
+        {_INDICES: indices},
         keep,
         config=config.to_json(),
         code=code_version(),
@@ -88,7 +88,7 @@ def finish(folder: Path, out: Path, name: str, dataset: Dataset, log_dir: Path) 
     times = json.loads((out / "times.json").read_text())
     program = TrainProgram(config, dataset)
     with np.load(out / f"{name}.npz") as trained:
-        for key, variable in _kept(program).items():
+        for key, variable in kept(program).items():
             if key in trained:
                 variable.assign(trained[key])
     steps = int(program.state.step)

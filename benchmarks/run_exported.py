@@ -28,7 +28,7 @@ from jax._src.lib import xla_client
 
 jax.config.update("jax_enable_x64", True)  # else it would round what it is given
 COMPILERS = 8
-_ALIAS = re.compile(r"\{(\d+)\}: \((\d+), \{\}")
+_ALIAS = re.compile(r"\{(\d*)\}: \((\d+), \{\}")
 
 
 class Program:
@@ -37,7 +37,7 @@ class Program:
     def __init__(self, path: Path) -> None:
         computation = xla_client.XlaComputation(gzip.decompress(path.read_bytes()))
         header = computation.as_hlo_text().split("entry_computation_layout", 1)[0]
-        self.feedback = [(int(i), int(j)) for i, j in _ALIAS.findall(header)]
+        self.feedback = [(int(i or 0), int(j)) for i, j in _ALIAS.findall(header)]
         convert = xla_client._xla.mlir.xla_computation_to_mlir_module
         device = jax.devices()[0]
         start = time.perf_counter()
