@@ -10,6 +10,7 @@ Nothing is run.
 
 import argparse
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -185,7 +186,7 @@ def main() -> None:
         for name, program in programs.items():
             exported.write(
                 options.export,
-                name,
+                re.sub(r"\W+", "-", name),
                 exported.export(program.make),
                 exported.Work(REPEATS, program.unit, program.per_call),
             )
