@@ -29,7 +29,7 @@ from dvae.evaluation import Evaluator
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import STEPS_PER_CALL
 from dvae.runs.process import prepare_device
-from dvae.runs.records import code_version, write_checked
+from dvae.runs.records import code_version, read_result, write_checked
 from dvae.runs.result import announce, evaluate_model, run_record
 from dvae.streams import Stream, stream_key
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
@@ -82,9 +82,12 @@ def export(folder: Path, config: ExperimentConfig, dataset: Dataset) -> None:
 
 
 def finish(folder: Path, out: Path, name: str, dataset: Dataset, log_dir: Path) -> dict[str, Any]:
-    """Evaluates a trained job and writes its result; returns it."""
+    """Evaluates a trained job and writes its result, if there is none yet; returns it."""
     job = json.loads((folder / "jobs" / f"{name}.json").read_text())
     config = ExperimentConfig.from_json(job["config"])
+    directory = RunDirectory(config.run_directory(log_dir))
+    if directory.result.exists():
+        return read_result(directory.result)
     times = json.loads((out / "times.json").read_text())
     program = TrainProgram(config, dataset)
     with np.load(out / f"{name}.npz") as trained:
@@ -107,8 +110,7 @@ def finish(folder: Path, out: Path, name: str, dataset: Dataset, log_dir: Path) 
         device=times["device"],
         code=[job["code"]],
     )
-    directory = RunDirectory(config.run_directory(log_dir))
-    directory.open(config, dataset.sha256, fresh=True)
+    directory.open(config, dataset.sha256, fresh=False)
     try:
         write_checked(directory.result, record)
     finally:

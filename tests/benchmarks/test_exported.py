@@ -111,4 +111,4 @@ def test_an_exported_run_is_finished_with_a_result(tmp_path):
     assert read_result(config.run_directory(logs) / "result.json") == record
     np.savez(tmp_path / f"{job.stem}.npz", **named | {"step": np.int64(7)})
     with pytest.raises(SystemExit, match="stands at step 7, not at 100"):
-        gpu_training.finish(tmp_path, tmp_path, job.stem, dataset, logs)
+        gpu_training.finish(tmp_path, tmp_path, job.stem, dataset, tmp_path / "other")
