@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy import stats
 
-from tables.documents import markdown_rows
+from tables.documents import markdown_table
 
 Record = dict[str, Any]
 
@@ -22,7 +22,7 @@ GROUPS = {1: "One group", 2: "Two groups", 4: "Four groups"}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(markdown_rows(header, rows, "---:")) + "\n"
+    return markdown_table(header, rows, "---:")
 
 
 def relative_bias(found: Record) -> tuple[float, float | None]:

@@ -17,9 +17,8 @@ from benchmarks.long_runs_verdicts import (
     time_text,
     with_error,
 )
-from benchmarks.pages import table
 from configs.paper import ExperimentConfig
-from tables.documents import insert
+from tables.documents import insert, markdown_table
 
 matplotlib.use("Agg")
 
@@ -39,7 +38,7 @@ def runs_table(records: Sequence[Record]) -> str:
         steps = f"{record['last_step']:,} of {run['num_train_iter']:,}"
         rows.append([run_name(record), run["struct"], str(run["k"]), steps, values])
     header = ("run", "structure", "k", "steps logged", "validation NLL (nats) at step")
-    return table(header, rows, "---:")
+    return markdown_table(header, rows, "---:")
 
 
 def chains_table(records: Sequence[Record]) -> str:
@@ -76,7 +75,7 @@ def chains_table(records: Sequence[Record]) -> str:
         "ESS",
         "families",
     )
-    return table(header, rows, "---:")
+    return markdown_table(header, rows, "---:")
 
 
 def bias_table(records: Sequence[Record]) -> str:
@@ -95,7 +94,7 @@ def bias_table(records: Sequence[Record]) -> str:
     header = ["model", "unit means", "noise", "pair covariances", "noise"]
     for found in models(records)[0][1]["bias"]["costs"].values():
         header += [f"cost in {found['dimension']}", "floor"]
-    return table(header, rows, "---:")
+    return markdown_table(header, rows, "---:")
 
 
 def log_z_table(model: Record) -> str:
@@ -125,7 +124,7 @@ def log_z_table(model: Record) -> str:
         "least swap rate",
         "arrivals",
     )
-    return table(header, rows, "---:")
+    return markdown_table(header, rows, "---:")
 
 
 def base_ratios(model: Record) -> dict[int, float]:
@@ -166,7 +165,7 @@ def base_section(records: Sequence[Record]) -> str:
     ]
     return (
         "Standard error of forward AIS from the fitted base over that from the uniform base:\n\n"
-        + table(header, rows, "---:")
+        + markdown_table(header, rows, "---:")
         + f"\nThe fitted base is clearly better (ratio below {BETTER:.2f}) in {smaller} of "
         f"{len(values)} cases and clearly worse (above {1.0 / BETTER:.2f}) in {larger}; the ratio "
         f"runs from {min(values):.2f} to {max(values):.2f}. [deviations.md](deviations.md) and "
@@ -272,7 +271,7 @@ def progress_text(records: Sequence[Record]) -> str:
         "**Cells of the published length that are not at their end: not results of Table 1.** "
         f"Data and protocol: {'; '.join(sorted(protocols))}. Brackets: 95 % intervals, without the "
         f"choice of seed and test set. Machine: {'; '.join(sorted(machines))}; hours include "
-        "those in which other work had the core.\n\n" + table(header, rows, "---:")
+        "those in which other work had the core.\n\n" + markdown_table(header, rows, "---:")
     )
 
 

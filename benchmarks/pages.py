@@ -7,19 +7,17 @@ number. Each page has its own text around its markers.
 """
 
 import json
-import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import estimators_page, estimators_plot
+from benchmarks import estimators_page, estimators_plot, performance_page
 from samplers.log_partition import COLUMNS, CONFIDENCE, NORMAL, cells, student_factor
-from tables.documents import insert, markdown_rows, write_text
+from tables.documents import insert, markdown_table, write_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCS = ROOT / "docs"
-FLOOR, OURS = "matrix products alone", "ours"
 
 Record = dict[str, Any]
 
@@ -28,11 +26,6 @@ def keep(page: str, name: str, record: Record) -> None:
     """Keeps a result for a page. Raises UserError when it cannot be written."""
     write_text(RESULTS / page / f"{name}.json", json.dumps(record, indent=1) + "\n")
     print(f"kept {name}; python -m benchmarks.pages puts it into docs/{page}.md")
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---") -> str:
-    """A Markdown table; `rule` stands under every column but the first."""
-    return "\n".join(markdown_rows(header, rows, rule)) + "\n"
 
 
 def _listed(settings: Record) -> str:
@@ -79,7 +72,7 @@ def small_prior_section(record: Record) -> str:
         f"({record['exact_seconds']:.3f} s). Each seed has chains of its own. Settings: "
         f"{_listed(settings)}; {record['machine']['cores']} cores "
         f"({record['machine']['machine']}), compilation left out. For a lower bound, within means "
-        "below the exact value.\n\n" + table(header, rows, "---:")
+        "below the exact value.\n\n" + markdown_table(header, rows, "---:")
     )
 
 
@@ -90,7 +83,7 @@ def trained_prior_section(record: Record) -> str:
         f"## {record['name']}: a trained prior of {left}x{right} units\n\n"
         f"Run: {_listed(record['settings'])}; {record['machine']['cores']} cores "
         f"({record['machine']['machine']}), compiling, or reading compiled programs from disk, "
-        "included.\n\n" + table(COLUMNS, [cells(row) for row in record["rows"]], "---:")
+        "included.\n\n" + markdown_table(COLUMNS, [cells(row) for row in record["rows"]], "---:")
     )
 
 
@@ -106,192 +99,6 @@ def exactness(records: Sequence[Record]) -> str:
     trained = [r for r in records if r["kind"] == "one seed"]
     trained.sort(key=lambda record: (record["shape"], record["name"]))
     return "\n".join([errors, *small, *map(trained_prior_section, trained)])
-
-
-# docs/performance.md
-
-
-def _times(result: Record) -> dict[str, Record]:
-    return {row["program"]: row for row in result["rows"]}
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
-def _ours_and_floor(result: Record) -> tuple[float, float]:
-    times = _times(result)
-    return times[OURS]["median_ms"], times[FLOOR]["median_ms"]
-
-
-_FLOORS = (
-    "Floor: the matrix products in one XLA loop, each on one core; best floor: the quickest of it, "
-    "of XLA's with the halves of the chains on a core each, and of OpenBLAS's on all cores, where "
-    "they were measured."
-)
-
-
-def _best_floor(result: Record) -> float:
-    """The quickest of all loops of the products: XLA's, and OpenBLAS's on all cores."""
-    return min(row["median_ms"] for row in result["rows"] if row["program"].startswith(FLOOR))
-
-
-def _kernel_cells(result: Record) -> list[str]:
-    ours, floor = _ours_and_floor(result)
-    best = _best_floor(result)
-    size = f"{result['size']}x{result['size']}"
-    cells = [size, f"{result['chains']:,}", _milliseconds(floor), _milliseconds(best)]
-    return [*cells, _milliseconds(ours), f"{ours / floor:.2f}", f"{ours / best:.2f}"]
-
-
-_KERNEL_HEADER = ("RBM", "chains", "floor", "best floor", "ours", "ours / floor", "ours / best")
-
-
-def sampler_lines(record: Record) -> Iterator[str]:
-    """One row per problem; programs beside ours as multiples of ours."""
-    yield "### Sampling kernel\n"
-    sweeps = record["results"][0]["sweeps"]
-    yield f"Milliseconds of {sweeps} sweeps (medians); other programs as multiples of ours.\n"
-    yield f"{_FLOORS}\n"
-    names: list[str] = []
-    for result in record["results"]:
-        names += [
-            name
-            for name in _times(result)
-            if name not in (*names, OURS) and not name.startswith(FLOOR)
-        ]
-    rows = []
-    for result in record["results"]:
-        times, (ours, _) = _times(result), _ours_and_floor(result)
-        others = (times.get(name) for name in names)
-        multiples = [f"{other['median_ms'] / ours:.1f}" if other else "" for other in others]
-        rows.append([*_kernel_cells(result), *multiples])
-    yield table([*_KERNEL_HEADER, *names], rows)
-
-
-def floor_lines(record: Record) -> Iterator[str]:
-    """Every loop of the products alone beside ours."""
-    yield "### Sampling kernel beside the best products there are\n"
-    yield f"Milliseconds of {record['results'][0]['sweeps']} sweeps (medians). {_FLOORS}\n"
-    names = [row["program"] for row in record["results"][0]["rows"]]
-    rows = [
-        [
-            f"{result['size']}x{result['size']}",
-            *(_milliseconds(_times(result)[name]["median_ms"]) for name in names),
-            f"{_ours_and_floor(result)[0] / _best_floor(result):.2f}",
-        ]
-        for result in record["results"]
-    ]
-    yield table(["RBM", *names, "ours / best"], rows)
-
-
-def growth_lines(record: Record) -> Iterator[str]:
-    """Ours alone over sizes and numbers of chains."""
-    yield "### Growth with size and chains\n"
-    sweeps = record["results"][0]["sweeps"]
-    yield f"Milliseconds of {sweeps} sweeps (medians), and of a million draws.\n"
-    rows = []
-    for result in record["results"]:
-        draws = 2e-6 * result["size"] * result["chains"] * sweeps
-        rows.append([*_kernel_cells(result), f"{_ours_and_floor(result)[0] / draws:.1f}"])
-    yield table([*_KERNEL_HEADER, "ms a million"], rows)
-
-
-def step_lines(record: Record) -> Iterator[str]:
-    """One row per structure and program."""
-    yield "### Training step\n"
-    yield f"Milliseconds of a whole step (medians); floors are those of its sampler. {_FLOORS}\n"
-    rows = []
-    for result in record["results"]:
-        times = _times(result)
-        floor, best = times[FLOOR]["median_ms"], _best_floor(result)
-        for name, row in times.items():
-            if name.startswith(FLOOR):
-                continue
-            step = row["median_ms"]
-            medians = [_milliseconds(value) for value in (floor, best, step)]
-            ratios = [f"{step / floor:.2f}", f"{step / best:.2f}"]
-            rows.append([result["struct"], name, *medians, *ratios])
-    header = ["structure", "program", "floor", "best floor", "step", "step / floor", "step / best"]
-    yield table(header, rows)
-
-
-def evaluation_lines(record: Record) -> Iterator[str]:
-    """One evaluation."""
-    yield "### Final evaluation\n"
-    floor = statistics.mean(record["matrix_products_alone"])
-    row = [
-        f"{record['images']:,} x {record['samples']:,}",
-        f"{floor:.0f}",
-        f"{record['seconds']:.0f}",
-        f"{record['seconds'] / floor:.2f}",
-        f"{record['peak_memory_gb']:.2f}",
-    ]
-    header = ["images x samples", "floor, s", "evaluation, s", "evaluation / floor", "memory, GB"]
-    yield f"{record['struct']}; the floor is the decoder's matrix products in one XLA loop.\n"
-    yield table(header, [row])
-
-
-def start_lines(record: Record) -> Iterator[str]:
-    """Seconds from the command to the first step."""
-    yield "### Start to first step\n"
-    rows = []
-    for kind, values in record["seconds"].items():
-        rows.append([kind, f"{statistics.median(values):.1f}", f"{len(values)}"])
-    yield table([f"{record['struct']}, programs", "seconds (median)", "starts"], rows)
-
-
-def gpu_program_lines(record: Record) -> Iterator[str]:
-    """What compiled programs for a GPU are made of."""
-    header = ["program", "GPU", "unit", "operations", "kernels", "products", "copies"]
-    header += ["graph launches", "host round trips", "random blocks / least", "spills, bytes", "us"]
-    names = ("operations", "kernels", "products", "copies", "graph_launches", "host_round_trips")
-    rows = [
-        [
-            *(row[name] for name in ("program", "gpu", "unit")),
-            *(f"{row[name]:.4g}" for name in names),
-            f"{row['random_blocks'] / row['random_blocks_needed']:.1f}",
-            "not counted" if row["spill_bytes"] is None else f"{row['spill_bytes']}",
-            f"{row['microseconds']:.0f}",
-        ]
-        for row in record["programs"]
-    ]
-    assumed = ", ".join(
-        f"{value:g} {name.replace('_', ' ')}" for name, value in record["assumptions"].items()
-    )
-    yield "### Programs for a GPU\n"
-    yield (
-        "What XLA would tell a GPU to do; nothing was run. Operations: kernels, products and "
-        f"copies. The last column is an estimate: {assumed}.\n"
-    )
-    yield table(header, rows)
-
-
-_PERFORMANCE = {
-    "sampler": sampler_lines,
-    "floors": floor_lines,
-    "growth": growth_lines,
-    "train_step": step_lines,
-    "evaluation": evaluation_lines,
-    "start": start_lines,
-    "gpu_programs": gpu_program_lines,
-}
-
-
-def performance(records: dict[str, Record]) -> str:
-    """All tables, from whatever results there are."""
-    lines = []
-    for name, part in _PERFORMANCE.items():
-        if name not in records:
-            continue
-        if name == "gpu_programs":  # compiled, not measured: no machine's name belongs to it
-            lines += part(records[name])
-            continue
-        machine = records[name]["machine"]
-        device = ", ".join(machine["gpus"]) or f"{machine['cpus']} cores, {machine['processor']}"
-        lines += part(records[name])
-        lines.append(f"TensorFlow {machine['tensorflow']}; {device}.\n")
-    return "\n".join(lines)
 
 
 # docs/deviations.md
@@ -338,7 +145,7 @@ def deviation_section(record: Record) -> str:
         f"**{run['dataset']}, {run['struct']}, {run['baseline']}, k={run['k']}, "
         f"{run['num_train_iter']:,} steps** (prior {half}x{half}; AIS with {ais_used['chains']} "
         f"chains and {ais_used['temperatures']} temperatures)\n\n"
-        + table(("difference", "measured"), deviation_rows(record))
+        + markdown_table(("difference", "measured"), deviation_rows(record))
     )
 
 
@@ -352,7 +159,7 @@ def main() -> None:
     """Writes all pages again."""
     measured = {
         "exactness": exactness(list(read("exactness").values())),
-        "performance": performance(read("performance")),
+        "performance": performance_page.measured(read("performance")),
         "deviations": "\n".join(map(deviation_section, read("deviations").values())),
         "estimators": estimators_page.measured(read("estimators")),
     }

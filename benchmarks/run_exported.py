@@ -3,8 +3,9 @@
     python benchmarks/run_exported.py FOLDER OUT [NAME ...]
 
 OUT/NAME.npz gets what a job keeps; OUT/times.json the device, and of each job the median time of
-its unit and the seconds of compiling. Programs are compiled side by side and run one at a time.
-What fails is named at the end, and the exit code is 1.
+its unit and the seconds of compiling, beside those of earlier calls on the same device. Programs
+are compiled side by side and run one at a time. What fails is named at the end, and the exit code
+is 1.
 """
 
 import gzip
@@ -98,6 +99,9 @@ def main() -> None:
     device = jax.devices()[0]
     kind = f"{device.platform.upper()}: {device.device_kind}"
     times: dict[str, Any] = {"device": kind, "jax": jax.__version__, "jobs": {}}
+    if (out / "times.json").exists():
+        before = json.loads((out / "times.json").read_text())
+        times["jobs"] = before["jobs"] if before | {"jobs": {}} == times else {}
     failed = []
     threading.stack_size(STACK)
     with ThreadPoolExecutor(COMPILERS) as pool:

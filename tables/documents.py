@@ -95,7 +95,12 @@ def markdown_rows(
     return [line(header), f"|{rules}|", *map(line, rows)]
 
 
-def _markdown_table(table: Table, heading: str) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---") -> str:
+    """The same as text that ends with a line's end."""
+    return "\n".join(markdown_rows(header, rows, rule)) + "\n"
+
+
+def _titled_table(table: Table, heading: str) -> list[str]:
     lines = [heading.format(table.title), "", *(note + "  " for note in table.notes)]
     lines += [""] if table.notes else []
     lines += [*markdown_rows(table.header, table.rows), ""]
@@ -108,7 +113,7 @@ def markdown(document: Document) -> str:
     """The whole document, pictures included."""
     lines = [f"# {document.title}", "", *document.notes, ""]
     for table in document.tables:
-        lines += _markdown_table(table, "## {}")
+        lines += _titled_table(table, "## {}")
     if document.pictures:
         lines += ["## Learning curves and samples", ""]
         lines += [f"![{picture.title}]({picture.path})" for picture in document.pictures]
@@ -119,7 +124,7 @@ def markdown_tables(document: Document) -> str:
     """Only notes and tables, for insertion into another text; titles are bold lines."""
     lines = [*document.notes, ""]
     for table in document.tables:
-        lines += _markdown_table(table, "**{}**")
+        lines += _titled_table(table, "**{}**")
     return "\n".join(lines).rstrip() + "\n"
 
 

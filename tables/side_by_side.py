@@ -13,7 +13,8 @@ from tables.statistics import nats
 _NOTE = (
     "Test NLL in nats, with the standard deviation over seeds or, of one seed, ± the half-width of "
     "its 95 % interval from log Z and importance sampling (not from the choice of seed); then "
-    "milliseconds of a training step. The lowest NLL of a column is bold."
+    "milliseconds of a training step, on a CPU unless a GPU is named. The lowest NLL of a column "
+    "is bold."
 )
 
 
@@ -24,7 +25,9 @@ def _text(cell: Cell, best: bool) -> str:
     else:
         error = nats(cell.nll_error)
     nll = f"**{sample.mean:.2f}**" if best else f"{sample.mean:.2f}"
-    return f"{nll} ± {error}; {cell.ms_per_step:.3g} ms"
+    device = cell.all_of("device")
+    where = "" if device == "CPU" else f" ({device.removeprefix('GPU: ')})"
+    return f"{nll} ± {error}; {cell.ms_per_step:.3g} ms{where}"
 
 
 def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
