@@ -26,7 +26,7 @@ def _text(cell: Cell, best: bool) -> str:
         error = nats(cell.nll_error)
     nll = f"**{sample.mean:.2f}**" if best else f"{sample.mean:.2f}"
     device = cell.all_of("device")
-    where = "" if device == "CPU" else f" ({device.removeprefix('GPU: ')})"
+    where = "" if device == "CPU" else f" ({device.removeprefix('GPU: ').removeprefix('NVIDIA ')})"
     return f"{nll} ± {error}; {cell.ms_per_step:.3g} ms{where}"
 
 
