@@ -53,7 +53,9 @@ def kept(program: TrainProgram) -> dict[str, tf.Variable]:
 
 
 def export(folder: Path, config: ExperimentConfig, dataset: Dataset) -> None:
-    """Writes a run as a job. Its number of steps is a multiple of `STEPS_PER_CALL`."""
+    """Writes a run as a job. Its number of steps must be a multiple of `STEPS_PER_CALL`."""
+    if config.num_train_iter % STEPS_PER_CALL:
+        raise SystemExit(f"--steps={config.num_train_iter} must be a multiple of {STEPS_PER_CALL}")
     indices = batches(config, len(dataset.train))
     programs = []
 
@@ -66,6 +68,7 @@ def export(folder: Path, config: ExperimentConfig, dataset: Dataset) -> None:
 
     found = exported.export(make)
     places = {id(variable): i for i, variable in enumerate(found.variables) if variable is not None}
+    # What the program does not touch stays as it is made.
     keep = {name: places[id(v)] for name, v in kept(programs[0]).items() if id(v) in places}
     name = f"{config.struct}-{config.baseline}-k{config.k}"
     exported.write(
@@ -90,10 +93,10 @@ def finish(folder: Path, out: Path, name: str, dataset: Dataset, log_dir: Path) 
         return read_result(directory.result)
     times = json.loads((out / "times.json").read_text())
     program = TrainProgram(config, dataset)
+    variables = kept(program)
     with np.load(out / f"{name}.npz") as trained:
-        for key, variable in kept(program).items():
-            if key in trained:
-                variable.assign(trained[key])
+        for key in job["keep"]:
+            variables[key].assign(trained[key])
     steps = int(program.state.step)
     if steps != config.num_train_iter:
         raise SystemExit(f"{name} stands at step {steps}, not at {config.num_train_iter}")

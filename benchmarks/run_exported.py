@@ -8,6 +8,7 @@ are compiled side by side and run one at a time. What fails is named at the end,
 is 1.
 """
 
+import argparse
 import gzip
 import io
 import json
@@ -92,10 +93,18 @@ def run(folder: Path, job: dict[str, Any], program: Program) -> tuple[list[float
 
 def main() -> None:
     """Runs all jobs, or those named."""
-    folder, out, *names = (sys.argv[1], sys.argv[2], *sys.argv[3:])
-    folder, out = Path(folder), Path(out)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    folder, out = options.folder, options.out
+    names = options.names or sorted(path.stem for path in (folder / "jobs").glob("*.json"))
+    if not names:
+        parser.error(f"there is no job in {folder / 'jobs'}")
     out.mkdir(parents=True, exist_ok=True)
-    names = names or sorted(path.stem for path in (folder / "jobs").glob("*.json"))
     device = jax.devices()[0]
     kind = f"{device.platform.upper()}: {device.device_kind}"
     times: dict[str, Any] = {"device": kind, "jax": jax.__version__, "jobs": {}}
