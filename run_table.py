@@ -14,6 +14,7 @@ from configs import command_line
 from configs.errors import UserError
 from configs.registry import SAMPLERS
 from configs.tables import TABLES, Grid, Setting
+from configs.text import printable
 from tables import comparison, documents, driver
 from tables.local import LocalExecutor, slots, this_machine
 from tables.on_ray import RayExecutor
@@ -69,7 +70,7 @@ def define_log_dirs() -> None:
 
 
 def _log(message: str) -> None:
-    print(message, flush=True)
+    print(printable(message), flush=True)
 
 
 def _check_flags() -> None:

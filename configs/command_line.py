@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 
 from configs.errors import UserError
+from configs.text import one_row
 
 Main = Callable[[], int]
 
 
 def _fail(error: Exception) -> None:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"error: {one_row(str(error))}", file=sys.stderr)
     sys.exit(2)
 
 

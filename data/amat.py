@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import bad_file, open_to_read
+from configs.files import bad_file, open_to_read
 
 MAX_AMAT_BYTES = 1 << 30  # the published training set has 78 MB
 # What each byte is: a blank, a pixel or neither.

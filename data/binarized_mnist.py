@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.files import exists
 from data.amat import read_amat, to_amat
 from data.checks import check_binary
 from data.dataset import NOT_PUBLISHED, PUBLISHED, Dataset, build_dataset
 from data.download import download
-from data.files import exists
 from data.npz import read_npz
 
 BASE_URL = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.files import bad_file
 from data.dataset import is_binary
-from data.files import bad_file
 
 _NUMBER_KINDS = "buif"  # bool, unsigned, signed, float; no complex, objects or text
 

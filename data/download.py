@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from configs.errors import UserError
-from data.files import one_line
+from configs.files import one_line
 
 RETRIES = 2  # one second after the first failure, two after the second
 TIMEOUT = 30.0  # seconds in which nothing comes

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from configs.files import bad_file, open_to_read
 from data.checks import check_dtype
-from data.files import bad_file, open_to_read
 
 MAX_FILE_BYTES = 512 << 20
 MAX_MEMORY_BYTES = 1 << 30  # of the child; the published chardata.mat holds arrays of 260 MB

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import UserError
+from configs.files import bad_file, open_to_read
 from data.checks import check_dtype
-from data.files import bad_file, open_to_read
 
 MAX_ARRAY_BYTES = 8 << 30
 

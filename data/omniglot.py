@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.files import bad_file, exists, open_to_read
 from data.checks import check_images
 from data.dataset import NOT_PUBLISHED, PUBLISHED, Dataset, build_dataset, grey_levels
 from data.download import download
-from data.files import bad_file, exists, open_to_read
 from data.matlab import MAX_FILE_BYTES, read_mat
 
 URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.files import bad_file
 from data.checks import check_images
 from data.dataset import Dataset, build_dataset, grey_levels, is_binary, near_square
-from data.files import bad_file
 from data.npz import read_npz
 
 SPLITS = ("train", "validation", "test")

@@ -2,15 +2,22 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
 
 from configs.errors import UserError
-from dvae.runs.records import replacing
+from configs.files import read_bytes, replacing
+from configs.text import markdown as as_markdown
+from configs.text import one_row, printable
 
+_MAX_TEXT_BYTES = 1 << 26
+# What a spreadsheet takes for the start of a formula, unless nothing but numbers follows.
+_FORMULA = re.compile(r"\s*([=@＝＠＋－]|[+-](?![-+.\d e]*$))|[\t\r]")
 _TEX_SPECIAL = {
     "\\": r"\textbackslash{}",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -19,6 +26,8 @@ _TEX_SPECIAL = {
     "±": r"$\pm$",
     "–": "--",
     "…": r"\ldots{}",
+    "[": "{[}",  # after the end of a row it would begin an argument
+    "*": "{*}",
     "<": "$<$",
     ">": "$>$",
 }
@@ -83,13 +92,27 @@ def _environment(**options: object) -> jinja2.Environment:
     )
 
 
+def _without_bars(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
 def markdown_rows(
-    header: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---"
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    rule: str = "---",
+    form: Callable[[str], str] = _without_bars,
 ) -> list[str]:
-    """Lines of a Markdown table; `rule` aligns all columns but the first."""
+    """Lines of a Markdown table.
+
+    Args:
+      header: of the columns.
+      rows: cells, of Markdown that is our own.
+      rule: aligns all columns but the first.
+      form: makes each of the cells what it is in the table.
+    """
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(map(form, cells)) + " |"
 
     rules = "|".join(["---", *[rule] * (len(header) - 1)])
     return [line(header), f"|{rules}|", *map(line, rows)]
@@ -101,9 +124,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: s
 
 
 def _titled_table(table: Table, heading: str) -> list[str]:
-    lines = [heading.format(table.title), "", *(note + "  " for note in table.notes)]
+    notes = [as_markdown(note) + "  " for note in table.notes]
+    lines = [heading.format(as_markdown(table.title)), "", *notes]
     lines += [""] if table.notes else []
-    lines += [*markdown_rows(table.header, table.rows), ""]
+    lines += [*markdown_rows(table.header, table.rows, form=as_markdown), ""]
     if table.commands:
         lines += ["```", *table.commands, "```", ""]
     return lines
@@ -116,7 +140,10 @@ def markdown(document: Document) -> str:
         lines += _titled_table(table, "## {}")
     if document.pictures:
         lines += ["## Learning curves and samples", ""]
-        lines += [f"![{picture.title}]({picture.path})" for picture in document.pictures]
+        lines += [
+            f"![{as_markdown(picture.title)}]({urllib.parse.quote(picture.path)})"
+            for picture in document.pictures
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -130,7 +157,7 @@ def markdown_tables(document: Document) -> str:
 
 def tex_escape(text: str) -> str:
     """Text with LaTeX's special characters made plain."""
-    return "".join(_TEX_SPECIAL.get(character, character) for character in text)
+    return "".join(_TEX_SPECIAL.get(character, character) for character in one_row(text))
 
 
 def latex(document: Document) -> str:
@@ -155,21 +182,28 @@ def html(document: Document) -> str:
 
 
 def csv_text(records: Sequence[Mapping[str, object]]) -> str:
-    """Flat records, numbers unrounded, nothing for None."""
+    """Flat records, numbers unrounded, nothing for None; no text that a spreadsheet would run."""
     target = io.StringIO()
     if records:
         writer = csv.DictWriter(target, list(records[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows({k: _csv_value(v) for k, v in record.items()} for record in records)
     return target.getvalue()
+
+
+def _csv_value(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a file atomically. Raises UserError when that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as aside:
-            aside.write_text(text)
+        with replacing(path) as file:
+            file.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror})") from None
 
@@ -195,9 +229,9 @@ def insert(path: Path, text: str, name: str = "table") -> None:
     """
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
-        old = path.read_text()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        old = read_bytes(path, _MAX_TEXT_BYTES).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: {error}") from None
     before, found_begin, rest = old.partition(begin)
     _, found_end, after = rest.partition(end)
     if not (found_begin and found_end) or old.count(begin) + old.count(end) != 2:

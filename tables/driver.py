@@ -12,6 +12,7 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from tables import report
 from tables.documents import Document, write_all
+from tables.pictures import draw_all
 from tables.results import Tree, gather, read_tree
 from tables.runs import Outcome, PlannedRun, StopRequest
 
@@ -43,13 +44,16 @@ def write_report(
     tree = read_tree(log_dir) if tree is None else tree
     cells = gather(tree.results)
     unfinished = [run.name for run in planned if not run.is_finished()]
-    # Paths in what could not be read start at the tree, so that copies report alike.
-    problems = [line.replace(f"{log_dir}/", "") for line in tree.problems]
-    document = report.build_report(cells, problems, unfinished)
     try:
-        report.draw_all(cells, folder / "plots")
+        not_shown = draw_all(cells, folder / "plots")
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror})") from None
+
+    def within(lines: Sequence[str]) -> list[str]:
+        """Paths start at the tree, so that copies report alike."""
+        return [line.replace(f"{log_dir}/", "") for line in lines]
+
+    document = report.build_report(cells, within(tree.problems), unfinished, within(not_shown))
     write_all(document, report.records(cells), folder, "report")
     return document
 

@@ -6,6 +6,7 @@ it again.
 
 import dataclasses
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -124,9 +125,9 @@ def title_of(dataset: str, protocol: Protocol) -> str:
     return f"{', '.join(parts)}: {kind}"
 
 
-def digest(protocol: Protocol) -> str:
-    """Eight hex digits that tell protocols apart in file names."""
-    return hashlib.sha256(repr(protocol).encode()).hexdigest()[:8]
+def digest(protocol: object) -> str:
+    """Eight hex digits that tell protocols (or what holds one) apart in file names."""
+    return hashlib.sha256(repr(protocol).encode(errors="backslashreplace")).hexdigest()[:8]
 
 
 def _flags_of(protocol: Protocol) -> list[str]:
@@ -152,6 +153,13 @@ def _merge(rows: list[dict[str, tuple]], axis: str) -> list[dict[str, tuple]]:
     return list(merged.values())
 
 
+def _list_text(values: Sequence[object]) -> str:
+    """Values as one flag takes several: a row of a csv file."""
+    texts = [str(value) for value in values]
+    quoted = ['"' + t.replace('"', '""') + '"' if set(t) & set(',"') else t for t in texts]
+    return ",".join(quoted)
+
+
 def commands_for(
     dataset: str, protocol: Protocol, cells: Sequence[tuple[Setting, Sequence[int]]]
 ) -> list[str]:
@@ -168,9 +176,10 @@ def commands_for(
     ]
     for axis in ("samplers", "baselines", "ks", "structs"):
         rows = _merge(rows, axis)
-    start, flags = ["python run_table.py", f"--datasets={dataset}"], _flags_of(protocol)
+    flags = _flags_of(protocol)
     commands = []
     for row in rows:
-        axes = [f"--{name}={','.join(map(str, values))}" for name, values in row.items()]
-        commands.append(" ".join([*start, *axes, *flags]))
+        axes = {"datasets": (dataset,), **row}
+        lists = [f"--{name}={_list_text(values)}" for name, values in axes.items()]
+        commands.append(shlex.join(["python", "run_table.py", *lists, *flags]))
     return commands

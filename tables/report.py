@@ -1,22 +1,15 @@
-"""From cells to a report: one table for each data set and protocol, one picture for each cell."""
+"""From cells to a report: one table for each data set and protocol."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 
 from configs.paper import STRUCTURES
 from configs.tables import PUBLISHED_RUNS, PUBLISHED_STATUS, UNVERIFIED, published_value
 from tables import protocol as protocols
 from tables.documents import Document, Picture, Table, without_constant_columns
+from tables.pictures import picture_name, picture_title
 from tables.protocol import Protocol
-from tables.results import Cell, Result, by_protocol
+from tables.results import Cell, by_protocol
 from tables.statistics import (
     Difference,
     Sample,
@@ -28,8 +21,6 @@ from tables.statistics import (
     signed,
 )
 
-_TRAINING = ("train/neg_elbo", "train/neg_iw_loss")
-_VALIDATION = ("val/neg_ll",)
 _KEEP = ("struct", "k", "baseline", "test NLL", "seeds", "log Z error", "from published")
 _UNITS = (
     "Test NLL in nats: mean ± standard deviation over seeds. log Z error: largest half-width of "
@@ -144,6 +135,7 @@ def build_report(
     cells: Sequence[Cell],
     problems: Sequence[str] = (),
     unfinished: Sequence[str] = (),
+    not_shown: Sequence[str] = (),
     picture_folder: Path = Path("plots"),
 ) -> Document:
     """The report of one tree of results.
@@ -151,6 +143,7 @@ def build_report(
     Args:
       problems: results that could not be read, a line each.
       unfinished: runs of the table that have no result yet, a line each.
+      not_shown: files that the pictures do without, a line each.
       picture_folder: relative to the report.
     """
     tables = []
@@ -158,10 +151,14 @@ def build_report(
         tables.append(_section(dataset, protocol, group))
         samplers = _sampler_table(dataset, protocol, group)
         tables += [samplers] if samplers else []
-    for title, lines in (("Not finished", unfinished), ("Not counted", problems)):
+    for title, word, lines in (
+        ("Not finished", "run", unfinished),
+        ("Not counted", "file, and why", problems),
+        ("Not shown", "file, and why", not_shown),
+    ):
         if lines:
-            tables.append(Table(title, (), ("run",), tuple((line,) for line in lines)))
-    pictures = [Picture(_picture_title(c), str(picture_folder / _picture_name(c))) for c in cells]
+            tables.append(Table(title, (), (word,), tuple((line,) for line in lines)))
+    pictures = [Picture(picture_title(c), str(picture_folder / picture_name(c))) for c in cells]
     return Document("Test likelihoods", (_UNITS,), tuple(tables), tuple(pictures))
 
 
@@ -196,72 +193,3 @@ def _record(cell: Cell) -> dict[str, object]:
         "data_sha256": _sha(cell),
         "departures_from_published": "; ".join(departures),
     }
-
-
-def _picture_name(cell: Cell) -> str:
-    """File name of a cell's picture: distinct for each setting and protocol."""
-    s = cell.setting
-    steps = cell.results[0].config.num_train_iter
-    digest = protocols.digest(cell.protocol)
-    return f"{s.dataset}_{s.struct}_{s.baseline}_k{s.k}_{s.sampler}_{steps}steps_{digest}.png"
-
-
-def _picture_title(cell: Cell) -> str:
-    """What a cell's picture shows, in a line."""
-    s = cell.setting
-    steps = cell.results[0].config.num_train_iter
-    return f"{s.dataset}, {s.struct}, {s.baseline}, k={s.k}, {s.sampler}, {steps:,} steps"
-
-
-def _read_curve(path: Path, names: Sequence[str]) -> tuple[list[int], list[float]]:
-    """Steps and values, in nats, of the first of `names` that each line of metrics.jsonl holds."""
-    steps, values = [], []
-    lines = path.read_text().splitlines() if path.exists() else []
-    for line in lines:
-        try:
-            record: dict[str, Any] = json.loads(line)
-        except ValueError:
-            continue  # the torn last line of a killed writer
-        found = next((name for name in names if name in record), None)
-        if found is not None:
-            steps.append(record["step"])
-            values.append(record[found])
-    return steps, values
-
-
-def _curves(axes: plt.Axes, results: Sequence[Result], names: Sequence[str], title: str) -> None:
-    for result in results:
-        steps, values = _read_curve(result.directory / "metrics.jsonl", names)
-        axes.plot(steps, values, marker=".", linewidth=1, label=f"seed {result.config.seed}")
-    axes.set(title=title, xlabel="step", ylabel="nats")
-    axes.legend(fontsize="small")
-
-
-def _draw(cell: Cell, path: Path) -> None:
-    """Draws a cell: training loss, validation NLL, samples of its first seed."""
-    figure, (training, validation, samples) = plt.subplots(1, 3, figsize=(12, 3.8))
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.82, wspace=0.2)
-    _curves(training, cell.results, _TRAINING, "training loss")
-    _curves(validation, cell.results, _VALIDATION, "validation NLL (100 samples)")
-    first = cell.results[0]
-    picture = first.directory / "samples.png"
-    if picture.exists():
-        samples.imshow(plt.imread(picture), cmap="gray", interpolation="nearest")
-    samples.set(title=f"samples, seed {first.config.seed}")
-    samples.axis("off")
-    figure.suptitle(_picture_title(cell), fontsize="medium")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-
-
-def draw_all(cells: Sequence[Cell], folder: Path) -> None:
-    """Draws every cell that has changed since its picture was drawn."""
-    for cell in cells:
-        path = folder / _picture_name(cell)
-        if not path.exists() or path.stat().st_mtime < _newest(cell):
-            _draw(cell, path)
-
-
-def _newest(cell: Cell) -> float:
-    return max((run.directory / "result.json").stat().st_mtime for run in cell.results)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.errors import UserError
+from configs.files import one_line
 from configs.paper import STRUCTURES, ExperimentConfig
 from configs.registry import BASELINES, SAMPLERS
 from configs.tables import Setting
@@ -78,12 +79,14 @@ class Tree(NamedTuple):
     problems: tuple[str, ...]
 
 
-def _run_directories(root: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(root):
+def _run_directories(root: Path, problems: list[str]) -> Iterator[Path]:
+    """Directories of finished runs; what cannot be looked into becomes a problem."""
+    for place, folders, files in os.walk(root, onerror=lambda error: problems.append(str(error))):
+        names = {*folders, *files}
         folders[:] = sorted(name for name in folders if _MOVED_ASIDE not in name)
-        if "config.json" in files:
+        if "config.json" in names:
             folders.clear()
-            if "result.json" in files:
+            if "result.json" in names:
                 yield Path(place)
 
 
@@ -116,11 +119,11 @@ def read_tree(root: Path, wanted: Callable[[Result], bool] = lambda result: True
     if not root.is_dir():
         raise UserError(f"there is no directory {root}: give the --log_dir of a table")
     results, problems = [], []
-    for directory in _run_directories(root):
+    for directory in _run_directories(root, problems):
         try:
             results.append(_read(directory))
         except UserError as error:
-            problems.append(str(error))
+            problems.append(one_line(error))
     return Tree(tuple(filter(wanted, results)), tuple(problems))
 
 

@@ -11,12 +11,15 @@ from types import FrameType, TracebackType
 from typing import NamedTuple
 
 from configs.errors import UserError
+from configs.files import open_to_append, own_directory, read_bytes
 from configs.paper import ExperimentConfig
+from configs.text import printable
 from dvae.runs.records import read_json
 
 _ROOT = Path(__file__).parents[1]
 _FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
 _PR_SET_PDEATHSIG = 1
+_MAX_LOG_BYTES, _LAST_BYTES = 1 << 31, 1 << 16
 _STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)
 
 
@@ -107,9 +110,16 @@ def start_process(
       program: the command that takes run.py's flags.
       environment: variables beside this process's own.
       at_parents_death: the signal that the child gets when this process dies.
+
+    Raises:
+      UserError: its log cannot be written.
     """
-    run.log_path.parent.mkdir(parents=True, exist_ok=True)
-    with run.log_path.open("a") as log:
+    try:
+        own_directory(run.log_path.parent)
+        log = open_to_append(run.log_path)
+    except OSError as error:
+        raise UserError(f"cannot write to {run.log_path} ({error.strerror})") from None
+    with log:
         return subprocess.Popen(
             [*program, *run.arguments],
             stdin=subprocess.DEVNULL,
@@ -134,8 +144,9 @@ def outcome_of(run: PlannedRun, code: int, attempts: int = 1) -> Outcome:
 
 
 def _last_line(path: Path) -> str:
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ")[-300:] if lines else "it printed nothing"
+    end = read_bytes(path, _MAX_LOG_BYTES, may_be_empty=True)[-_LAST_BYTES:]
+    lines = [line for line in end.decode(errors="replace").splitlines() if line.strip()]
+    return printable(lines[-1].removeprefix("error: ")[-300:]) if lines else "it printed nothing"
 
 
 class StopRequest:

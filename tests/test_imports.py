@@ -60,7 +60,6 @@ def test_tables_know_of_dvae_only_how_to_read_files():
         "dvae.runs.records.version_name",
         "dvae.runs.records.read_json",
         "dvae.runs.records.read_result",
-        "dvae.runs.records.replacing",
     }
 
 

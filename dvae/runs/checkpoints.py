@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from configs.errors import UserError
+from configs.files import aside_of, open_to_read, own_directory
 from dvae.model import DVAE
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import read_checked, write_checked
@@ -28,6 +29,9 @@ from dvae.train_step import TrainProgram
 
 _MANIFEST = "manifest.json"
 _PREFIX = "tensors"
+_MAX_TENSOR_BYTES = 1 << 40
+# What a killed writer may leave.
+_ASIDE = re.compile(r"\.tmp-[0-9a-f]{16}|\.(old\.)?\w+-\d+\.\d+")
 
 
 class DamagedCheckpoint(Exception):
@@ -43,7 +47,7 @@ def _sync(path: Path) -> None:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_to_read(path, _MAX_TENSOR_BYTES, may_be_empty=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -75,10 +79,9 @@ class CheckpointStore:
         Raises:
           OSError or tf.errors.OpError when it cannot be written; older checkpoints are then intact.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
+        own_directory(self._directory)
         target = self._directory / f"{kind}-{step:010d}"
-        aside = self._directory / f".{target.name}.{os.getpid()}"
-        shutil.rmtree(aside, ignore_errors=True)
+        aside = aside_of(target)
         aside.mkdir()
         try:
             self._checkpoint.write(str(aside / _PREFIX))
@@ -90,7 +93,7 @@ class CheckpointStore:
             _sync(aside)
             # The same step again (a stop right after a save): the newer progress replaces it.
             if target.exists():
-                os.rename(target, self._directory / f".old.{target.name}.{os.getpid()}")
+                os.rename(target, aside_of(target))
             os.rename(aside, target)
             _sync(self._directory)
         finally:
@@ -102,8 +105,9 @@ class CheckpointStore:
 
     def _sweep_leftovers(self) -> None:
         """Removes what killed writers left aside."""
-        for path in self._directory.glob(".*"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self._directory.iterdir():
+            if _ASIDE.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
 
     def restore(self, kind: str, step: int | None = None) -> dict[str, Any] | None:
         """Reads the newest usable checkpoint of a kind into the trackables.

@@ -10,6 +10,7 @@ import numpy as np
 
 import data
 from configs.errors import UserError
+from configs.files import replacing
 from configs.paper import ExperimentConfig
 from dvae.runs import result
 from dvae.runs.checkpoints import RunOptions
@@ -131,7 +132,8 @@ def generate(
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         write_png(out_dir / "generated.png", grid(means, trained.image_shape, 10))
-        np.savez_compressed(out_dir / "generated.npz", means=means, latents=latents)
+        with replacing(out_dir / "generated.npz") as file:
+            np.savez_compressed(file, means=means, latents=latents)
     except OSError as error:
         raise _unwritable(out_dir, error) from None
     say(f"{num_images} images: {out_dir / 'generated.png'}, {out_dir / 'generated.npz'}")

@@ -13,15 +13,18 @@ import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
 
 from configs.errors import UserError
+from configs.files import open_to_read, read_bytes, replacing
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
-from dvae.runs.records import digest, read_json, replacing, write_json
+from dvae.runs.records import digest, read_json, write_json
 
 # What an evaluation writes; everything else belongs to the training summaries.
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
 # What a run writes once it is finished.
 RESULT_TAGS = ("result/",)
+_MAX_METRICS_BYTES, _MAX_EVENTS_BYTES = 1 << 31, 1 << 40
+_REMOVE = "remove it and start again"
 
 
 class RunDirectory:
@@ -53,6 +56,11 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if self.checkpoints.is_symlink():
+                raise UserError(
+                    f"{self.checkpoints} is a link, and a run writes into its own directory alone: "
+                    "put a directory in its place"
+                )
             self._lock.take()
             if fresh and self.config.exists():
                 self._move_aside()
@@ -189,7 +197,7 @@ class RunDirectory:
 
 def _rewrite_lines(path: Path, keep: Any) -> None:
     kept = []
-    for line in path.read_text(errors="replace").splitlines():
+    for line in read_bytes(path, _MAX_METRICS_BYTES, _REMOVE, may_be_empty=True).splitlines():
         try:
             record = json.loads(line)
             tag = "val/" if record["kind"] == "evaluation" else "train/"
@@ -197,14 +205,16 @@ def _rewrite_lines(path: Path, keep: Any) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the torn last line of a killed writer
-    with replacing(path) as aside:
-        aside.write_text("".join(line + "\n" for line in kept))
+    with replacing(path) as file:
+        file.write(b"".join(line + b"\n" for line in kept))
 
 
 def _rewrite_events(path: Path, keep: Any) -> None:
     # TensorBoard's own loader drops points that a later file writes again; its Python reader
     # (EventAccumulator) shows both.
-    with replacing(path) as aside, tf.io.TFRecordWriter(str(aside)) as writer:
+    with open_to_read(path, _MAX_EVENTS_BYTES, _REMOVE, may_be_empty=True):
+        pass  # a pipe in its place would stop the reader below for ever
+    with replacing(path) as file, tf.io.TFRecordWriter(file.name) as writer:
         try:
             for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                 event = Event.FromString(record)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from configs.files import replacing
 from configs.paper import ExperimentConfig
 from dvae.model import DVAE
-from dvae.runs.records import replacing
 
 
 def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.ndarray:
@@ -32,8 +32,8 @@ def above_each_other(upper: np.ndarray, lower: np.ndarray, columns: int) -> np.n
 
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Writes uint8 [H, W, 1] atomically."""
-    with replacing(path) as aside:
-        aside.write_bytes(tf.io.encode_png(picture).numpy())
+    with replacing(path) as file:
+        file.write(tf.io.encode_png(picture).numpy())
 
 
 # A unit is active when the variance of its q over images exceeds this (Burda et al. 2016).

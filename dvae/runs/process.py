@@ -23,12 +23,13 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from configs.errors import UserError
+from configs.text import printable
 
 
 def say(message: str) -> None:
     """One line on standard output, at once, above any progress bar."""
     with suppress(OSError):
-        tqdm.write(message, file=sys.stdout)
+        tqdm.write(printable(message), file=sys.stdout)
         sys.stdout.flush()
 
 

@@ -1,57 +1,68 @@
 """JSON records on disk: written whole or not at all, checked when read; which code wrote them."""
 
-import contextlib
 import functools
 import hashlib
 import json
 import math
-import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
+from configs.files import read_bytes, replacing
 
 _CHECKSUM = "checksum"
+_MAX_JSON_BYTES = 1 << 26
 # What every result must hold, each a finite number.
 _NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "log_z_stderr", "val_nll")
 _INTERVALS = ("log_z_interval", "nll_interval")
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to instead of `path`: synced and renamed to it when the block ends well.
-
-    Whoever reads `path` at any moment, even after a crash, finds the old file or the new one whole.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Writes JSON atomically. Raises OSError."""
-    with replacing(path) as aside:
-        aside.write_text(json.dumps(record, indent=2) + "\n")
+    with replacing(path) as file:
+        file.write((json.dumps(record, indent=2) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object. Raises UserError when there is none."""
+    remedy = "restore it or train anew"
     try:
-        record = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"{path} is not valid JSON: restore it or train anew") from None
+        record = json.loads(read_bytes(path, _MAX_JSON_BYTES, remedy), parse_int=_whole_number)
+    except RecursionError:
+        raise UserError(f"{path} is damaged (endless nesting): {remedy}") from None
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
     if not isinstance(record, dict):
-        raise UserError(f"{path} does not hold a JSON object: restore it or train anew")
+        raise UserError(f"{path} is damaged (no JSON object): {remedy}")
+    if not _is_text(record):
+        raise UserError(f"{path} is damaged (characters that are no text): {remedy}")
     return record
+
+
+def _whole_number(digits: str) -> int:
+    """The number, if it fits into 64 bits: larger ones are no sizes and overflow as floats."""
+    number = int(digits) if len(digits) <= 20 else 2**63
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return number
+
+
+def _is_text(value: Any) -> bool:
+    """Whether no name or value within has a NUL or half of a character, as no text and path has."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+                return False
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+    return True
 
 
 def digest(record: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ tried again at the next summary.
 import json
 import logging
 import os
+import secrets
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
+from configs.files import open_to_append
 from configs.paper import ExperimentConfig
 from dvae.runs.directory import RunDirectory
 
@@ -47,7 +49,9 @@ class Summaries:
         path = self._directory.path
         inode = path.stat().st_ino if path.exists() else None
         if self._writer is None or inode != self._inode:
-            self._writer = tf.summary.create_file_writer(str(path))
+            # A name that nobody can foresee: TensorFlow would write through a link of that name.
+            suffix = f".{secrets.token_hex(8)}.v2"
+            self._writer = tf.summary.create_file_writer(str(path), filename_suffix=suffix)
             self._inode = path.stat().st_ino
 
     def start(self, config: ExperimentConfig, flags: str) -> None:
@@ -81,7 +85,7 @@ class Summaries:
                 tf.summary.scalar(tag, value, step=step)
             record: dict[str, Any] = {"kind": kind, "step": step}
             record |= {tag: float(value) for tag, value in values.items()}
-            with self._directory.metrics.open("a+b") as file:
+            with open_to_append(self._directory.metrics) as file:
                 _end_torn_line(file)
                 file.write(json.dumps(record).encode() + b"\n")
 
