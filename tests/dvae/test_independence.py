@@ -7,14 +7,15 @@ share one number in nine are seen. On 100 other seeds there was no false alarm: 
 6600 correlations was 3.5 standard errors, and no binarisation went beyond 5.
 """
 
-import contextlib
 import itertools
+import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.paper import POSTERIOR_SWEEPS, ExperimentConfig, Structure
+from configs.registry import BASELINES, SAMPLERS
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.runs.checkpoints import Progress
@@ -22,74 +23,35 @@ from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
 from dvae.runs.summaries import Summaries
 from dvae.train_step import TrainProgram
-from samplers import counter_random
-from tests.helpers import statistical
+from tests.helpers import statistical, tiny_models
+from tests.helpers.recorded_draws import Draws, bits, words
 from tests.helpers.step_cases import config_of
 from tests.helpers.tiny_training import eager
 
-NUM_STEPS, SIZE = 3, 2000
+NUM_STEPS, SIZE = 2, 2000
 STRUCTURE = Structure(2, 12, 1, 5)
-# Streams that make keys of keys.
-OF_KEYS = (0xFFFFFFFF, 0xFFFFFFFE)
 
 
-class Recorder:
-    """The blocks drawn, and their words, by the purpose that was `named` when they were drawn."""
-
-    def __init__(self, patch):
-        self.name, self.blocks, self.words = "outside", {}, {}
-        threefry = counter_random.threefry_2x32
-
-        def recorded(key, low, high, rounds=13):
-            words = threefry(key, low, high, rounds)
-            stream = int(np.ravel(high)[0])
-            if stream not in OF_KEYS:
-                # A key, or the three words of its schedule, of which it is the first two.
-                key = tuple(np.asarray(key).view(np.uint32).tolist()[:2])
-                drawn = [(*key, stream, int(index)) for index in np.ravel(low)]
-                self.blocks.setdefault(self.name, []).extend(drawn)
-                both = np.concatenate([np.ravel(word.numpy()) for word in words])
-                self.words.setdefault(self.name, []).append(both)
-            return words
-
-        patch.setattr(counter_random, "threefry_2x32", recorded)
-
-    @contextlib.contextmanager
-    def named(self, name):
-        before, self.name = self.name, name
-        yield
-        self.name = before
-
-    def wrap(self, patch, owner, method, name):
-        """Names what a method draws; `name` is made anew at each call."""
-        plain = getattr(owner, method)
-
-        def wrapped(*arguments, **options):
-            with self.named(name()):
-                return plain(*arguments, **options)
-
-        patch.setattr(owner, method, wrapped)
-
-    def numbers(self, name):
-        """The first SIZE words of a purpose as numbers of mean 0."""
-        words = np.concatenate(self.words[name])
-        assert len(words) >= SIZE, (name, len(words))
-        return words[:SIZE] / 2.0**32 - 0.5
+def numbers(draws, name):
+    """The first SIZE words of a purpose as numbers of mean 0."""
+    found = draws.words(name)
+    assert len(found) >= SIZE, (name, len(found))
+    return found[:SIZE] / 2.0**32 - 0.5
 
 
 def grey_data():
     """Training images of 60 pixels that are binarised anew, and bits of the other sets."""
     rng = np.random.default_rng(1)
     grey = rng.integers(1, 16, (80, 60)).astype(np.uint8)
-    bits = np.uint8(rng.random((40, 60)) < 0.5)
-    return Dataset("grey", grey, 1 / 16, True, bits, bits[:30], (6, 10), "", "")
+    drawn = np.uint8(rng.random((40, 60)) < 0.5)
+    return Dataset("grey", grey, 1 / 16, True, drawn, drawn[:30], (6, 10), "", "")
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """Two trainings (seeds) of a few steps, and an evaluation and a summary of one of them."""
     with pytest.MonkeyPatch.context() as patch, eager():
-        seen = Recorder(patch)
+        seen = Draws(patch)
         for seed in (statistical.seed(1), statistical.seed(2)):
             with seen.named(f"seed {seed}: init"):
                 config = config_of(
@@ -110,11 +72,12 @@ def recorded(tmp_path_factory):
                     eval_batchsize=20,
                 )
                 program = TrainProgram(config, grey_data())
-            train(seen, patch, program, seed)
+            train(seen, patch, program, seed, NUM_STEPS)
         with seen.named("evaluation"):
             folder = tmp_path_factory.mktemp("run")
             monitor = Monitor(config, grey_data(), program, Summaries(RunDirectory(folder)))
             patch.setattr("dvae.runs.monitor.SELECTION_SAMPLES", 3)
+            patch.setattr("dvae.runs.monitor.SUMMARY_TEMPERATURES", 5)
             patch.setattr("dvae.evaluation.num_workers", lambda: 1)
             monitor.evaluate(Progress(step=NUM_STEPS), lambda: None)
         with seen.named("summary"):
@@ -122,52 +85,98 @@ def recorded(tmp_path_factory):
         return seen
 
 
-def train(seen, patch, program, seed):
-    """A few steps, each purpose named; posterior draws by their group."""
-    groups = itertools.cycle(range(STRUCTURE.num_groups))
+def train(seen, patch, program, seed, num_steps):
+    """A few steps of 40 images, each purpose named; posterior draws by their group."""
+    groups = itertools.cycle(range(program.config.structure.num_groups))
 
     def named(purpose):
         return lambda: f"seed {seed}, step {int(program.state.step)}: {purpose()}"
 
     seen.wrap(patch, program.sampler, "step", named(lambda: "prior"))
     seen.wrap(patch, program, "batch", named(lambda: "binarisation"))
+    seen.wrap(patch, program.model.parts.estimator, "step", named(lambda: "estimator"))
     posterior = program.model.encoder.posterior
     seen.wrap(patch, posterior, "sample", named(lambda: f"posterior, group {next(groups)}"))
     indices = np.arange(40, dtype=np.int32)[None]
-    for _ in range(NUM_STEPS):
+    for _ in range(num_steps):
         program.run(indices, 1)
 
 
 def test_no_block_is_drawn_twice(recorded):
     """Over steps, purposes, groups, samples, images, units, seeds, evaluation and summaries."""
-    assert "outside" not in recorded.blocks
-    owners = {}
-    for name, blocks in recorded.blocks.items():
-        assert len(set(blocks)) == len(blocks), f"twice within: {name}"
-        for block in blocks:
-            assert owners.setdefault(block, name) == name, (owners[block], name)
+    recorded.assert_apart()
     # Of each seed the start and four purposes a step; evaluation; log Z, two groups of summaries.
-    assert len(recorded.blocks) == 2 * (1 + NUM_STEPS * 4) + 1 + 3
-    assert len(owners) > 20_000
+    assert len(recorded.names) == 2 * (1 + NUM_STEPS * 4) + 1 + 3
+    assert recorded.count() > 20_000
 
 
 def test_purposes_do_not_correlate(recorded):
     """Each pair of purposes and steps: |correlation| below 5 standard errors."""
-    names = [name for name in recorded.words if "posterior" in name or "binar" in name]
-    names += [name for name in recorded.words if "prior" in name or name in ("evaluation",)]
+    names = [name for name in recorded.names if "posterior" in name or "binar" in name]
+    names += [name for name in recorded.names if "prior" in name or name in ("evaluation",)]
     names = sorted(set(names))
     assert len(names) >= 2 * NUM_STEPS * 4 + 1
-    correlation = np.corrcoef([recorded.numbers(name) for name in names])
+    correlation = np.corrcoef([numbers(recorded, name) for name in names])
     np.fill_diagonal(correlation, 0.0)
     worst = np.unravel_index(np.argmax(np.abs(correlation)), correlation.shape)
     pair = [names[index] for index in worst]
     assert np.abs(correlation).max() < statistical.SIGMAS / np.sqrt(SIZE), pair
 
 
-@pytest.mark.parametrize("seed", [statistical.seed(1), statistical.seed(2)])
-def test_grey_images_are_binarised_anew(recorded, seed):
+IMAGES, UNITS, CHAINS = 40, 12, 16
+METHODS = [name for name in BASELINES if name != "exact"]  # which enumerates
+
+
+def least_blocks(baseline, k):
+    """Of an estimator's step: two groups, or one, of 12 latents together."""
+    sampled = (IMAGES, max(k, 2) if baseline in ("loo", "rodeo") else k, UNITS)
+    if baseline.startswith(("dvaepp", "dvaes_")):  # a bit, and what relaxes it
+        return bits(*sampled) + words(*sampled) * (3 if baseline == "dvaes_unexp" else 1)
+    if baseline.startswith("dvaess"):
+        return bits(*sampled) * POSTERIOR_SWEEPS + words(*sampled)
+    if baseline in ("dvae_spike_exp", "gumbolt", "pwl", "concrete", "disarm"):
+        return words(*sampled)
+    return bits(*sampled)
+
+
+@pytest.mark.parametrize("number, baseline", list(enumerate(METHODS)), ids=METHODS)
+def test_no_method_draws_a_block_twice(number, baseline, monkeypatch):
+    """A step of each method, with each sampler in turn: no block twice, and how many.
+
+    Each image, sample and unit of each group takes numbers of its own, and each chain and unit
+    of each sweep. Groups and halves are of equal size.
+    """
+    sampler = list(SAMPLERS)[number % len(SAMPLERS)]
+    one_group = BASELINES[baseline].most_groups == 1
+    k = 1 if baseline == "loo" else 3
+    draws = Draws(monkeypatch)
+    with eager():
+        config = ExperimentConfig(
+            baseline=baseline,
+            k=k,
+            sampler=sampler,
+            structure=Structure(1, UNITS, 0, 5) if one_group else Structure(2, UNITS // 2, 0, 5),
+            input_size=60,
+            train_batchsize=IMAGES,
+            num_chains=CHAINS,
+            num_sweeps=2,
+            sharpness=3.0,
+            seed=17,
+        )
+        train(draws, monkeypatch, TrainProgram(config, grey_data()), 17, 1)
+    draws.assert_apart()
+    of_a_step = least_blocks(baseline, k)
+    estimator = draws.count("estimator") + draws.count("posterior")
+    assert of_a_step <= estimator < 1.1 * of_a_step
+    assert draws.count("binarisation") == words(IMAGES, 60)
+    assert draws.count("prior") >= bits(2, CHAINS, UNITS)
+
+
+def test_grey_images_are_binarised_anew(monkeypatch):
     """The bits of one batch at 3 steps: pixels with p = 1/2 agree in half of the cases."""
-    program = TrainProgram(config_of("dvaes_exp", 1, 1, seed=seed, input_size=60), half_grey())
+    Draws(monkeypatch)
+    config = config_of("dvaes_exp", 1, 1, seed=statistical.seed(1), input_size=60)
+    program = TrainProgram(config, half_grey())
     drawn = []
     batch = program.batch
 
@@ -185,32 +194,52 @@ def test_grey_images_are_binarised_anew(recorded, seed):
 
 def half_grey():
     images = np.full((80, 60), 8, np.uint8)
-    bits = np.zeros((4, 60), np.uint8)
-    return Dataset("half", images, 1 / 16, True, bits, bits, (6, 10), "", "")
+    drawn = np.zeros((4, 60), np.uint8)
+    return Dataset("half", images, 1 / 16, True, drawn, drawn, (6, 10), "", "")
 
 
-def test_evaluation_of_equal_images_differs():
+COPIES, SAMPLES = 7, 3
+
+
+@pytest.mark.parametrize("baseline, groups, rows", [("dvaes_exp", 2, 4), ("dvaess_pwl", 1, 12)])
+def test_evaluation_of_equal_images_differs(baseline, groups, rows, monkeypatch):
     """Copies of an image in one batch, in others, and in another pass have samples of their own.
 
-    Posterior means are near one half and one sample is taken: equal values mean equal bits.
+    Posterior means are near one half and one sample is taken: equal values mean equal bits. Each
+    image has as many samples as were asked for.
     """
-    program = TrainProgram(config_of("dvaes_exp", 2, 1), half_grey_of_seven())
-    evaluator = Evaluator(program.model)
-    images = np.tile(np.uint8([[1, 0, 1, 1, 0, 0, 1]]), (12, 1))
-    with eager(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dvae.evaluation.num_workers", lambda: 1)
-        patch.setattr("dvae.evaluation._ROWS_PER_PASS_CPU", 4)
-        randomise(program)
-        found = evaluator.per_image(images, 3, 4, statistical.key(3))
-    assert len(np.unique(np.round(found.neg_elbo, 5))) == len(images)
+    structure = Structure(groups, UNITS // groups, 0, 5)
+    model = tiny_models.make_model(structure, 0.3, 5, baseline=baseline, sharpness=4.0)
+    model.encoder.num_temperatures = 3
+    images = np.tile(np.uint8([[1, 0, 1, 1, 0, 0, 1]]), (COPIES, 1))
+    draws = Draws(monkeypatch)
+    monkeypatch.setattr("dvae.evaluation.num_workers", lambda: 1)
+    monkeypatch.setattr("dvae.evaluation._ROWS_PER_PASS_CPU", rows)
+    with eager():
+        found = Evaluator(model).per_image(images, SAMPLES, 4, statistical.key(3))
+    assert len(np.unique(np.round(found.neg_elbo, 5))) == COPIES
+    draws.assert_apart()
+    of_a_sample = UNITS * (1 if groups == 2 else 1 + 3)  # of the base, and of three temperatures
+    assert draws.count() >= bits(COPIES, SAMPLES, of_a_sample)
 
 
-def randomise(program):
-    rng = np.random.default_rng(5)
-    for variable in program.model.trainable_variables:
-        variable.assign(0.3 * rng.standard_normal(variable.shape))
+def test_samples_of_the_prior_part(monkeypatch):
+    """More samples than chains start as copies: each goes on with numbers of its own.
 
-
-def half_grey_of_seven():
-    images = np.full((8, 7), 8, np.uint8)
-    return Dataset("half", images, 1 / 16, True, images, images, (1, 7), "", "")
+    At zero parameters they are fair bits: of 1200, a standard error of 0.014.
+    """
+    draws = Draws(monkeypatch)
+    model = tiny_models.make_model(Structure(1, UNITS, 0, 5))
+    prior = model.prior
+    for variable in prior.variables:
+        variable.assign(tf.zeros_like(variable))
+    with eager():
+        chains = prior.sampler(model.config).init(statistical.key(1)).gradient.chains
+        chains = type(chains)(*(half[:50] for half in chains))
+        monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)
+        drawn = prior.samples(prior.parameters(), chains, 100, statistical.key(2)).numpy()
+    draws.assert_apart()
+    assert drawn.shape == (100, UNITS)
+    assert abs(np.mean(drawn[:50] == drawn[50:]) - 0.5) < statistical.SIGMAS * 0.5 / math.sqrt(600)
+    left, right = np.split(drawn, 2, axis=1)
+    assert abs(np.mean(left == right) - 0.5) < statistical.SIGMAS * 0.5 / math.sqrt(600)

@@ -98,7 +98,7 @@ FAULTS = (
     fault(
         "the binarisation is the same at every step",
         change("dvae.train_step:TrainProgram.one_step", "keys[StepKey.BINARIZATION]", "run_key"),
-        "dvae/test_independence.py::test_grey_images_are_binarised_anew[1]",
+        "dvae/test_independence.py::test_grey_images_are_binarised_anew",
         INDEPENDENT,
     ),
     fault(

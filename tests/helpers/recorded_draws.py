@@ -1,0 +1,101 @@
+"""Random numbers by NumPy, and a record of the Threefry blocks that were drawn for what.
+
+No block may be drawn twice: that is all that counter-based numbers ask for. A method that draws
+fewer blocks than its numbers need has used some of them twice, or not taken as many steps.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from samplers import counter_random
+from tests.reference import counter_random as reference
+
+# Streams that make keys of keys.
+OF_KEYS = (reference.FOLD, reference.SPLIT)
+
+
+class Draws:
+    """The blocks drawn, and their words, by the purpose that was `named` when they were drawn.
+
+    Only what runs eagerly is seen. The numbers are those of the program, by the reference.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.name = "draws"
+        # Of each purpose: (key, stream and index [2, n] as uint64, words [2, n]) of each draw.
+        self._drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        patch.setattr(counter_random, "threefry_2x32", self._threefry)
+
+    def _threefry(self, key: Any, low: Any, high: Any, rounds: int = 13) -> tuple:
+        # A key, or the three words of its schedule, of which it is the first two.
+        words = key[:2] if isinstance(key, list) else np.asarray(key).view(np.uint32)
+        pair = tuple(int(word) for word in words)
+        low, high = (np.asarray(counter, np.uint64) for counter in (low, high))
+        drawn = reference.threefry(pair, low, high, rounds)
+        if high.max(initial=0) not in OF_KEYS:
+            counters = np.broadcast_arrays(high << np.uint64(32) | low, low)[0].ravel()
+            keys = np.full_like(counters, pair[0] << 32 | pair[1])
+            entry = np.stack([keys, counters]), drawn.reshape(2, -1)
+            self._drawn.setdefault(self.name, []).append(entry)
+        return tuple(tf.constant(np.uint32(word)) for word in drawn)
+
+    @property
+    def names(self) -> list[str]:
+        """The purposes for which something was drawn."""
+        return list(self._drawn)
+
+    @contextlib.contextmanager
+    def named(self, name: str) -> Iterator[None]:
+        """What is drawn inside is for this."""
+        before, self.name = self.name, name
+        yield
+        self.name = before
+
+    def wrap(self, patch: pytest.MonkeyPatch, owner: Any, method: str, name: Callable) -> None:
+        """Names what a method draws; `name` is made anew at each call."""
+        plain = getattr(owner, method)
+
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            with self.named(name()):
+                return plain(*arguments, **options)
+
+        patch.setattr(owner, method, wrapped)
+
+    def words(self, name: str) -> np.ndarray:
+        """All words drawn for a purpose."""
+        return np.concatenate([words.ravel() for _, words in self._drawn[name]])
+
+    def count(self, *part: str) -> int:
+        """Blocks drawn for the purposes whose names have each `part`."""
+        names = [name for name in self.names if all(p in name for p in part)]
+        return sum(blocks.shape[1] for name in names for blocks, _ in self._drawn[name])
+
+    def assert_apart(self) -> None:
+        """No block was drawn twice, within a purpose or for two."""
+        blocks = [
+            np.vstack([blocks, np.full(blocks.shape[1], owner, np.uint64)])
+            for owner, name in enumerate(self.names)
+            for blocks, _ in self._drawn[name]
+        ]
+        keys, counters, owners = np.concatenate(blocks, axis=1)
+        order = np.lexsort((counters, keys))
+        keys, counters, owners = keys[order], counters[order], owners[order]
+        twice = np.flatnonzero((keys[1:] == keys[:-1]) & (counters[1:] == counters[:-1]))
+        pairs = {tuple(owners[at : at + 2].tolist()) for at in twice}
+        assert not pairs, [(self.names[a], self.names[b]) for a, b in pairs]
+
+
+def bits(*sizes: int) -> int:
+    """The least blocks for so many Bernoulli draws: four have a block."""
+    return math.ceil(math.prod(sizes) / 4)
+
+
+def words(*sizes: int) -> int:
+    """The least blocks for so many words or uniform numbers: two have a block."""
+    return math.ceil(math.prod(sizes) / 2)
