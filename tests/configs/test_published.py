@@ -102,23 +102,6 @@ def test_what_each_baseline_is_made_of():
         assert (dict(entry.options), entry.importance_weighted) == (options, weighted), name
 
 
-def test_optimisation():
-    """Rates and warm-up as functions of the step: see tests/dvae/test_schedules.py."""
-    assert paper.LEARNING_RATE_STAGES == (
-        (0.02, 10.0),
-        (0.60, 1.0),
-        (0.75, 3.0),
-        (0.95, 10.0),
-        (1.0, 33.0),
-    )
-    assert paper.KL_WARMUP_FRACTION == 0.3
-    assert paper.ADAM == {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3}
-    assert paper.BATCH_NORM == {"momentum": 0.8, "epsilon": 1e-2}
-    assert paper.KERNEL_INIT_GAIN == 2.6
-    assert paper.WEIGHT_DECAY == 1e-4
-    assert paper.MEAN_CLIP == (0.001, 0.999)
-
-
 def test_defaults():
     """A command line without flags is the published run; log Z as in its evaluation or better."""
     found = configured()

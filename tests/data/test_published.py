@@ -1,6 +1,7 @@
 """Published files are recognised by their content: published, another draw, one flipped pixel."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import data
 from data import binarized_mnist, omniglot
 from data.amat import to_amat
+from data.dataset import digest
 from tests.helpers import data_files as made
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
@@ -80,6 +82,37 @@ def test_where_nothing_is_published(tmp_path):
         assert "published file" not in found.notes
 
 
+# sha256 of shape, type and bytes of the three sets: what config.json and result.json hold.
+DIGITS = "9225857b2e010a8c092bdf65aea18a75be24f69c229590e15fa3da737e3e308b"
+PUBLISHED_MNIST = "0ca16e91057b9a806f1c11355bb4610bb4d6c08dab952b1a3186e73244221ca1"
+
+
+def test_the_digits_are_always_the_same():
+    """Images, split and binarisation: another of them is another data set."""
+    found = data.load("digits", "")
+    assert found.sha256 == DIGITS
+    assert [len(a) for a in (found.train, found.validation, found.test)] == [1297, 200, 300]
+
+
+def test_a_digest_is_of_shape_type_and_bytes():
+    """Written out by hand, of an array by rows whatever its layout in memory."""
+    first, second = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0.5], np.float32)
+    text = b"(2, 3) |u1\n" + bytes(range(6)) + b"(1,) <f4\n" + b"\x00\x00\x00\x3f"
+    expected = hashlib.sha256(text).hexdigest()
+    assert expected == "903ad61ca3c0c81a2b9e7ecf47e0804725171b640067d4a8275ceadc517a153d"
+    assert digest(first, second) == digest(np.asfortranarray(first), second) == expected
+
+
+def test_models_are_of_known_data():
+    """The models that come with the project name the digits and the published MNIST."""
+    models = Path(__file__).parents[2] / "models"
+    found = {
+        record["dataset"]: record["data_sha256"]
+        for record in (json.loads(path.read_text()) for path in models.glob("*/result.json"))
+    }
+    assert found == {"digits": DIGITS, "binarized_mnist": PUBLISHED_MNIST}
+
+
 @needs_real_data
 def test_the_published_mnist_file_in_npz_form():
     found = binarized_mnist.load(REAL)
@@ -89,7 +122,7 @@ def test_the_published_mnist_file_in_npz_form():
     np.testing.assert_allclose(means, [0.13056, 0.13113, 0.13251], atol=5e-6)
     assert_verdict(found, True)
     # config.json of earlier runs holds it, and tables know the published file by it
-    assert found.sha256 == "0ca16e91057b9a806f1c11355bb4610bb4d6c08dab952b1a3186e73244221ca1"
+    assert found.sha256 == PUBLISHED_MNIST
 
 
 @needs_real_data

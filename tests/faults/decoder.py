@@ -16,7 +16,7 @@ FAULTS = (
     fault(
         "the mean is clipped elsewhere",
         constant("configs.paper:MEAN_CLIP", (0.01, 0.99)),
-        "configs/test_published.py::test_optimisation",
+        "configs/test_constants.py::test_constant[MEAN_CLIP]",
         *one_step("dvaes_exp-1-5"),
     ),
     fault(

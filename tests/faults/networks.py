@@ -97,7 +97,7 @@ FAULTS = (
     fault(
         "weight decay is ten times smaller",
         constant("configs.paper:WEIGHT_DECAY", 1e-5),
-        "configs/test_published.py::test_optimisation",
+        "configs/test_constants.py::test_constant[WEIGHT_DECAY]",
         *one_step("dvaes_exp-1-5"),
     ),
     fault(
@@ -117,6 +117,6 @@ FAULTS = (
     fault(
         "initial weights have another spread",
         constant("configs.paper:KERNEL_INIT_GAIN", 2.0),
-        "configs/test_published.py::test_optimisation",
+        "configs/test_constants.py::test_constant[KERNEL_INIT_GAIN]",
     ),
 )

@@ -82,7 +82,7 @@ FAULTS = (
             "configs.paper:LEARNING_RATE_STAGES",
             ((0.02, 10.0), (0.60, 1.0), (0.75, 3.0), (0.95, 10.0), (1.0, 30.0)),
         ),
-        "configs/test_published.py::test_optimisation",
+        "configs/test_constants.py::test_constant[LEARNING_RATE_STAGES]",
         *one_step("dvaepp_power-2-1"),
     ),
 )

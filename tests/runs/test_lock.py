@@ -1,11 +1,14 @@
 """The lock of a run directory: held by the living, taken over from the dead, never by two."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -169,3 +172,58 @@ def test_a_run_that_lost_its_lock_writes_no_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="on elsewhere has taken over"):
         run.save()
     assert written == ["progress"]
+
+
+@pytest.fixture
+def open_path():
+    """A lock's path where every user may write."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder) / "lock.json"
+
+
+def _as_nobody(attempt):
+    """Runs `attempt` in a child that is nobody, or in this process if it is not root's.
+
+    Returns the text of its UserError, or None.
+    """
+
+    def outcome():
+        try:
+            attempt()
+        except UserError as error:
+            return str(error)
+        return None
+
+    if os.getuid() != 0:
+        return outcome()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.setuid(65534)
+            os.write(writer, json.dumps(outcome()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        answer = file.read()
+    os.waitpid(child, 0)
+    return json.loads(answer)
+
+
+@pytest.mark.skipif(not Path("/proc/1").is_dir(), reason="no process 1 that is another user's")
+def test_living_process_of_another_user_keeps_it(open_path, monkeypatch):
+    """Process 1 belongs to root: nobody else may signal it, but it lives."""
+    before = os.umask(0)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(run_lock.os, "getpid", lambda: 1)
+            holder = RunLock(open_path)
+            holder.take()
+        found = _as_nobody(RunLock(open_path).take)
+        assert found is not None and "process 1 trains in" in found
+        assert open_path.exists()
+        holder.check()
+        holder.release()
+    finally:
+        os.umask(before)

@@ -1,0 +1,179 @@
+"""Every constant of `configs.paper` beside its source, others that decide numbers, and relations.
+
+A test with a reference of its own sees a wrong constant too, but only where it looks. Here nothing
+is missing: a constant that is added to `configs.paper` needs a line in SOURCES.
+"""
+
+import math
+import types
+
+import pytest
+from scipy import stats
+
+from configs import paper, registry
+from configs.paper import ExperimentConfig, Structure
+from data import binarized_mnist, dataset, digits, omniglot
+from dvae import (
+    enumeration,
+    prior_sampler,
+    priors,
+    relaxed_priors,
+    straight_relaxations,
+    undirected,
+)
+from dvae.runs import loop, monitor, result
+from dvae.runs.checkpoints import RunOptions
+from dvae.runs.lock import BEAT_SECONDS, LEASE_SECONDS
+from samplers import exact, log_partition
+
+LINE = "the 2018 command line"
+DVAES = "DVAE#, arXiv 1805.07445"
+DVAESS = "arXiv 1901.03440"
+SOURCES = {
+    "STRUCTURES": (
+        {
+            "1-layer-lin": Structure(1, 200, 0, 200, "dense", "dense", "bernoulli", "rbm"),
+            "1-layer-nonlin": Structure(1, 200, 2, 200, "dense", "dense", "bernoulli", "rbm"),
+            "2-layer-nonlin": Structure(2, 200, 2, 200, "dense", "dense", "bernoulli", "rbm"),
+            "4-layer-nonlin": Structure(4, 100, 2, 200, "dense", "dense", "bernoulli", "rbm"),
+        },
+        DVAES,
+    ),
+    "DATASETS": (("binarized_mnist", "omniglot", "digits"), f"{LINE}, and our own"),
+    "EVAL_BATCH_SIZE": ({"binarized_mnist": 1000, "omniglot": 269}, LINE),
+    "LEARNING_RATE_STAGES": (
+        ((0.02, 10.0), (0.60, 1.0), (0.75, 3.0), (0.95, 10.0), (1.0, 33.0)),
+        DVAES,
+    ),
+    "KL_WARMUP_FRACTION": (0.3, DVAES),
+    "ADAM": ({"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3}, DVAES),
+    "BATCH_NORM": ({"momentum": 0.8, "epsilon": 1e-2}, DVAES),
+    "KERNEL_INIT_GAIN": (2.6, DVAES),
+    "WEIGHT_DECAY": (1e-4, DVAES),
+    "MEAN_CLIP": ((0.001, 0.999), LINE),
+    "POWER_OFFSET": (1e-7, LINE),
+    "UNIFORM_SHARE": (0.05, f"{DVAES}, supplement: epsilon of uniform + exponential"),
+    "SPIKE_CLIP": (1e-7, LINE),
+    "SHIFTED_Q_CLIP": (1e-4, LINE),
+    "SPIKE_LOGIT_CLIP": (88.0, LINE),
+    "SPIKE_Q_CLIP": (0.999, LINE),
+    "MEAN_FIELD_ITERATIONS": (5, f"{DVAES}, section 4: five iterations"),
+    "LAMBDA_MARGIN": (5.0, f"{DVAES}, supplement: lambda above the largest singular value"),
+    "COUPLING_NORM": ({"momentum": 0.99, "epsilon": 1e-2}, DVAESS),
+    "COUPLING_SCALE": (1.5, DVAESS),
+    "POSTERIOR_SCALE": (2.0, DVAESS),
+    "POSTERIOR_SWEEPS": (10, f"{DVAESS}: sweeps of persistent chains"),
+    "POSTERIOR_TEMPERATURES": (500, f"{DVAESS}: AIS in evaluation"),
+    "MODE_ITERATIONS": (40, f"{DVAESS}, modes: iterations of mean field"),
+    "MODE_ROUNDING": (0.01, f"{DVAESS}, modes: rounding of means"),
+    "MODE_HITS": (5, f"{DVAESS}, modes: samples that are too few"),
+    "SELECTION_SAMPLES": (100, f"{LINE}: evaluations in the course of training"),
+    "MAX_STEPS": (2_147_483_647, "int32 steps"),
+    "MAX_SIZE": (10_000_000, "our own: what fits into no machine"),
+}
+
+
+def constants(module: types.ModuleType) -> dict[str, object]:
+    """The public constants that a module defines itself."""
+    foreign = vars(registry)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if name.isupper() and not name.startswith("_") and foreign.get(name) is not value
+    }
+
+
+def test_every_constant_has_a_source():
+    """A new one is written into SOURCES, beside the paper or the reason that it comes from."""
+    assert set(constants(paper)) == set(SOURCES)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_constant(name):
+    value, _ = SOURCES[name]
+    assert getattr(paper, name) == value
+
+
+# Those of other modules: published, or such that another value changes recorded numbers.
+OTHERS = (
+    (straight_relaxations, "CONCRETE_CLIP", 1e-5, "rho of the Concrete relaxation, finite logits"),
+    (straight_relaxations, "SLOPE_OFFSET", 1e-2, "arXiv 1810.00116, piecewise-linear relaxation"),
+    (relaxed_priors, "B_CLIP", 10.0, f"{LINE}: b_zeta_clipped"),
+    (prior_sampler, "FAMILY_WINDOW", 100, "our own"),
+    (priors, "SAMPLE_SWEEPS", 1000, "our own: sweeps of samples that are shown"),
+    (monitor, "SUMMARY_TEMPERATURES", 100, "our own"),
+    (monitor, "MAX_DRIFT", 5.0, "our own, in standard errors"),
+    (monitor, "COLLAPSED_SHARE", 0.02, "our own"),
+    (loop, "MAX_SKIPPED_IN_A_ROW", 100, "our own"),
+    (enumeration, "MOST_STATES", 1024, "our own: up to 10 latents"),
+    (enumeration, "MOST_MULTISETS", 65536, "our own"),
+    (exact, "MAX_ENUMERATED_UNITS", 20, "our own"),
+    (log_partition, "ALPHA", 0.05, "95 % intervals"),
+    (log_partition, "CONFIDENCE", 0.99, "99 % intervals of the table"),
+    (log_partition, "MARKOV_GROUPS", 32, "our own"),
+    (dataset, "BINARISATION_SEED", 1, "numpy.random.RandomState(1), published"),
+    (omniglot, "NUM_VALIDATION", 1345, "Burda et al. 2016: the last of the training images"),
+    (digits, "NUM_VALIDATION", 200, "our own"),
+    (digits, "NUM_TEST", 300, "our own"),
+    (digits, "SPLIT_SEED", 0, "our own"),
+)
+
+
+@pytest.mark.parametrize(
+    "module, name, value, source", OTHERS, ids=[f"{m.__name__}.{n}" for m, n, *_ in OTHERS]
+)
+def test_constant_of_another_module(module, name, value, source):
+    assert source
+    assert getattr(module, name) == value
+
+
+class TestRelations:
+    """What one constant asks of another."""
+
+    def test_lock(self):
+        """A beat may come late, and attributes of files lie in caches for up to a minute (NFS)."""
+        assert LEASE_SECONDS >= 5 * BEAT_SECONDS
+        assert LEASE_SECONDS >= 60 + 2 * BEAT_SECONDS
+
+    def test_calls_of_the_program(self):
+        """Skipped updates are counted after each call; families are, since a step within it."""
+        assert loop.MAX_SKIPPED_IN_A_ROW >= loop.STEPS_PER_CALL
+        assert loop.STEPS_PER_CALL % prior_sampler.FAMILY_WINDOW == 0
+        assert ExperimentConfig().summary_every % prior_sampler.FAMILY_WINDOW == 0
+
+    def test_log_z(self):
+        """What is shown in passing is quicker than what decides; a group has several chains."""
+        config, settings = ExperimentConfig(), result.ais_settings(ExperimentConfig())
+        assert monitor.SUMMARY_TEMPERATURES < config.ais_temperatures
+        assert settings == log_partition.Settings()
+        assert (settings.num_chains, settings.num_temperatures) == (1024, 1000)
+        assert 8 * log_partition.MARKOV_GROUPS <= config.ais_chains
+        assert math.isclose(log_partition.Z95, stats.norm.ppf(1 - log_partition.ALPHA / 2))
+
+    def test_evaluation(self):
+        assert paper.SELECTION_SAMPLES < ExperimentConfig().eval_iw_samples
+        assert ExperimentConfig().eval_every % ExperimentConfig().summary_every == 0
+        assert 0 < RunOptions().checkpoint_minutes <= 60
+
+    def test_posteriors(self):
+        """A mode needs more hits than one; chains are swept, and less often than AIS sweeps."""
+        assert 1 < paper.MODE_HITS < paper.SELECTION_SAMPLES
+        assert 1 < paper.POSTERIOR_SWEEPS < paper.POSTERIOR_TEMPERATURES
+        assert undirected.UndirectedEncoder.samples_per_pass <= paper.SELECTION_SAMPLES
+
+    def test_schedules(self):
+        """Stages end with the run and in order; the learning rate is whole in the longest one."""
+        ends, divisors = zip(*paper.LEARNING_RATE_STAGES, strict=True)
+        assert list(ends) == sorted(set(ends)) and ends[-1] == 1.0
+        lengths = [end - start for start, end in zip((0.0, *ends), ends, strict=False)]
+        assert divisors[lengths.index(max(lengths))] == 1.0
+
+
+def test_published_files():
+    """Digests that are published: TensorFlow Datasets, binarized_mnist.txt; the file of Burda."""
+    assert binarized_mnist.PUBLISHED_SHA256 == {
+        "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+        "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+        "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+    }
+    assert omniglot.PUBLISHED_MD5 == "21ecaf34373511aa7691cf2e0802aa3d"
