@@ -60,7 +60,7 @@ flags.DEFINE_list(
 )
 flags.DEFINE_string(
     "compile_cache",
-    str(process.compile_cache_directory()),
+    str(process.compile_cache_directory() or ""),
     "directory that keeps compiled programs, so that a second start is quick; empty: none",
 )
 flags.DEFINE_integer("step", None, "model of this step instead of the best; see --keep_steps")
@@ -214,9 +214,9 @@ def main() -> int:
     }
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    if not FLAGS.compile_cache:
+    if not FLAGS.compile_cache and FLAGS["compile_cache"].present:
         return commands[FLAGS.mode]()
-    process.enable_compile_cache(Path(FLAGS.compile_cache))
+    process.enable_compile_cache(Path(FLAGS.compile_cache) if FLAGS.compile_cache else None)
     try:
         with process.compile_cache_guard():
             return commands[FLAGS.mode]()

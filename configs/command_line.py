@@ -1,15 +1,61 @@
 """How every program of this project meets its user: flags in, errors out as one line."""
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
+from configs import errors
 from configs.errors import UserError
+from configs.files import path_errors
 from configs.text import one_row
 
 Main = Callable[[], int]
+
+try:
+    errors.check_system()
+except UserError as unsupported:  # before anything that needs such a system is imported
+    print(f"error: {unsupported}", file=sys.stderr)
+    sys.exit(2)
+
+
+class _Unfailing(io.FileIO):
+    """A standard stream that takes what nobody reads any more or no disk has room for."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def _keep_streams() -> None:
+    """Lets standard output and error never fail: what cannot be shown ends no run.
+
+    A closed one (`>&-`) leads nowhere; the next file that is opened would get its number, and what
+    is printed.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is not getattr(sys, f"__{name}__"):
+            continue  # whoever put another in its place looks after it
+        options = {"encoding": "utf-8", "errors": "backslashreplace", "line_buffering": True}
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.flush()
+            options = {name: getattr(stream, name) for name in (*options, "write_through")}
+        raw = _Unfailing(descriptor, "wb", closefd=False)
+        setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), **options))
+    logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it took the one of before
 
 
 def _fail(error: Exception) -> None:
@@ -29,18 +75,23 @@ def parse(argv: Sequence[str]) -> None:
     try:
         rest = flags.FLAGS(list(argv))
         if len(rest) > 1:
+            if rest[1].startswith("\ufeff"):
+                raise UserError("a flag file starts with a byte-order mark: save it without one")
             shown = repr(rest[1][:80])
             raise UserError(f"unexpected argument {shown}: flags are written --name=value")
         _check_text()
-    # A flag file may be missing, no text at all, or of endless nesting.
-    except (flags.Error, UserError, UnicodeError, OSError, RecursionError) as error:
+    except UnicodeError as error:
+        _fail(UserError(f"a flag file is no text in UTF-8 ({error})"))
+    # A flag file may be missing or of endless nesting.
+    except (flags.Error, UserError, OSError, RecursionError) as error:
         _fail(error)
 
 
 def guarded(main: Main) -> None:
-    """Runs `main` and exits with its code; a UserError is one line and code 2."""
+    """Runs `main` and exits with its code; a UserError or OSError is one line and code 2."""
     try:
-        code = main()
+        with path_errors():
+            code = main()
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt:  # before training watches for signals: nothing is lost
@@ -51,6 +102,7 @@ def guarded(main: Main) -> None:
 
 def start(main: Main) -> None:
     """The life of a program: flags, `main`, exit code."""
+    _keep_streams()
     # TensorFlow greets a machine without a GPU with lines that look like errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # --help shows text and flags of the main module, which a console script is not.

@@ -7,3 +7,13 @@ class UserError(ValueError):
     The message is one line that says what is wrong and what to do. `run.py` prints it and exits
     with code 2; a traceback is for bugs only. From Python it is a ValueError.
     """
+
+
+def check_system() -> None:
+    """Raises UserError where there are no file locks and signals as Linux and macOS have them."""
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "this program runs on Linux and macOS; on Windows, use it within WSL 2"
+        ) from None

@@ -27,6 +27,22 @@ def bad_file(path: Path, what: object, remedy: str) -> UserError:
     return UserError(f"{one_line(path)}: {one_line(what)}" + (f"; {remedy}" if remedy else ""))
 
 
+@contextlib.contextmanager
+def path_errors() -> Iterator[None]:
+    """Turns an OSError, which any path that a user names can raise, into a UserError.
+
+    A name may be too long, a directory closed to this user, a file in the place of a directory, a
+    file system full or read-only. Whoever knows what to do about it says so before it comes here.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise UserError(one_line(error)) from error
+        reason = error.strerror or error
+        raise bad_file(error.filename, reason, "choose another place, or mend this one") from error
+
+
 def exists(path: Path) -> bool:
     """Whether something (of whatever kind) lies at `path`.
 

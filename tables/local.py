@@ -1,5 +1,7 @@
 """Runs of a table as processes of this machine: how many at once fit on it, and their start."""
 
+import logging
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.errors import UserError
+from configs.files import one_line
 from tables.runs import Outcome, PlannedRun, StopRequest, outcome_of, start_process
 
 _POLL_SECONDS = 0.1
@@ -42,19 +45,39 @@ def _gpus() -> tuple[tuple[str, float], ...]:
     """GPUs that nvidia-smi knows and CUDA_VISIBLE_DEVICES allows."""
     command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    except FileNotFoundError:
         return ()
-    if done.returncode != 0:
+    except (OSError, subprocess.SubprocessError) as error:
+        logging.warning("no GPU is counted, since nvidia-smi failed: %s", one_line(error))
         return ()
-    found = [line.split(", ") for line in done.stdout.strip().splitlines()]
+    found = [_gpu(line) for line in done.stdout.decode(errors="replace").strip().splitlines()]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = None if visible is None else [name.strip() for name in visible.split(",")]
     return tuple(
-        (uuid, float(mib) / 1024.0)
-        for index, uuid, mib in found
+        (uuid, gib)
+        for index, uuid, gib in filter(None, found)
         if names is None or index in names or any(n and uuid.startswith(n) for n in names)
     )
+
+
+def _gpu(line: str) -> tuple[str, str, float] | None:
+    """Index, identifier and memory in GiB of a line of nvidia-smi; None if it is of no GPU.
+
+    What nvidia-smi does not know it writes as [N/A]: the memory of a GPU that shares the host's is
+    then 0, which is room for one run, and its index stands for its identifier.
+    """
+    parts = [part.strip() for part in line.split(",")]
+    if len(parts) != 3 or not parts[0].isdecimal():
+        logging.warning("nvidia-smi says %s: not counted as a GPU", one_line(line))
+        return None
+    index, uuid, mib = parts
+    try:
+        gib = float(mib) / 1024.0
+    except ValueError:
+        gib = 0.0
+    gib = gib if math.isfinite(gib) else 0.0
+    return index, uuid if uuid.startswith(("GPU-", "MIG-")) else index, gib
 
 
 def this_machine() -> Machine:

@@ -1,6 +1,7 @@
 """One run of a table: whether it is done, its process, how that ended, and a request to stop."""
 
 import ctypes
+import hashlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from dvae.runs.records import read_json
 _ROOT = Path(__file__).parents[1]
 _FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
 _PR_SET_PDEATHSIG = 1
+_MOST_BYTES = 200  # of the name of a log
 _MAX_LOG_BYTES, _LAST_BYTES = 1 << 31, 1 << 16
 _STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)
 
@@ -51,7 +53,10 @@ class PlannedRun(NamedTuple):
     @property
     def log_path(self) -> Path:
         """The file that receives what the run prints."""
-        return self.log_dir / "output" / f"{self.name.replace('/', '_')}.txt"
+        name = os.fsencode(self.name.replace("/", "_"))
+        if len(name) > _MOST_BYTES:  # longer than each of its parts, and than a name may be
+            name = name[:_MOST_BYTES] + hashlib.sha256(name).hexdigest()[:16].encode()
+        return self.log_dir / "output" / f"{name.decode(errors='ignore')}.txt"
 
     def is_finished(self) -> bool:
         """Whether the run has a result, of this configuration.

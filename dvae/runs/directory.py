@@ -4,16 +4,18 @@ import dataclasses
 import json
 import logging
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
 from configs.errors import UserError
-from configs.files import open_to_read, read_bytes, replacing
+from configs.files import one_line, read_bytes, replacing
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
@@ -23,7 +25,7 @@ from dvae.runs.records import digest, read_json, write_json
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
 # What a run writes once it is finished.
 RESULT_TAGS = ("result/",)
-_MAX_METRICS_BYTES, _MAX_EVENTS_BYTES = 1 << 31, 1 << 40
+_MAX_METRICS_BYTES = 1 << 31
 _REMOVE = "remove it and start again"
 
 
@@ -180,7 +182,7 @@ class RunDirectory:
           evaluated_step: of the last evaluation that the checkpoint knows.
         """
         if step < 0:
-            for path in (self.metrics, *self.path.glob("events.out.tfevents.*")):
+            for path in (self.metrics, *self._event_files()):
                 path.unlink(missing_ok=True)
             return
 
@@ -191,8 +193,23 @@ class RunDirectory:
 
         if self.metrics.exists():
             _rewrite_lines(self.metrics, keep)
-        for path in sorted(self.path.glob("events.out.tfevents.*")):
+        for path in self._event_files():
             _rewrite_events(path, keep)
+
+    def _event_files(self) -> list[Path]:
+        """TensorBoard's files; whatever else bears such a name is set aside."""
+        found = sorted(self.path.glob("events.out.tfevents.*"))
+        for path in found:
+            if path.is_symlink() or not path.is_file():
+                _set_aside(path, "it is no file")
+        return [path for path in found if path.exists()]
+
+
+def _set_aside(path: Path, why: object) -> None:
+    """Renames a file of events, so that neither a run nor TensorBoard reads it again."""
+    target = path.with_name(f"damaged-{secrets.token_hex(4)}.events")
+    logging.warning("%s was set aside as %s: %s", path, target.name, one_line(why))
+    os.rename(path, target)
 
 
 def _rewrite_lines(path: Path, keep: Any) -> None:
@@ -212,8 +229,6 @@ def _rewrite_lines(path: Path, keep: Any) -> None:
 def _rewrite_events(path: Path, keep: Any) -> None:
     # TensorBoard's own loader drops points that a later file writes again; its Python reader
     # (EventAccumulator) shows both.
-    with open_to_read(path, _MAX_EVENTS_BYTES, _REMOVE, may_be_empty=True):
-        pass  # a pipe in its place would stop the reader below for ever
     with replacing(path) as file, tf.io.TFRecordWriter(file.name) as writer:
         try:
             for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
@@ -221,5 +236,7 @@ def _rewrite_events(path: Path, keep: Any) -> None:
                 tags = [value.tag for value in event.summary.value] or [""]
                 if keep(tags[0], event.step):
                     writer.write(record)
-        except tf.errors.DataLossError:
-            pass  # the torn last record of a killed writer
+        except (tf.errors.OpError, DecodeError) as error:
+            # What comes before stays. The torn last record of a killed writer is no damage.
+            if "truncated record" not in str(error):
+                _set_aside(path, f"it cannot be read to its end ({error})")

@@ -10,6 +10,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from configs.text import printable
 
 def say(message: str) -> None:
     """One line on standard output, at once, above any progress bar."""
+    if sys.stdout is None:  # a service without one
+        return
     with suppress(OSError):
         tqdm.write(printable(message), file=sys.stdout)
         sys.stdout.flush()
@@ -57,8 +60,9 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
         desc=what,
         unit=unit,
         dynamic_ncols=True,
-        mininterval=0.2 if sys.stderr.isatty() else 30.0,
+        mininterval=0.2 if sys.stderr is not None and sys.stderr.isatty() else 30.0,
         file=sys.stderr,
+        disable=sys.stderr is None,
     )
 
 
@@ -171,6 +175,15 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()} {features}"
 
 
+def _driver_lines() -> list[str]:
+    """What the driver's own files say of each GPU, as far as they can be read."""
+    lines: list[str] = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with suppress(OSError):
+            lines += file.read_text(errors="replace").splitlines()
+    return lines
+
+
 def _gpus() -> str:
     """Names and compute capabilities of the GPUs here, "" where there is none.
 
@@ -179,27 +192,40 @@ def _gpus() -> str:
     """
     query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
-        lines = done.stdout.splitlines()
+        done = subprocess.run(query, capture_output=True, timeout=30, check=True)
+        lines = done.stdout.decode(errors="replace").splitlines()
     except (OSError, subprocess.SubprocessError):
-        files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-        lines = [
-            line for file in files for line in file.read_text().splitlines() if "Model" in line
-        ]
+        lines = [line for line in _driver_lines() if "Model" in line]
     kinds = sorted({line.strip() for line in lines if line.strip()})
     if len(kinds) > 1:
         kinds.append(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     return ", ".join(kinds)
 
 
-def compile_cache_directory() -> Path:
-    """$XDG_CACHE_HOME/dvae-xla, or ~/.cache/dvae-xla."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def compile_cache_directory() -> Path | None:
+    """$XDG_CACHE_HOME/dvae-xla, or ~/.cache/dvae-xla; None for a user without a home."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    if not home:
+        try:
+            home = Path.home() / ".cache"
+        except RuntimeError:
+            return None
     return Path(home) / "dvae-xla"
 
 
-def enable_compile_cache(directory: Path) -> None:
+def _quoted(text: str) -> str:
+    """A value as TensorFlow reads it in its variable, which is cut at blanks but for quotes."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def enable_compile_cache(directory: Path | None) -> None:
     """Lets TensorFlow keep compiled programs under `directory`; warns and goes on if it cannot."""
+    if directory is None:
+        logging.warning(
+            "compiled programs are not kept: this user has no home directory; "
+            "--compile_cache=DIR names another place"
+        )
+        return
     version = importlib.metadata.version("tensorflow")
     kind = f"{version} {_processor()}{_gpus()}"
     kind = hashlib.sha256(kind.encode()).hexdigest()[:16]
@@ -211,9 +237,11 @@ def enable_compile_cache(directory: Path) -> None:
     except OSError as error:
         logging.warning("compiled programs are not kept: %s (%s)", place, error)
         return
-    flags = os.environ.get(_FLAGS, "")
-    if "tf_xla_persistent_cache_directory" not in flags:
-        flag = f"--tf_xla_persistent_cache_directory={place}"
+    flags = os.environ.get(_FLAGS, "").strip()
+    if flags and not flags.startswith("-"):
+        logging.warning("compiled programs are not kept: %s names a file of flags", _FLAGS)
+    elif "tf_xla_persistent_cache_directory" not in flags:
+        flag = f"--tf_xla_persistent_cache_directory={_quoted(str(place))}"
         os.environ[_FLAGS] = f"{flags} {flag}".strip()
 
 
@@ -248,5 +276,6 @@ def start_again_without_compile_cache() -> NoReturn:
     """Replaces this process by the same command without a cache."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.environ.pop(_FLAGS, None)
+    given = r"--tf_xla_persistent_cache_directory=(\"(\\.|[^\"])*\"|\S*)"
+    os.environ[_FLAGS] = re.sub(given, "", os.environ.get(_FLAGS, ""), flags=re.DOTALL).strip()
     os.execv(sys.executable, [sys.executable, *sys.argv, "--compile_cache="])

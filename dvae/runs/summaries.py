@@ -18,6 +18,7 @@ from tensorboard.plugins.hparams import api as hp
 from configs.files import open_to_append
 from configs.paper import ExperimentConfig
 from dvae.runs.directory import RunDirectory
+from dvae.runs.records import digest
 
 # Fields of result.json that become metrics of TensorBoard's HParams page.
 _RESULT_FIELDS = ("test_nll", "val_nll", "log_z")
@@ -56,23 +57,15 @@ class Summaries:
 
     def start(self, config: ExperimentConfig, flags: str) -> None:
         """HParams and the flags as text, once for a run."""
+        settings = config.to_json()
+        del settings["structure"]  # what `struct` names
 
         def write() -> None:
             tf.summary.text("flags", f"```\n{flags}\n```", step=0)
             hp.hparams(
-                {
-                    "dataset": config.dataset,
-                    "struct": config.struct,
-                    "baseline": config.baseline,
-                    "k": config.k,
-                    "sampler": config.sampler,
-                    "beta": config.sharpness,
-                    "seed": config.seed,
-                    "num_train_iter": config.num_train_iter,
-                    "base_lr": config.base_lr,
-                },
+                settings,
                 # TensorBoard takes runs of one trial for repetitions of each other.
-                trial_id=str(config.run_directory("")),
+                trial_id=f"{config.run_directory('')}-{digest(config.to_json())[:12]}",
             )
 
         self._guarded(write)

@@ -1,5 +1,9 @@
 """Flag files: damaged ones end with one line and code 2, or hold settings that are refused so."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from absl import flags
 
@@ -8,6 +12,7 @@ from configs import command_line
 from configs.errors import UserError
 from tests.helpers.damaged_files import damaged_bytes, no_hang
 
+ROOT = Path(__file__).parents[2]
 GOOD = b"""# settings
 --dataset=digits
 --struct=1-layer-nonlin
@@ -55,6 +60,7 @@ def contents():
     yield b"stray words\n"
     yield b"--flagfile=/nowhere/at/all\n"
     yield b"--seed=" + b"7" * 100_000
+    yield b"\xef\xbb\xbf" + GOOD
     yield b"\xff\xfe" + "--k=1".encode("utf-16-le")
 
 
@@ -84,9 +90,36 @@ def test_flag_file_that_names_itself(tmp_path, capsys):
     assert code == 2
 
 
+def test_flag_files_of_other_encodings_say_so(tmp_path, capsys):
+    """As editors on Windows save them, and text of before Unicode."""
+    path = tmp_path / "some.flags"
+    for content in (GOOD.decode().encode("utf-8-sig"), GOOD.decode().encode("utf-16"), b"--x=\xe9"):
+        path.write_bytes(content)
+        code, err = outcome(capsys, f"--flagfile={path}")
+        assert code == 2 and err.startswith("error: a flag file") and len(err.splitlines()) == 1
+
+
+def test_of_a_flag_given_twice_the_last_counts(tmp_path, capsys):
+    path = tmp_path / "some.flags"
+    path.write_bytes(GOOD.replace(b"\n", b"\r\n") + b"--k=0\r\n")
+    assert outcome(capsys, f"--flagfile={path}")[0] == 2
+    assert outcome(capsys, f"--flagfile={path}", "--k=2") == (None, "")
+
+
 @pytest.mark.parametrize("bad", ["--nosuch=1", "--k=many", "--mode=dance", "--log_dir=a\0b"])
 def test_bad_flags_are_one_line(capsys, bad):
     code, err = outcome(capsys, bad)
     assert code == 2
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("program", ["run.py", "run_table.py"])
+def test_a_system_without_file_locks_is_told_which_will_do(program):
+    """As Windows is: in one line, before anything else is wanted of it."""
+    code = "import runpy, sys; sys.modules['fcntl'] = None; sys.argv[0] = sys.argv[1]\n"
+    code += "sys.argv[1:] = ['--help']; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", code, str(ROOT / program)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    [line] = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and line.startswith("error: ") and "Linux and macOS" in line

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
@@ -150,3 +153,74 @@ def test_unwritable_place_is_one_line(tmp_path, config):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="choose another --log_dir"):
         open_at(tmp_path / "file" / "run", config)
+
+
+def write_events(path, *steps, torn=b""):
+    """A TensorBoard file of one point at each step, and bytes behind it."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for step in steps:
+            value = Summary.Value(tag="train/x", simple_value=float(step))
+            writer.write(Event(step=step, summary=Summary(value=[value])).SerializeToString())
+    path.write_bytes(path.read_bytes() + torn)
+    return path.read_bytes()
+
+
+def steps_of(path):
+    records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    return [Event.FromString(record).step for record in records]
+
+
+_NO_EVENTS = {
+    "noise": bytes(range(256)) * 8,
+    "text": b"not a record of anything, and longer than the header of one\n",
+    "zeros": bytes(4096),
+}
+
+
+@pytest.mark.parametrize("content", _NO_EVENTS.values(), ids=_NO_EVENTS)
+def test_events_that_do_not_parse_are_set_aside(tmp_path, config, content, caplog):
+    """What comes before the damage stays; what TensorBoard cannot read it does not find."""
+    directory = open_at(tmp_path, config)
+    path = tmp_path / "events.out.tfevents.1.host"
+    damaged = write_events(path, 10, 20, 30, torn=content)
+    directory.forget_after(20, 20)
+    assert steps_of(path) == [10, 20]
+    [aside] = tmp_path.glob("damaged-*.events")
+    assert aside.read_bytes() == damaged
+    [line] = [record.getMessage() for record in caplog.records]
+    assert str(path) in line and aside.name in line and "\n" not in line
+
+
+def test_records_of_something_else_are_set_aside(tmp_path, config, caplog):
+    """Their checksums are right, but no events are in them."""
+    directory = open_at(tmp_path, config)
+    path = tmp_path / "events.out.tfevents.1.host"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(b"\xff\xff not an event")
+    directory.forget_after(20, 20)
+    assert steps_of(path) == [] and len(list(tmp_path.glob("damaged-*.events"))) == 1
+    assert "set aside" in caplog.text
+
+
+@pytest.mark.parametrize("step", [-1, 20])
+def test_what_is_no_events_file_is_set_aside(tmp_path, config, step):
+    """A directory, a pipe, a link: neither read, which could take for ever, nor removed."""
+    directory = open_at(tmp_path, config)
+    names = [f"events.out.tfevents.{number}.host" for number in range(4)]
+    (tmp_path / names[0]).mkdir()
+    os.mkfifo(tmp_path / names[1])
+    (tmp_path / names[2]).symlink_to(tmp_path / "nowhere")
+    write_events(tmp_path / names[3], 10)
+    with no_hang():
+        directory.forget_after(step, step)
+    left = [path for path in tmp_path.glob("*tfevents*")]
+    assert left == ([] if step < 0 else [tmp_path / names[3]])
+    assert len(list(tmp_path.glob("damaged-*.events"))) == 3
+
+
+def test_torn_last_event_is_no_damage(tmp_path, config, caplog):
+    directory = open_at(tmp_path, config)
+    path = tmp_path / "events.out.tfevents.1.host"
+    path.write_bytes(write_events(path, 10, 20)[:-5])
+    directory.forget_after(20, 20)
+    assert steps_of(path) == [10] and caplog.text == ""

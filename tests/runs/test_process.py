@@ -1,6 +1,7 @@
 """The process of a run: what its cache of compiled programs is kept apart by, and its precision."""
 
 import os
+import pwd
 
 import pytest
 import tensorflow as tf
@@ -45,6 +46,44 @@ def test_of_several_kinds_the_visible_one_counts(directory):
     first, second = directory(H100, T4, visible="0"), directory(H100, T4, visible="1")
     assert first != second
     assert directory(H100, T4, visible="0") == first
+
+
+def test_a_driver_that_says_no_text(directory, tmp_path, monkeypatch):
+    """Bytes that are no UTF-8, and files of the driver that cannot be read: only another place."""
+    sound = directory(H100)
+    driver = tmp_path / "bin" / "nvidia-smi"
+    for script in (r"printf '\\377\\376\\n'", "exit 9", "echo '[N/A], [N/A]'"):
+        driver.write_text(f"#!/bin/sh\n{script}\n")
+        monkeypatch.setenv(process._FLAGS, "")
+        process.enable_compile_cache(tmp_path / "cache")
+        assert os.environ[process._FLAGS].rsplit("/", 1)[1] != sound
+
+
+def test_flags_of_others_stay(tmp_path, monkeypatch, caplog):
+    """TensorFlow takes a value without dashes for the name of a file: nothing fits behind it."""
+    monkeypatch.setenv(process._FLAGS, "/etc/some.flags")
+    process.enable_compile_cache(tmp_path / "cache")
+    assert os.environ[process._FLAGS] == "/etc/some.flags"
+    assert "compiled programs are not kept" in caplog.text
+    monkeypatch.setenv(process._FLAGS, "--tf_xla_clustering_debug")
+    process.enable_compile_cache(tmp_path / "a cache")
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    process.start_again_without_compile_cache()
+    assert os.environ[process._FLAGS] == "--tf_xla_clustering_debug"
+
+
+def test_a_user_without_a_home(tmp_path, monkeypatch, caplog):
+    """A service or container: no HOME, and no entry in the password database."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: {}[0])
+    monkeypatch.setenv(process._FLAGS, "")
+    place = process.compile_cache_directory()
+    process.enable_compile_cache(place)
+    assert os.environ[process._FLAGS] == ""
+    assert "compiled programs are not kept" in caplog.text and "--compile_cache" in caplog.text
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert process.compile_cache_directory() == tmp_path / "dvae-xla"
 
 
 def test_products_are_exact():

@@ -1,5 +1,6 @@
 """The command line: bad input ends with one line and code 2; a run leaves what it promises."""
 
+import functools
 import json
 import os
 import signal
@@ -98,6 +99,45 @@ def test_log_dir_that_cannot_be_written(capsys, tmp_path):
     code, _, err = _run(capsys, "--dataset=digits", f"--log_dir={tmp_path}/file/logs")
     assert code == 2
     assert "choose another --log_dir" in err.strip().split("\n")[-1]
+
+
+_LONG = "n" * 300
+_NO_PATHS = {
+    "train": ("--dataset=digits", "--log_dir={}"),
+    "train again": ("--dataset=digits", "--log_dir={}", "--ais_base=fitted"),
+    "evaluate": ("--mode=evaluate", "--run={}"),
+    "generate": ("--mode=generate", "--run={}", "--out_dir={}"),
+    "log_z": ("--mode=log_z", "--run={}"),
+    "export": ("--mode=export", "--run={}"),
+    "time": ("--mode=time", "--dataset=omniglot", "--data_dir={}"),
+    "data": ("--dataset=binarized_mnist", "--data_dir={}"),
+    "file": ("--dataset={}.npz",),
+}
+
+
+@pytest.mark.parametrize("arguments", _NO_PATHS.values(), ids=_NO_PATHS)
+def test_paths_that_cannot_be_are_one_line(capsys, tmp_path, monkeypatch, arguments):
+    """A name too long, a file in the place of a directory, a directory closed to this user."""
+    (tmp_path / "file").write_text("in the way")
+    _close(monkeypatch, tmp_path / "closed")
+    monkeypatch.setattr("data.download.RETRIES", 0)
+    for path in (_LONG, tmp_path / "file" / "below", tmp_path / "closed" / "below" / "run"):
+        code, out, err = _run(capsys, *(argument.format(path) for argument in arguments))
+        [line] = err.strip().split("\n")
+        assert code == 2 and line.startswith("error: ") and len(line) < 1000
+        assert str(path)[:40] in line and "Traceback" not in out
+
+
+def _close(monkeypatch, folder):
+    """Says what a user hears who is not root of a directory that is another's."""
+    for name in ("stat", "lstat", "mkdir", "open", "listdir", "scandir"):
+        monkeypatch.setattr(os, name, functools.partial(_refused, getattr(os, name), str(folder)))
+
+
+def _refused(function, folder, path=".", *arguments, **options):
+    if isinstance(path, str | Path) and str(path).startswith(folder + "/"):
+        raise PermissionError(13, "Permission denied", str(path))
+    return function(path, *arguments, **options)
 
 
 def test_published_flags_keep_names_and_defaults():
@@ -235,7 +275,10 @@ def test_modes_on_a_finished_run(finished_run, mode, left):
     folder, _, done = finished_run
     directory = Path(done.stdout.strip().split("\n")[-1].removeprefix("result: ")).parent
     arguments = [f"--mode={mode}", f"--run={directory}"]
-    if mode != "generate":
+    cache = folder / 'of "programs" \\ [1]'  # TensorFlow would cut the name at its first blank
+    if mode == "generate":
+        arguments.append(f"--compile_cache={cache}")
+    else:
         arguments += ["--ais_temperatures=20", "--ais_chains=64"]
     hidden = folder / "hidden.npz"
     if mode != "evaluate":  # the others need no data set
@@ -245,6 +288,8 @@ def test_modes_on_a_finished_run(finished_run, mode, left):
         hidden.rename(folder / "own.npz")
     assert process.returncode == 0, process.stderr[-2000:]
     assert (directory / left).exists()
+    if mode == "generate":
+        assert any(cache.rglob("xla_compile_cache*"))
     if mode == "evaluate":
         record = json.loads((directory / left).read_text())
         trained = json.loads((directory / "result.json").read_text())

@@ -38,3 +38,21 @@ def test_runs_of_a_table_are_comparable_trials(tmp_path):
         assert make_ndarray(event.tensor_proto) == 80.0 + number
     assert len(groups) == len(configs), "runs of one group count as repetitions of each other"
     assert len(names) == 1
+
+
+def test_what_decides_the_numbers_makes_another_trial(tmp_path, monkeypatch):
+    """Each in a log_dir of its own; the same settings again are a repetition of them."""
+    trials = []
+    monkeypatch.setattr(
+        "dvae.runs.summaries.hp.hparams", lambda values, trial_id: trials.append((trial_id, values))
+    )
+    changes = [{}, {}, {"base_lr": 1e-3}, {"num_sweeps": 7}, {"train_batchsize": 50}]
+    changes += [{"ais_chains": 64}, {"num_chains": 10}, {"eval_iw_samples": 9}]
+    for number, change in enumerate(changes):
+        path = tmp_path / str(number)
+        path.mkdir()
+        Summaries(RunDirectory(path)).start(build_config(**change), "flags")
+    names = [name for name, _ in trials]
+    assert names[0] == names[1] and len(set(names)) == len(changes) - 1
+    for change, (_, values) in zip(changes, trials, strict=True):
+        assert change.items() <= values.items()
