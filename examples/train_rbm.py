@@ -29,19 +29,22 @@ from samplers import ais, counter_random, diagnostics, pcd, population_annealing
 from samplers.rbm import RBM, Chains, energy, left_log_marginal
 
 FLAGS = flags.FLAGS
+_MOST = 10**6
 flags.DEFINE_string("dataset", "binarized_mnist", "as for run.py")
 flags.DEFINE_string("data_dir", "./data", "as for run.py")
 flags.DEFINE_enum("sampler", "pcd", ["pcd", "annealing"], "sampler of the negative phase")
-flags.DEFINE_integer("num_hidden", 500, "hidden units")
-flags.DEFINE_float("minutes", 30.0, "training time")
-flags.DEFINE_float("base_lr", 1e-3, "learning rate of Adam; falls linearly to zero")
-flags.DEFINE_integer("batch_size", 100, "images per step")
-flags.DEFINE_integer("num_chains", 500, "chains")
-flags.DEFINE_integer("num_sweeps", 5, "block-Gibbs sweeps per step")
-flags.DEFINE_integer("ais_chains", 500, "chains of AIS")
-flags.DEFINE_integer("ais_temperatures", 10_000, "temperatures of AIS")
-flags.DEFINE_integer("seed", 0, "random seed")
+flags.DEFINE_integer("num_hidden", 500, "hidden units", 1, _MOST)
+flags.DEFINE_float("minutes", 30.0, "training time", 0.0, 1e6)
+flags.DEFINE_float("base_lr", 1e-3, "learning rate of Adam; falls linearly to zero", 0.0, 1e6)
+flags.DEFINE_integer("batch_size", 100, "images per step", 1, _MOST)
+flags.DEFINE_integer("num_chains", 500, "chains", 1, _MOST)
+flags.DEFINE_integer("num_sweeps", 5, "block-Gibbs sweeps per step", 1, _MOST)
+flags.DEFINE_integer("ais_chains", 500, "chains of AIS", 1, _MOST)
+flags.DEFINE_integer("ais_temperatures", 10_000, "temperatures of AIS", 1, _MOST)
+flags.DEFINE_integer("seed", 0, "random seed", 0, 2**31 - 1)
 flags.DEFINE_string("picture", "rbm_samples.png", "where the picture of the chains goes")
+for _name in ("minutes", "base_lr"):
+    flags.register_validator(_name, math.isfinite, "it must be a finite number")
 
 _STEPS_PER_CALL = 100
 _Z95 = 1.959963984540054
@@ -156,8 +159,8 @@ def train() -> int:
     means = tf.sigmoid(
         rbm.left_bias + tf.matmul(chains.right[:100], rbm.coupling, transpose_b=True)
     )
-    write_png(Path(FLAGS.picture), grid(means.numpy(), dataset.image_shape, 10))
     report(rbm, chains, dataset.test)
+    write_png(Path(FLAGS.picture), grid(means.numpy(), dataset.image_shape, 10))
     return 0
 
 

@@ -22,6 +22,7 @@ THREADS = "TF_NUM_INTRAOP_THREADS"
 _RUN_GIB = 2.5
 _RUN_GPU_GIB = 8.0
 _RUNS_PER_GPU = 4
+_MOST_JOBS = 10_000
 
 
 class Machine(NamedTuple):
@@ -104,10 +105,12 @@ def slots(machine: Machine, jobs: int | None) -> list[dict[str, str]]:
       jobs: how many, or None for as many as fit.
 
     Raises:
-      UserError: `jobs` is less than 1.
+      UserError: `jobs` is less than 1, or more than any machine runs.
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs={jobs} must be at least 1")
+    if jobs is not None and jobs > _MOST_JOBS:
+        raise UserError(f"--jobs={jobs} must be at most {_MOST_JOBS}")
     by_memory = max(1, int(machine.memory_gib // _RUN_GIB))
     if not machine.gpus:
         count = jobs or min(by_memory, machine.cores)

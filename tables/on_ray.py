@@ -3,6 +3,7 @@
 Needs the run directories, this code and the data at the same paths on every node.
 """
 
+import math
 import signal
 import socket
 import subprocess
@@ -87,7 +88,8 @@ class RayExecutor:
         if max_attempts < 1:
             raise UserError(f"--max_attempts={max_attempts} must be at least 1")
         for name, share in (("run_cpus", cpus), ("run_gpus", gpus)):
-            if share > 1 and share % 1:  # Ray takes such a task, and fails it later
+            # Ray takes such a task, and fails it later.
+            if not math.isfinite(share) or (share > 1 and share % 1):
                 raise UserError(f"--{name}={share:g} must be a fraction of one, or a whole number")
         self._ray, self._address, self._program = ray, address, program
         self._max_attempts = max_attempts

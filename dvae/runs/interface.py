@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UserError
+from configs.files import path_errors
 from configs.paper import ExperimentConfig, build_config
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
@@ -34,7 +35,8 @@ def _of_arguments(message: str) -> str:
 def _errors_of_arguments() -> Iterator[None]:
     """Turns errors that speak of flags into errors of arguments."""
     try:
-        yield
+        with path_errors():
+            yield
     except UserError as error:
         raise UserError(_of_arguments(str(error))) from None
 

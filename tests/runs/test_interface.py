@@ -391,3 +391,19 @@ def test_import_is_quick():
     assert done.stdout.split("\n")[:2] == ["", "True"]
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         dvae.trian  # noqa: B018
+
+
+def test_paths_that_cannot_be_are_errors_of_values(tmp_path):
+    """A name too long is one even to ask for."""
+    (tmp_path / "file").write_text("in the way")
+    for path in ("n" * 300, tmp_path / "file" / "below"):
+        calls = (
+            lambda path=path: dvae.load(path),
+            lambda path=path: dvae.export(path),
+            lambda path=path: dvae.train("digits", log_dir=path),
+            lambda path=path: dvae.train("omniglot", data_dir=path),
+        )
+        for call in calls:
+            with pytest.raises(ValueError, match=str(path)[:40]) as raised:
+                call()
+            assert "\n" not in str(raised.value)

@@ -60,6 +60,7 @@ _BAD = {
     "--seeds=1,1": "--seeds must name at least one value, and none twice",
     "--samplers=dwave": "--samplers=dwave is unknown",
     "--jobs=0": "--jobs=0 must be at least 1",
+    "--jobs=1000000000": "--jobs=1000000000 must be at most",
     "--log_dir=b": "several are for --report_only",
     "--report_only": "there is no directory",
     "--executor=ray --ray_address=127.0.0.1:1": "no Ray cluster at --ray_address=127.0.0.1:1",
@@ -86,8 +87,24 @@ print(json.dumps(ended))
 """
 
 
+def _bad_paths(folder):
+    """Command lines with a path that cannot be, and a piece of it."""
+    (folder / "file").write_text("in the way")
+    tree = f"--log_dir={folder}/tree"
+    hand_made_results.write(folder / "tree", 90.0)
+    for path in ("n" * 300, f"{folder}/file/below"):
+        yield [f"--log_dir={path}", "--seeds=0", "--ks=1"], path[:40]
+        yield [f"--log_dir={path}", "--report_only"], path[:40]
+        yield [tree, "--report_only", f"--report_dir={path}"], path[:40]
+        yield [tree, "--report_only", f"--insert_into={path}"], path[:40]
+
+
 def test_bad_flags_give_one_line(tmp_path):
-    lines = [[f"--log_dir={tmp_path}/logs", *bad.split(" ")] for bad in _BAD]
+    cases = [
+        ([f"--log_dir={tmp_path}/logs", *bad.split(" ")], wanted) for bad, wanted in _BAD.items()
+    ]
+    cases += _bad_paths(tmp_path)
+    lines = [line for line, _ in cases]
     done = subprocess.run(
         [sys.executable, "-c", _MANY, json.dumps(lines)],
         capture_output=True,
@@ -97,13 +114,12 @@ def test_bad_flags_give_one_line(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     ended = json.loads(done.stdout.strip().splitlines()[-1])
-    assert len(ended) == len(_BAD)
-    for (code, printed), (bad, wanted) in zip(ended, _BAD.items(), strict=True):
+    for (code, printed), (bad, wanted) in zip(ended, cases, strict=True):
         assert code == 2, (bad, printed)
         last = printed.strip().splitlines()[-1]
         assert last.startswith("error: ") and wanted in last, (bad, printed)
         assert "Traceback" not in printed
-    assert not list(tmp_path.glob("**/result.json"))
+    assert len(list(tmp_path.glob("**/result.json"))) == 1
 
 
 def test_reports_compare_and_insert(tmp_path):
