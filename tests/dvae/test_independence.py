@@ -21,7 +21,9 @@ from dvae.evaluation import Evaluator
 from dvae.runs.checkpoints import Progress
 from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
+from dvae.runs.result import evaluate_model
 from dvae.runs.summaries import Summaries
+from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
 from tests.helpers import statistical, tiny_models
 from tests.helpers.recorded_draws import Draws, bits, words
@@ -49,7 +51,7 @@ def grey_data():
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """Two trainings (seeds) of a few steps, and an evaluation and a summary of one of them."""
+    """Two trainings (seeds) of a few steps; of one of them evaluations, summaries and result."""
     with pytest.MonkeyPatch.context() as patch, eager():
         seen = Draws(patch)
         for seed in (statistical.seed(1), statistical.seed(2)):
@@ -70,18 +72,25 @@ def recorded(tmp_path_factory):
                     ais_chains=50,
                     ais_temperatures=6,
                     eval_batchsize=20,
+                    eval_iw_samples=5,
                 )
                 program = TrainProgram(config, grey_data())
             train(seen, patch, program, seed, NUM_STEPS)
-        with seen.named("evaluation"):
-            folder = tmp_path_factory.mktemp("run")
-            monitor = Monitor(config, grey_data(), program, Summaries(RunDirectory(folder)))
-            patch.setattr("dvae.runs.monitor.SELECTION_SAMPLES", 3)
-            patch.setattr("dvae.runs.monitor.SUMMARY_TEMPERATURES", 5)
-            patch.setattr("dvae.evaluation.num_workers", lambda: 1)
-            monitor.evaluate(Progress(step=NUM_STEPS), lambda: None)
-        with seen.named("summary"):
-            monitor.summarize(Progress(step=NUM_STEPS))
+        for module in ("monitor", "result"):
+            patch.setattr(f"dvae.runs.{module}.SELECTION_SAMPLES", 3)
+        patch.setattr("dvae.runs.monitor.SUMMARY_TEMPERATURES", 5)
+        patch.setattr("dvae.evaluation.num_workers", lambda: 1)
+        folder = tmp_path_factory.mktemp("run")
+        monitor = Monitor(config, grey_data(), program, Summaries(RunDirectory(folder)))
+        for step in (1, NUM_STEPS):
+            with seen.named(f"evaluation, step {step}"):
+                monitor.evaluate(Progress(step=step), lambda: None)
+            with seen.named(f"summary, step {step}"):
+                monitor.summarize(Progress(step=step))
+        with seen.named("final"):
+            chains = program.sampler.chains(program.sampler_state())
+            key = stream_key(program.run_key, Stream.FINAL)
+            evaluate_model(monitor.evaluator, config, grey_data(), chains, key)
         return seen
 
 
@@ -105,17 +114,32 @@ def train(seen, patch, program, seed, num_steps):
 def test_no_block_is_drawn_twice(recorded):
     """Over steps, purposes, groups, samples, images, units, seeds, evaluation and summaries."""
     recorded.assert_apart()
-    # Of each seed the start and four purposes a step; evaluation; log Z, two groups of summaries.
-    assert len(recorded.names) == 2 * (1 + NUM_STEPS * 4) + 1 + 3
-    assert recorded.count() > 20_000
+    # Of each seed the start and four purposes a step; evaluations, summaries and their two groups,
+    # which go by the step of the program; the result.
+    assert len(recorded.names) == 2 * (1 + NUM_STEPS * 4) + 4 + 2 + 1
+    assert recorded.count() > 15_000
+
+
+def test_as_many_samples_as_asked_for(recorded):
+    """AIS of 50 chains and 6 temperatures forward; 3 samples of 70 images, of 24 units.
+
+    In the end reverse from exact samples too, and of 30 images 5 samples.
+    """
+    forward, samples = bits(50, 12) + bits(6, 50, 24), bits(70, 3, 24)
+    for step in (1, NUM_STEPS):
+        assert recorded.count(f"evaluation, step {step}") >= forward + samples
+        assert recorded.count(f"summary, step {step}") >= bits(50, 12) + bits(5, 50, 24)
+    exactly = 50 + bits(50, 12)
+    backward, test = exactly + bits(6, 50, 24), bits(40, 3, 24) + bits(30, 5, 24)
+    assert recorded.count("final") >= forward + backward + test
 
 
 def test_purposes_do_not_correlate(recorded):
     """Each pair of purposes and steps: |correlation| below 5 standard errors."""
     names = [name for name in recorded.names if "posterior" in name or "binar" in name]
-    names += [name for name in recorded.names if "prior" in name or name in ("evaluation",)]
+    names += [name for name in recorded.names if "prior" in name or "evaluation" in name]
     names = sorted(set(names))
-    assert len(names) >= 2 * NUM_STEPS * 4 + 1
+    assert len(names) >= 2 * NUM_STEPS * 4 + 2
     correlation = np.corrcoef([numbers(recorded, name) for name in names])
     np.fill_diagonal(correlation, 0.0)
     worst = np.unravel_index(np.argmax(np.abs(correlation)), correlation.shape)
@@ -163,13 +187,18 @@ def test_no_method_draws_a_block_twice(number, baseline, monkeypatch):
             sharpness=3.0,
             seed=17,
         )
-        train(draws, monkeypatch, TrainProgram(config, grey_data()), 17, 1)
+        with draws.named("start"):
+            program = TrainProgram(config, grey_data())
+        train(draws, monkeypatch, program, 17, 1)
     draws.assert_apart()
     of_a_step = least_blocks(baseline, k)
     estimator = draws.count("estimator") + draws.count("posterior")
     assert of_a_step <= estimator < 1.1 * of_a_step
     assert draws.count("binarisation") == words(IMAGES, 60)
     assert draws.count("prior") >= bits(2, CHAINS, UNITS)
+    # Chains of the prior, and left halves of those of each of 80 images.
+    of_images = words(80, k, UNITS // 2) if baseline.startswith("dvaess") else 0
+    assert draws.count("start") >= words(CHAINS, UNITS) + of_images
 
 
 def test_grey_images_are_binarised_anew(monkeypatch):
@@ -223,6 +252,17 @@ def test_evaluation_of_equal_images_differs(baseline, groups, rows, monkeypatch)
     assert draws.count() >= bits(COPIES, SAMPLES, of_a_sample)
 
 
+def test_modes_of_images_are_counted_apart(monkeypatch):
+    """Samples of 11 images, ten of which are taken at once: three temperatures, four samples."""
+    model = tiny_models.make_model(Structure(1, UNITS, 0, 5), 0.3, 5, baseline="dvaess_pwl")
+    model.encoder.num_temperatures = 3
+    draws = Draws(monkeypatch)
+    with eager():
+        model.encoder.count_modes(np.float32(tiny_models.images()), 4, statistical.key(1))
+    draws.assert_apart()
+    assert draws.count() >= bits(11, 4, 4 * UNITS)
+
+
 def test_samples_of_the_prior_part(monkeypatch):
     """More samples than chains start as copies: each goes on with numbers of its own.
 
@@ -239,6 +279,7 @@ def test_samples_of_the_prior_part(monkeypatch):
         monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)
         drawn = prior.samples(prior.parameters(), chains, 100, statistical.key(2)).numpy()
     draws.assert_apart()
+    assert draws.count() >= bits(2, 100, UNITS)
     assert drawn.shape == (100, UNITS)
     assert abs(np.mean(drawn[:50] == drawn[50:]) - 0.5) < statistical.SIGMAS * 0.5 / math.sqrt(600)
     left, right = np.split(drawn, 2, axis=1)

@@ -47,6 +47,24 @@ def test_posteriors_are_of_spins(structure):
         assert np.ptp(found) > 1
 
 
+def test_statistics_of_couplings_move_slowly():
+    """Batch norm of 1901.03440: a hundredth of the batch's mean and variance at each step."""
+    model = make_model(structure=DEEP)
+    encoder, network = model.encoder, model.encoder.network
+    _, _, mean, variance = (np.float64(v.numpy()) for v in encoder.norm.variables)
+    product = network.product(0, float_images() - tiny_models.train_mean())
+    raw = np.float64(network.finish(product, True).numpy())[:, NUM_LEFT + NUM_RIGHT :]
+    encoder.posteriors(float_images(), True)
+    moved = encoder.norm.moving_mean.numpy(), encoder.norm.moving_variance.numpy()
+    assert np.allclose(moved[0], 0.99 * mean + 0.01 * raw.mean(axis=0), atol=1e-5)
+    assert np.allclose(moved[1], 0.99 * variance + 0.01 * raw.var(axis=0), atol=1e-5)
+    assert np.abs(raw.mean(axis=0) - mean).max() > 0.1
+
+
+def test_temperatures_of_a_posterior():
+    assert make_model().encoder.num_temperatures == 500
+
+
 class TestEvaluation:
     """Test likelihood against log p(x) enumerated, at temperatures so few that weights matter."""
 
@@ -155,6 +173,21 @@ class TestModes:
         starts = np.float32(np.random.default_rng(1).random((2, 40, 4)) < 0.5)
         found = undirected.modes_from(self.bimodal(9.0), tf.constant(starts))
         assert found.tolist() == [1, 1]
+
+    @pytest.mark.parametrize("strength, expected", [(0.955, 1), (0.965, 2)])
+    def test_slow_means(self, strength, expected):
+        """Mean field that creeps to one half from both sides, to 0.0044 or 0.0091 from it after 40
+        iterations: rounded to 0.01 that is one mode, or two."""
+        spins, ends = np.array([1.0, -1.0]), None
+        for _ in range(40):
+            ends = spins = np.tanh(strength * np.tanh(strength * spins))
+        rounded = set(np.round((1 + ends) / 2 / 0.01))
+        assert len(rounded) == expected
+        coupling = np.full((1, 1, 1), 4.0 * strength)
+        bias = np.full((1, 1), -2.0 * strength)
+        rbm = RBM(*(tf.constant(p, tf.float32) for p in (bias, bias, coupling)))
+        starts = tf.constant([[[1.0]] * 10 + [[0.0]] * 10])
+        assert undirected.modes_from(rbm, starts).tolist() == [expected]
 
     def test_of_images(self):
         """Samples by AIS: a model whose posteriors have two modes, one image at a time or all."""
