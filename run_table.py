@@ -11,8 +11,11 @@ from absl import flags
 
 import run
 from configs import command_line
+from configs.command_line import given, value
 from configs.errors import UserError
 from configs.registry import SAMPLERS
+from configs.settings import SETTINGS
+from configs.table_settings import TABLE_SETTINGS
 from configs.tables import TABLES, Grid, Setting
 from configs.text import printable
 from tables import comparison, documents, driver
@@ -23,50 +26,20 @@ from tables.runs import PlannedRun, training_program
 from tables.side_by_side import side_by_side
 
 FLAGS = flags.FLAGS
+EXAMPLES = """Examples:
 
-flags.DEFINE_enum(
-    "table",
-    "1",
-    [str(number) for number in TABLES],
-    "1: baselines; 2: samplers; 3: methods beyond DVAE#",
-)
-flags.DEFINE_list("datasets", None, "data sets, as --dataset of run.py; default: the table's")
-flags.DEFINE_list("structs", None, "model structures; default: the table's")
-flags.DEFINE_list("ks", None, "samples per image in training; default: the table's")
-flags.DEFINE_list("baselines", None, "methods; default: the table's")
-flags.DEFINE_list("samplers", None, f"of {', '.join(SAMPLERS)}; default: the table's")
-flags.DEFINE_list("seeds", None, "seeds of each cell; default: 0,1,2,3,4")
+  python run_table.py --table=1 --data_dir=datasets --log_dir=logs/table1 --dry_run
+  python run_table.py --table=1 --data_dir=datasets --log_dir=logs/table1
+  python run_table.py --report_only --log_dir=logs/reference --log_dir=logs/variant
+"""
 
-flags.DEFINE_bool("dry_run", False, "list the runs with their estimated time on this machine")
-flags.DEFINE_bool("report_only", False, "run nothing; several --log_dir are compared")
-flags.DEFINE_string("report_dir", None, "where the report goes; default: the (first) --log_dir")
-flags.DEFINE_string("insert_into", None, "put the tables between the markers of this file, too")
-
-flags.DEFINE_enum("executor", "local", ["local", "ray"], "this machine, or an existing Ray cluster")
-flags.DEFINE_integer("jobs", None, "runs at once on this machine; default: as many as fit")
-flags.DEFINE_string("ray_address", "auto", "address of the Ray cluster")
-flags.DEFINE_float("run_cpus", 1.0, "CPU cores that a run reserves on the Ray cluster", 0.0)
-flags.DEFINE_float("run_gpus", 0.0, "share of a GPU that a run reserves on the Ray cluster", 0.0)
-flags.DEFINE_integer("max_attempts", 5, "starts of a run that is killed, on the Ray cluster")
-
-# Flags of run.py that the axes of a table take the place of.
-_AXES = {
-    "dataset": "datasets",
-    "struct": "structs",
-    "k": "ks",
-    "baseline": "baselines",
-    "sampler": "samplers",
-    "qupa": "samplers",
-    "seed": "seeds",
-}
-_NOT_FOR_TABLES = ("mode", "run", "fresh", "step", "num_images")
+command_line.define(s for s in TABLE_SETTINGS.values() if s.name != "log_dir")
 
 
 def define_log_dirs() -> None:
     """Lets --log_dir be given several times; run.py takes one."""
-    flags.DEFINE_multi_string(
-        "log_dir", ["./logs"], "where runs and reports go", allow_override=True
-    )
+    setting = TABLE_SETTINGS["log_dir"]
+    flags.DEFINE_multi_string("log_dir", setting.default, setting.help, allow_override=True)
 
 
 def _log(message: str) -> None:
@@ -74,12 +47,18 @@ def _log(message: str) -> None:
 
 
 def _check_flags() -> None:
-    for name, axis in _AXES.items():
-        if FLAGS[name].present:
-            raise UserError(f"--{name} is of run.py: a table takes --{axis}=...")
-    for name in _NOT_FOR_TABLES:
-        if FLAGS[name].present:
+    way = "report_only" if FLAGS.report_only else "dry_run" if FLAGS.dry_run else FLAGS.executor
+    flag = f"--executor={way}" if way == FLAGS.executor else f"--{way}"
+    command_line.check_known(TABLE_SETTINGS.values(), way, flag)
+    for name, setting in SETTINGS.items():
+        if name in TABLE_SETTINGS or not given(setting):
+            continue
+        if setting.axis:
+            raise UserError(f"--{name} is of run.py: a table takes --{setting.axis}=...")
+        if "table" not in setting.known_by:
             raise UserError(f"--{name} is of run.py: it has no meaning for a table")
+        if way == "report_only":
+            raise UserError(f"--report_only runs nothing: leave --{name} out")
     if len(FLAGS.log_dir) > 1 and not FLAGS.report_only:
         raise UserError("runs go to one --log_dir; several are for --report_only")
 
@@ -113,8 +92,8 @@ def _grid() -> Grid:
 
 def _passed_on() -> list[str]:
     """Flags of run.py that were given, as they were given."""
-    module = FLAGS.flags_by_module_dict()[run.__name__]
-    return [flag.serialize() for flag in module if flag.present and flag.name != "log_dir"]
+    known = [setting for setting in SETTINGS.values() if "table" in setting.known_by]
+    return [FLAGS[setting.name].serialize() for setting in known if given(setting)]
 
 
 def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> PlannedRun:
@@ -132,17 +111,18 @@ def _planned(log_dir: Path) -> list[PlannedRun]:
 
 def _executor() -> driver.Executor:
     if FLAGS.executor == "ray":
-        return RayExecutor(FLAGS.ray_address, FLAGS.run_cpus, FLAGS.run_gpus, FLAGS.max_attempts)
+        names = ("ray_address", "run_cpus", "run_gpus", "max_attempts")
+        return RayExecutor(*(value(TABLE_SETTINGS[name]) for name in names))
     return LocalExecutor(slots(this_machine(), FLAGS.jobs), training_program())
 
 
 def _is_chosen(result: Result) -> bool:
     """Whether a finished run has, on every axis that was given, one of the values given."""
     values = {**result.setting._asdict(), "seed": result.config.seed}
-    given = {name: FLAGS[axis].value for name, axis in _AXES.items() if name in values}
-    if given["dataset"]:  # a setting knows a data file by its name alone
-        given["dataset"] = [Path(dataset).name for dataset in given["dataset"]]
-    return all(not chosen or str(values[name]) in chosen for name, chosen in given.items())
+    asked = {name: FLAGS[SETTINGS[name].axis].value for name in values}
+    if asked["dataset"]:  # a setting knows a data file by its name alone
+        asked["dataset"] = [Path(dataset).name for dataset in asked["dataset"]]
+    return all(not chosen or str(values[name]) in chosen for name, chosen in asked.items())
 
 
 def _read_chosen(log_dir: Path) -> Tree:
@@ -166,7 +146,8 @@ def _insert(document: documents.Document, trees: Sequence[Tree]) -> None:
     name = "table"
     if int(FLAGS.table) == 3 and len(trees) == 1:
         document, name = side_by_side(gather(trees[0].results)), "methods"
-    documents.insert(Path(FLAGS.insert_into), documents.markdown_tables(document), name)
+    target = Path(value(TABLE_SETTINGS["insert_into"]))
+    documents.insert(target, documents.markdown_tables(document), name)
 
 
 def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
@@ -184,8 +165,8 @@ def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
 
 
 def _command() -> int:
-    log_dirs = [Path(path) for path in FLAGS.log_dir]
-    folder = Path(FLAGS.report_dir) if FLAGS.report_dir else log_dirs[0]
+    log_dirs = [Path(path).expanduser() for path in FLAGS.log_dir]
+    folder = Path(value(TABLE_SETTINGS["report_dir"]) or log_dirs[0])
     if FLAGS.report_only:
         return _report_only(log_dirs, folder)
     log_dir = log_dirs[0].absolute()
@@ -212,7 +193,8 @@ def main() -> int:
 def program() -> None:
     """run_table.py, and the console script dvae-table."""
     define_log_dirs()
-    command_line.start(main)
+    known = [s for s in SETTINGS.values() if "table" in s.known_by]
+    command_line.start(main, f"{EXAMPLES}\n{__doc__}", [*TABLE_SETTINGS.values(), *known])
 
 
 if __name__ == "__main__":

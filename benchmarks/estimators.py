@@ -227,7 +227,7 @@ def measure(baseline: str, num_groups: int, k: int, num_blocks: int) -> Record:
     return {
         **row,
         "objective": f"L_{k}" if small.model.importance_weighted else "ELBO",
-        "sharpness": small.model.config.sharpness,
+        "sharpness": small.model.config.beta,
         "sampled": sampled,
         "own_posterior": not isinstance(small.model.encoder, Encoder),
         "blocks": len(found["prior"]),

@@ -1,9 +1,10 @@
-"""Puts measured results into docs/: exactness, performance, deviations and estimators.
+"""Puts measured results into docs/: exactness, performance, deviations and estimators; and flags.
 
     python -m benchmarks.pages
 
 The results are what the other programs here keep in benchmarks/results/ as JSON; nobody types a
-number. Each page has its own text around its markers.
+number. Each page has its own text around its markers. The tables of flags in README.md and
+docs/tables.md are made from `configs.settings`.
 """
 
 import json
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import estimators_page, estimators_plot, performance_page
+from configs.setting import markdown_of
+from configs.settings import SETTINGS
+from configs.table_settings import TABLE_SETTINGS
 from samplers.log_partition import COLUMNS, CONFIDENCE, NORMAL, cells, student_factor
 from tables.documents import insert, markdown_table, write_text
 
@@ -155,8 +159,15 @@ def read(page: str) -> dict[str, Record]:
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
+def write_flags() -> None:
+    """Writes the tables of flags."""
+    insert(ROOT / "README.md", markdown_of(SETTINGS.values(), "modes"), "flags")
+    insert(DOCS / "tables.md", markdown_of(TABLE_SETTINGS.values(), "ways of working"), "flags")
+
+
 def main() -> None:
     """Writes all pages again."""
+    write_flags()
     measured = {
         "exactness": exactness(list(read("exactness").values())),
         "performance": performance_page.measured(read("performance")),

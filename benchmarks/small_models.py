@@ -88,7 +88,7 @@ def small_model(baseline: str, num_groups: int, k: int, seed: int = _SEED) -> Sm
         structure=structure,
         baseline=baseline,
         k=k,
-        sharpness=BASELINES[baseline].published_sharpness("binarized_mnist", published),
+        beta=BASELINES[baseline].published_sharpness("binarized_mnist", published),
         input_size=NUM_PIXELS,
         train_batchsize=NUM_IMAGES,
     )

@@ -4,7 +4,8 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
@@ -12,9 +13,23 @@ from absl import app, flags, logging
 from configs import errors
 from configs.errors import UserError
 from configs.files import path_errors
+from configs.setting import Setting
 from configs.text import one_row
 
 Main = Callable[[], int]
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # they are those of whoever calls `define`
+_DEFINE = {
+    str: flags.DEFINE_string,
+    Path: flags.DEFINE_string,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    bool: flags.DEFINE_bool,
+    tuple: flags.DEFINE_list,
+    list: flags.DEFINE_list,
+}
+_HELP = ("--help", "-help", "-h", "-?", "--helpshort", "--helpfull")
 
 try:
     errors.check_system()
@@ -58,6 +73,50 @@ def _keep_streams() -> None:
     logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it took the one of before
 
 
+def define(settings: Iterable[Setting]) -> None:
+    """Makes a flag of each setting."""
+    for setting in settings:
+        default = list(setting.default) if setting.kind is tuple else setting.default
+        if setting.choices:
+            flags.DEFINE_enum(setting.name, default, setting.choices, setting.help)
+        elif setting.name in FLAGS:  # absl's own, such as log_dir
+            FLAGS.set_default(setting.name, default)
+        else:
+            _DEFINE[setting.kind](setting.name, default, setting.help)
+
+
+def given(setting: Setting) -> bool:
+    """Whether a flag stood on the command line or in a flag file."""
+    return bool(FLAGS[setting.name].present)
+
+
+def value(setting: Setting) -> Any:
+    """The value of a flag, checked; ~ in paths is expanded. Raises UserError."""
+    found = FLAGS[setting.name].value
+    if setting.kind is tuple:
+        try:
+            found = [int(text) for text in found]
+        except ValueError:
+            raise UserError(f"--{setting.name}={','.join(found)} must be whole numbers") from None
+    return setting.checked(found)
+
+
+def check_known(settings: Iterable[Setting], mode: str, flag: str) -> None:
+    """Raises UserError for a flag that was given and that the mode does not heed.
+
+    Args:
+      settings: whose flags are looked at.
+      mode: as in `known_by`.
+      flag: what chooses it, such as "--mode=evaluate".
+    """
+    for setting in settings:
+        if given(setting) and mode not in setting.known_by:
+            raise UserError(
+                f"{flag} does not know --{setting.name}, which is of {', '.join(setting.modes)}: "
+                "leave it out, or choose one of these"
+            )
+
+
 def _fail(error: Exception) -> None:
     print(f"error: {one_row(str(error))}", file=sys.stderr)
     sys.exit(2)
@@ -65,7 +124,7 @@ def _fail(error: Exception) -> None:
 
 def _check_text() -> None:
     """Raises UserError for a flag with characters that no path and no name can have."""
-    for name, value in flags.FLAGS.flag_values_dict().items():
+    for name, value in FLAGS.flag_values_dict().items():
         if isinstance(value, str) and not value.isprintable():
             raise UserError(f"--{name}={value[:80]!r} holds characters that are not text")
 
@@ -73,7 +132,7 @@ def _check_text() -> None:
 def parse(argv: Sequence[str]) -> None:
     """Parses flags and flag files; what is wrong with them ends the program with code 2."""
     try:
-        rest = flags.FLAGS(list(argv))
+        rest = FLAGS(list(argv))
         if len(rest) > 1:
             if rest[1].startswith("\ufeff"):
                 raise UserError("a flag file starts with a byte-order mark: save it without one")
@@ -100,13 +159,26 @@ def guarded(main: Main) -> None:
     sys.exit(code)
 
 
-def start(main: Main) -> None:
-    """The life of a program: flags, `main`, exit code."""
+def help_text(about: str, settings: Iterable[Setting]) -> str:
+    """What --help prints: examples and purpose of a program, then its flags."""
+    lines = [about.strip(), "", "Flags:"]
+    for setting in settings:
+        lines += [f"  --{setting.name} ({setting.default_text()})", f"      {setting.help}"]
+    return "\n".join(lines)
+
+
+def start(main: Main, about: str, settings: Sequence[Setting]) -> None:
+    """The life of a program: flags, `main`, exit code.
+
+    Args:
+      main: what it does once its flags are parsed.
+      about: examples, then what it is for, of --help.
+      settings: whose flags --help shows.
+    """
     _keep_streams()
+    if any(argument in _HELP for argument in sys.argv[1:]):
+        print(help_text(about, settings))
+        sys.exit(0)
     # TensorFlow greets a machine without a GPU with lines that look like errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # --help shows text and flags of the main module, which a console script is not.
-    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
-    for flag in flags.FLAGS.get_flags_for_module(main.__module__):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(lambda _: guarded(main), flags_parser=parse)

@@ -5,49 +5,26 @@ behaviour of its command line. Everything here is data: no mathematics beyond sc
 """
 
 import dataclasses
-import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
 from configs.registry import (
     BASELINES,
+    DATASETS,
     DECODERS,
     ENCODERS,
     LIKELIHOODS,
     PRIORS,
     SAMPLERS,
+    STRUCTURES,
+    Structure,
 )
+from configs.setting import MAX_SIZE, shown
+from configs.settings import SETTINGS
 
-
-@dataclasses.dataclass(frozen=True)
-class Structure:
-    """Shape of a model: latent groups sampled in turn, and the networks between them."""
-
-    num_groups: int
-    units_per_group: int
-    num_hidden_layers: int  # of each group's encoder network and of the decoder
-    hidden_units: int = 200
-    # Names of `configs.registry`.
-    encoder: str = "dense"
-    decoder: str = "dense"
-    likelihood: str = "bernoulli"
-    prior: str = "rbm"
-
-    @property
-    def num_latents(self) -> int:
-        """Number of binary latents D over all groups; the RBM prior is D/2 x D/2."""
-        return self.num_groups * self.units_per_group
-
-
-STRUCTURES = {
-    "1-layer-lin": Structure(1, 200, 0),
-    "1-layer-nonlin": Structure(1, 200, 2),
-    "2-layer-nonlin": Structure(2, 200, 2),
-    "4-layer-nonlin": Structure(4, 100, 2),
-}
-
-DATASETS = ("binarized_mnist", "omniglot", "digits")
 EVAL_BATCH_SIZE = {"binarized_mnist": 1000, "omniglot": 269}
 
 # Learning rate as (until this fraction of the run, divisor of the base rate).
@@ -87,38 +64,32 @@ MODE_ITERATIONS, MODE_ROUNDING, MODE_HITS = 40, 0.01, 5
 SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
 
 
-@dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
-    """Everything that decides the numbers of a run. Built and checked by `build_config`."""
+_DECIDING = [setting for setting in SETTINGS.values() if setting.decides]
+_Fields = dataclasses.make_dataclass(
+    "_Fields",
+    [
+        *((setting.name, setting.field_type, setting.field_default) for setting in _DECIDING),
+        ("structure", Structure, STRUCTURES["2-layer-nonlin"]),
+    ],
+    frozen=True,
+)
 
-    dataset: str = "binarized_mnist"
-    struct: str = "2-layer-nonlin"
-    baseline: str = "dvaes_power"
-    k: int = 1
-    sampler: str = "pa"  # of the gradient of log Z, a name of `configs.registry.SAMPLERS`
-    sharpness: float = 30.0
-    seed: int = 0
-    num_train_iter: int = 1_000_000
-    train_batchsize: int = 100
-    eval_batchsize: int = 1000
-    eval_iw_samples: int = 4000
-    eval_every: int = 20_000
-    summary_every: int = 1000
-    base_lr: float = 3e-3
-    input_size: int = 784
-    num_chains: int = 1000
-    num_sweeps: int = 40
-    resample_threshold: float = 1.0
-    log_z_population: str = "shared"
-    log_z_chains: int = 1000
-    ais_chains: int = 1024
-    ais_temperatures: int = 1000
-    ais_base: str = "uniform"
-    structure: Structure = STRUCTURES["2-layer-nonlin"]
+
+class ExperimentConfig(_Fields):
+    """Everything that decides the numbers of a run. Built and checked by `build_config`.
+
+    Its fields are the settings of `configs.settings` that decide numbers, and `structure`, what
+    `struct` stands for.
+    """
+
+    @property
+    def has_own_data(self) -> bool:
+        """Whether the data set is a user's own file, of which `dataset` is the path."""
+        return self.dataset.endswith(".npz")
 
     def run_directory(self, log_dir: str | Path) -> Path:
         """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
-        leaf = f"{self.sampler}_beta{self.sharpness:g}_seed{self.seed}"
+        leaf = f"{self.sampler}_beta{self.beta:g}_seed{self.seed}"
         return (
             Path(log_dir)
             / Path(self.dataset).name
@@ -137,10 +108,12 @@ class ExperimentConfig:
         """The inverse of `to_json`. Raises UserError when the record does not fit."""
         try:
             structure = Structure(**_typed(Structure, dict(record["structure"])))
-            fields = {name: value for name, value in record.items() if name != "structure"}
-            if "population_annealing" in fields:  # what runs before the registry recorded
-                fields["sampler"] = "pa" if fields.pop("population_annealing") else "pcd"
-            config = cls(**_typed(cls, fields), structure=structure)
+            config = cls(
+                **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
+            )
+            unknown = record.keys() - {field.name for field in dataclasses.fields(cls)}
+            if unknown:
+                raise KeyError(min(unknown))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(
                 f"the recorded configuration does not fit this version ({error}): train anew"
@@ -153,9 +126,8 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     """The values, checked to be of the types that the dataclass `kind` names."""
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     for name, value in values.items():
-        allowed = (int, float) if types[name] is float else types[name]
-        if isinstance(value, bool) != (types[name] is bool) or not isinstance(value, allowed):
-            raise TypeError(f"{name} is {value!r}, not of type {types[name].__name__}")
+        if isinstance(value, bool) or not isinstance(value, types[name]):
+            raise TypeError(f"{name} is {shown(value)}, not of type {types[name].__name__}")
     return values
 
 
@@ -164,69 +136,34 @@ def _require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
-_POSITIVE = (
-    "num_train_iter train_batchsize eval_batchsize eval_iw_samples eval_every summary_every "
-    "input_size num_chains num_sweeps ais_chains ais_temperatures log_z_chains k"
-).split()
-_STEPS = "num_train_iter eval_every summary_every".split()
-# Steps are counted in 32 bits. Sizes beyond these fit into no machine's memory.
-MAX_STEPS, MAX_SIZE = 2**31 - 1, 10**7
-
-
 def check_config(config: ExperimentConfig) -> None:
     """Raises UserError with one line on the first thing that is wrong."""
-
-    def one_of(name: str, allowed: Any) -> None:
-        value = getattr(config, name)
-        _require(
-            value in allowed, f"--{name}={value} is unknown; choose one of: {', '.join(allowed)}"
-        )
-
-    one_of("baseline", BASELINES)
-    one_of("sampler", SAMPLERS)
-    one_of("struct", tuple(STRUCTURES))
-    if not config.dataset.endswith(".npz"):
-        _require(
-            config.dataset in DATASETS,
-            f"--dataset={config.dataset} is unknown; choose one of: {', '.join(DATASETS)}, "
-            "or the path of an .npz file",
-        )
-    one_of("ais_base", ("uniform", "fitted"))
-    one_of("log_z_population", ("shared", "separate", "none"))
+    for setting in _DECIDING:
+        setting.checked(getattr(config, setting.name))
+    for name, known in (("baseline", BASELINES), ("sampler", SAMPLERS), ("struct", STRUCTURES)):
+        _require_known(name, getattr(config, name), known)
+    if not config.has_own_data:
+        _require_known("dataset", config.dataset, DATASETS, ", or the path of an .npz file")
+    method = BASELINES[config.baseline]
     _require(
-        math.isfinite(config.sharpness) and config.sharpness > 0,
-        f"--beta={config.sharpness:g} must be positive; leave it out for the published value",
-    )
-    least = BASELINES[config.baseline].least_sharpness
-    _require(
-        config.sharpness > least,
-        f"--beta={config.sharpness:g} must exceed {least:g} for {config.baseline}",
+        config.beta > method.least_sharpness,
+        f"--beta={config.beta:g} must exceed {method.least_sharpness:g} for {config.baseline}",
     )
     _require(
-        math.isfinite(config.base_lr) and config.base_lr > 0,
-        f"--base_lr={config.base_lr:g} must be a positive number",
+        config.k >= method.least_k,
+        f"--k={config.k} must be at least {method.least_k} for {config.baseline}",
     )
-    least_k = BASELINES[config.baseline].least_k
     _require(
-        config.k >= least_k, f"--k={config.k} must be at least {least_k} for {config.baseline}"
-    )
-    most_groups = BASELINES[config.baseline].most_groups
-    _require(
-        most_groups is None or config.structure.num_groups <= most_groups,
+        method.most_groups is None or config.structure.num_groups <= method.most_groups,
         f"{config.baseline} knows models of one latent group only: choose --struct=1-layer-lin or "
         "1-layer-nonlin",
     )
-    for name in _POSITIVE:
-        value = getattr(config, name)
-        _require(value >= 1, f"--{name}={value} must be at least 1")
-        most = MAX_STEPS if name in _STEPS else MAX_SIZE
-        _require(value <= most, f"--{name}={value} must be at most {most}")
     _check_structure(config.structure)
-    _require(0 <= config.seed < 2**31, f"--seed={config.seed} must lie in [0, 2^31)")
-    _require(
-        0.0 < config.resample_threshold <= 1.0,
-        f"--resample_threshold={config.resample_threshold:g} must lie in (0, 1]",
-    )
+
+
+def _require_known(name: str, value: str, known: Iterable[str], more: str = "") -> None:
+    choice = f"choose one of: {', '.join(known)}{more}"
+    _require(value in known, f"--{name}={shown(value, quotes=False)} is unknown; {choice}")
 
 
 def _check_structure(structure: Structure) -> None:
@@ -249,46 +186,30 @@ def _check_structure(structure: Structure) -> None:
         _require(name in known, f"{part} {name} is unknown; choose one of: {', '.join(known)}")
 
 
-def build_config(
-    *,
-    beta: float | None = None,
-    eval_batchsize: int | None = None,
-    eval_every: int | None = None,
-    **fields: Any,
-) -> ExperimentConfig:
+def build_config(**given: Any) -> ExperimentConfig:
     """Fills in what the papers fix and checks the result.
 
     Args:
-      beta: sharpness of the smoothing, or None for the published one.
-      eval_batchsize: images per evaluation batch, or None for the published one.
-      eval_every: steps between evaluations, or None for the published interval.
-      **fields: other fields of `ExperimentConfig`.
+      **given: fields of `ExperimentConfig` but `structure`, which `struct` decides. None for beta,
+        eval_batchsize, eval_every and sampler: as published.
 
     Raises:
       UserError: one line on the first setting that is wrong.
     """
-    optional = {"sharpness": beta, "eval_batchsize": eval_batchsize, "eval_every": eval_every}
-    given = {name: value for name, value in optional.items() if value is not None}
-    try:
-        config = ExperimentConfig(**_typed(ExperimentConfig, fields))
-        _typed(ExperimentConfig, given)
-    except TypeError as error:
-        raise UserError(f"{error}") from None
+    fields = {name: SETTINGS[name].checked(value) for name, value in given.items()}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    config = ExperimentConfig(**fields)
+    if config.has_own_data:
+        config = dataclasses.replace(config, dataset=os.path.abspath(config.dataset))
     if config.struct in STRUCTURES:
         config = dataclasses.replace(config, structure=STRUCTURES[config.struct])
     # The names must be known before they can index a table.
     check_config(config)
-    if beta is None:
-        beta = BASELINES[config.baseline].published_sharpness(config.dataset, config.struct)
-    if eval_batchsize is None:
-        eval_batchsize = EVAL_BATCH_SIZE.get(config.dataset, 1000)
-    if eval_every is None:
-        eval_every = 10_000 if config.num_train_iter <= 100_000 else 20_000
-    config = dataclasses.replace(
-        config,
-        sharpness=float(beta),
-        eval_batchsize=eval_batchsize,
-        eval_every=eval_every,
-    )
+    published = {
+        "beta": BASELINES[config.baseline].published_sharpness(config.dataset, config.struct),
+        "eval_batchsize": EVAL_BATCH_SIZE.get(config.dataset, 1000),
+        "eval_every": 10_000 if config.num_train_iter <= 100_000 else 20_000,
+    }
+    config = dataclasses.replace(config, **(published | fields))
     check_config(config)
     return config

@@ -195,3 +195,33 @@ ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:Encoder"}
 DECODERS: dict[str, Target] = {"dense": "dvae.decoder:Decoder"}
 LIKELIHOODS: dict[str, Target] = {"bernoulli": "dvae.likelihood:Bernoulli"}
 PRIORS: dict[str, Target] = {"rbm": "dvae.priors:RBMPrior"}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Shape of a model: latent groups sampled in turn, and the networks between them."""
+
+    num_groups: int
+    units_per_group: int
+    num_hidden_layers: int  # of each group's encoder network and of the decoder
+    hidden_units: int = 200
+    # Names of ENCODERS, DECODERS, LIKELIHOODS and PRIORS.
+    encoder: str = "dense"
+    decoder: str = "dense"
+    likelihood: str = "bernoulli"
+    prior: str = "rbm"
+
+    @property
+    def num_latents(self) -> int:
+        """Number of binary latents D over all groups; the RBM prior is D/2 x D/2."""
+        return self.num_groups * self.units_per_group
+
+
+STRUCTURES = {
+    "1-layer-lin": Structure(1, 200, 0),
+    "1-layer-nonlin": Structure(1, 200, 2),
+    "2-layer-nonlin": Structure(2, 200, 2),
+    "4-layer-nonlin": Structure(4, 100, 2),
+}
+
+DATASETS = ("binarized_mnist", "omniglot", "digits")

@@ -42,7 +42,7 @@ class DVAE(keras.layers.Layer):
         structure = config.structure
         prior = resolve(PRIORS[structure.prior])(structure)
         # The order in which parts are set is that of the variables in checkpoints.
-        self.parts = make_parts(config.baseline, structure, config.sharpness, prior)
+        self.parts = make_parts(config.baseline, structure, config.beta, prior)
         self.encoder = resolve(self.parts.encoder or ENCODERS[structure.encoder])(
             structure, train_mean, self.parts.posterior, config.seed
         )

@@ -10,16 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 
 from configs.errors import UserError
 from configs.files import bad_file, exists, open_to_read, own_directory, read_bytes, replacing
-from configs.paper import MAX_STEPS
+from configs.setting import MAX_STEPS
 from configs.text import one_row
 from tables import protocol as protocols
 from tables.results import Cell, Result
@@ -71,7 +66,17 @@ def _point(record: dict[str, Any], names: Sequence[str]) -> tuple[int, float] | 
     return (step, value) if 0 <= step <= MAX_STEPS and abs(value) <= _MOST_NATS else None
 
 
-def _curves(axes: plt.Axes, results: Sequence[Result], names: Sequence[str], title: str) -> None:
+def _pyplot() -> Any:
+    """matplotlib.pyplot, imported when it is used: flags are checked before anything slow."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _curves(axes: Any, results: Sequence[Result], names: Sequence[str], title: str) -> None:
     for result in results:
         path = result.directory / "metrics.jsonl"
         try:
@@ -98,6 +103,7 @@ def _read_samples(path: Path) -> np.ndarray | None:
     width, height = struct.unpack(">II", content[16:24])
     if width * height > _MAX_PIXELS:
         raise bad_file(path, f"has {width} x {height} pixels, more than can be shown", "")
+    plt = _pyplot()
     try:
         return plt.imread(io.BytesIO(content), format="png")
     except Exception as error:  # a decoder of pictures raises many types on damaged bytes
@@ -106,6 +112,7 @@ def _read_samples(path: Path) -> np.ndarray | None:
 
 def _draw(cell: Cell, path: Path) -> None:
     """Draws a cell: training loss, validation NLL, samples of its first seed."""
+    plt = _pyplot()
     figure, (training, validation, samples) = plt.subplots(1, 3, figsize=(12, 3.8))
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.82, wspace=0.2)
     _curves(training, cell.results, _TRAINING, "training loss")

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 
 from configs.paper import STRUCTURES, ExperimentConfig, build_config
 from configs.registry import BASELINES
+from configs.settings import SETTINGS
 from configs.tables import Setting
 
-# The cell and the seed; and what decides no number beyond rounding.
+# The cell and the seed, and what decides no number beyond rounding; the data are there themselves.
 _NOT_PROTOCOL = {
-    *("dataset", "struct", "k", "baseline", "sampler", "seed", "input_size"),
-    *("summary_every", "eval_batchsize"),
+    "input_size",
+    *(name for name, setting in SETTINGS.items() if setting.axis or setting.decides == "rounding"),
 }
-_MEASURING = ("eval_iw_samples", "ais_chains", "ais_temperatures", "ais_base")
+_MEASURING = [name for name, setting in SETTINGS.items() if setting.decides == "measurement"]
 PUBLISHED = "as published"  # stands for a value that depends on the cell
 _DATA_FIELDS = ("data_sha256", "training_binarization", "test_binarization", "num_test_images")
 # Data that a published file exists of, and the data_sha256 of that file where it is known: for
@@ -45,8 +46,8 @@ def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
     """Fields of the protocol; those whose published value depends on the cell become a word."""
     fields = dataclasses.asdict(config)
     baseline = BASELINES[config.baseline]
-    if config.sharpness == baseline.published_sharpness(config.dataset, config.struct):
-        fields["sharpness"] = PUBLISHED
+    if config.beta == baseline.published_sharpness(config.dataset, config.struct):
+        fields["beta"] = PUBLISHED
     if config.structure == STRUCTURES[config.struct]:
         fields["structure"] = PUBLISHED
     else:
@@ -133,9 +134,8 @@ def digest(protocol: object) -> str:
 def _flags_of(protocol: Protocol) -> list[str]:
     """Flags of run.py that give this protocol, beside the defaults."""
     default = dict(_config_fields(build_config()))
-    names = {"sharpness": "beta"}
     return [
-        f"--{names.get(name, name)}={value}"
+        f"--{name}={value}"
         for name, value in (*protocol.training, *protocol.measurement)
         if name in default and value != default[name] and name != "structure"
     ]

@@ -99,7 +99,7 @@ class TestNewEverywhere:
 def test_baseline(tmp_path):
     """One entry makes it a choice of the command line with its own sharpness, not of Table 1."""
     config = build_config(baseline="lopsided", dataset="omniglot", struct="4-layer-nonlin")
-    assert config.sharpness == 4.0
+    assert config.beta == 4.0
     assert "lopsided" in config.run_directory(tmp_path).parts
     assert "lopsided" not in TABLES[1].baselines and len(TABLES[1].baselines) == 8
 

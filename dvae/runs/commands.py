@@ -70,7 +70,7 @@ def train_run(
     prepare_device()
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
-        f"beta {config.sharpness:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
+        f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
     )
     say(f"data: {dataset.notes}")
     say(f"run: {run_path}")
@@ -98,18 +98,19 @@ def evaluate(
     changed: dict[str, Any],
     *,
     data_dir: str,
+    dataset: str | None = None,
     step: int | None,
     num_images: int,
     out_dir: Path,
 ) -> int:
     """log Z and test NLL of a run's best model, without training; writes evaluation.json."""
     del num_images
-    trained = TrainedModel(path, data_dir, step, **changed)
+    trained = TrainedModel(path, data_dir, step, dataset, **changed)
     say(f"evaluating {path}, step {trained.step}, on {device_name()}")
     record = trained.evaluate()
     result.announce(record)
     target = out_dir / "evaluation.json"
-    _write(target, {"run": str(path), "step": trained.step, **record})
+    _write(target, {"run": str(path), "step": trained.step, "seed": trained.config.seed, **record})
     say(f"result: {target}")
     return 0
 
@@ -119,6 +120,7 @@ def generate(
     changed: dict[str, Any],
     *,
     data_dir: str,
+    dataset: str | None = None,
     step: int | None,
     num_images: int,
     out_dir: Path,
@@ -126,7 +128,7 @@ def generate(
     """Draws images from a run's prior; writes generated.png and generated.npz (means)."""
     if num_images < 1:
         raise UserError(f"--num_images={num_images} must be at least 1")
-    trained = TrainedModel(path, data_dir, step, **changed)
+    trained = TrainedModel(path, data_dir, step, dataset, **changed)
     latents = trained.sample_latents(num_images)
     means = trained.decode(latents).reshape(num_images, -1)
     try:
@@ -145,13 +147,14 @@ def log_z(
     changed: dict[str, Any],
     *,
     data_dir: str,
+    dataset: str | None = None,
     step: int | None,
     num_images: int,
     out_dir: Path,
 ) -> int:
     """Prints what every estimator says of log Z; writes log_z.json."""
     del num_images
-    trained = TrainedModel(path, data_dir, step, **changed)
+    trained = TrainedModel(path, data_dir, step, dataset, **changed)
     rows = trained.log_partition_table()
     say(log_partition.format_table(rows))
     record = {"run": str(path), "step": trained.step, "estimators": rows}
@@ -160,9 +163,9 @@ def log_z(
     return 0
 
 
-def export(path: Path, target: Path | None, data_dir: str) -> int:
+def export(path: Path, target: Path | None) -> int:
     """Writes a finished run's best model as a small directory; see `dvae.runs.export`."""
-    found = export_run(path, target, data_dir)
+    found = export_run(path, target)
     size = sum(file.stat().st_size for file in found.rglob("*") if file.is_file())
     say(f"exported: {found} ({size / 1e6:.1f} MB), described by {found / 'README.md'}")
     return 0

@@ -1,6 +1,5 @@
 """The directory of one run: what lies in it, who may write to it, and how it is resumed."""
 
-import dataclasses
 import json
 import logging
 import os
@@ -131,16 +130,6 @@ class RunDirectory:
         record = read_json(self.config)
         data_sha256 = str(record.pop("data_sha256", ""))
         return ExperimentConfig.from_json(record), data_sha256
-
-    def with_base_of_before(self, config: ExperimentConfig) -> ExperimentConfig:
-        """The configuration, with the base of AIS that a run here was begun with.
-
-        For when none is asked for: the default was another until the models of long runs were
-        looked at (docs/long_runs.md), and a run keeps its own.
-        """
-        if not self.config.exists():
-            return config
-        return dataclasses.replace(config, ais_base=self.read_config()[0].ais_base)
 
     def _check_same(self, new: dict[str, Any]) -> None:
         config, data_sha256 = self.read_config()

@@ -1,28 +1,31 @@
 """The Python interface: `dvae.train`, `dvae.load` and `dvae.export`."""
 
 import contextlib
-import dataclasses
+import difflib
+import inspect
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from configs.errors import UserError
 from configs.files import path_errors
-from configs.paper import ExperimentConfig, build_config
+from configs.paper import build_config
+from configs.setting import shown
+from configs.settings import SETTINGS
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
-from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
 
 __all__ = ["TrainedModel", "export", "load", "train"]
 
-_SETTINGS = {field.name for field in dataclasses.fields(ExperimentConfig)}
-_SETTINGS = _SETTINGS - {"sharpness", "structure"} | {"beta"}
+_KNOWN = {name: setting for name, setting in SETTINGS.items() if "python" in setting.known_by}
+_PLACES = ("data_dir", "log_dir", "fresh")  # what is neither of the configuration nor an option
+# As everywhere but on the published command line, whose default is the directory of our loaders.
+_DATA_DIR = "datasets"
 
 
 def _of_arguments(message: str) -> str:
@@ -41,23 +44,28 @@ def _errors_of_arguments() -> Iterator[None]:
         raise UserError(_of_arguments(str(error))) from None
 
 
-def _python_values(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, NumPy numbers as Python's. Raises TypeError for one that does not exist."""
+def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings as plain Python. Raises TypeError for one that does not exist, and UserError."""
     for name in settings:
-        if name not in _SETTINGS:
-            raise TypeError(f"train() has no argument {name}; settings: {sorted(_SETTINGS)}")
-    return {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+        if name not in _KNOWN:
+            near = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "help(dvae.train) lists the settings"
+            raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
+    return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
+
+
+def _path(what: str, value: str | Path) -> Path:
+    """A path that was given, ~ expanded. Raises UserError for what is no path."""
+    try:
+        return Path(os.path.expanduser(os.fspath(value)))
+    except TypeError:
+        raise UserError(f"{what} is {shown(value)}, not a path") from None
 
 
 def train(
-    dataset: str | Path = "binarized_mnist",
-    struct: str = "2-layer-nonlin",
-    baseline: str = "dvaes_power",
-    *,
-    data_dir: str | Path = "datasets",
-    log_dir: str | Path = "logs",
-    fresh: bool = False,
-    keep_steps: tuple[int, ...] = (),
+    dataset: str | Path = SETTINGS["dataset"].default,
+    struct: str = SETTINGS["struct"].default,
+    baseline: str = SETTINGS["baseline"].default,
     **settings: Any,
 ) -> TrainedModel:
     """Trains a model as run.py does, or goes on where an earlier call stopped.
@@ -68,16 +76,7 @@ def train(
     the handlers of before are then put back. TensorFlow's operations are deterministic afterwards.
 
     Args:
-      dataset: "binarized_mnist", "omniglot", "digits", or the path of an .npz file.
-      struct: a name of `configs.paper.STRUCTURES`, such as "1-layer-nonlin".
-      baseline: a name of `configs.registry.BASELINES`.
-      data_dir: where data sets are found, or downloaded to.
-      log_dir: the run goes to <log_dir>/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>.
-      fresh: move an old run aside and start anew.
-      keep_steps: steps whose model is kept, for `load(..., step=...)`.
-      **settings: any other field of `configs.paper.ExperimentConfig`, with the defaults of run.py,
-        such as k, num_train_iter, seed, sampler ("pa", "pcd"), eval_iw_samples; beta is the
-        sharpness of the smoothing.
+      SETTINGS
 
     Returns:
       The best model by validation likelihood.
@@ -88,41 +87,78 @@ def train(
       KeyboardInterrupt: stopped by a signal; a checkpoint was written, and the same call goes on
         from it.
     """
-    settings = _python_values(settings)
+    given = {"dataset": dataset, "struct": struct, "baseline": baseline, **settings}
     with _errors_of_arguments():
-        config = build_config(dataset=str(dataset), struct=struct, baseline=baseline, **settings)
-        path = config.run_directory(log_dir)
-        if not (fresh or "ais_base" in settings):
-            config = RunDirectory(path).with_base_of_before(config)
-        options = RunOptions(keep_steps=tuple(int(step) for step in keep_steps))
+        given = {"data_dir": _DATA_DIR, **_checked_settings(given)}
+        places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
+        options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}
+        config = build_config(**given)
+        path = config.run_directory(places["log_dir"])
         try:
-            train_run(config, str(data_dir), settings.get("input_size"), path, fresh, options)
+            train_run(
+                config,
+                places["data_dir"],
+                given.get("input_size"),
+                path,
+                places["fresh"],
+                RunOptions(**options),
+            )
         except Stopped as stop:
             raise KeyboardInterrupt(f"{stop}: the same call goes on from here") from None
-        return TrainedModel(path, str(data_dir))
+        return TrainedModel(path, places["data_dir"])
+
+
+def _describe(function: Any) -> None:
+    """Gives `train` the signature and the help of its settings."""
+    default = {name: setting.default for name, setting in _KNOWN.items()}
+    default["data_dir"] = _DATA_DIR
+    first = [*inspect.signature(function).parameters][:-1]
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    function.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(name, kinds[name not in first], default=default[name])
+            for name in [*first, *(name for name in _KNOWN if name not in first)]
+        ],
+        return_annotation=TrainedModel,
+    )
+    lines = [
+        f"{name}: {setting.help}" + (f" (None: {setting.unset})" if default[name] is None else "")
+        for name, setting in _KNOWN.items()
+    ]
+    function.__doc__ = (function.__doc__ or "").replace("SETTINGS", "\n      ".join(lines))
+
+
+_describe(train)
 
 
 def load(
-    path: str | Path, *, data_dir: str | Path | None = None, step: int | None = None
+    path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    dataset: str | Path | None = None,
+    step: int | None = None,
 ) -> TrainedModel:
     """Reads a run's best model, finished or not; no data set is needed.
 
     Args:
       path: the run directory.
-      data_dir: where the data set lies; needed for `TrainedModel.evaluate`, and once for runs of
-        versions that did not yet keep what a model needs of its data.
+      data_dir: where the data set lies, for `TrainedModel.evaluate`.
+      dataset: the path where your own data file lies now, if it was moved, for the same.
       step: the model that `keep_steps` kept at this step instead of the best one.
 
     Raises:
       ValueError: there is no such model, or it is damaged.
     """
     with _errors_of_arguments():
-        return TrainedModel(path, None if data_dir is None else str(data_dir), step)
+        return TrainedModel(
+            _path("path", path),
+            None if data_dir is None else str(_path("data_dir", data_dir)),
+            SETTINGS["step"].checked(step),
+            None if dataset is None else str(_path("dataset", dataset)),
+        )
 
 
-def export(
-    path: str | Path, out_dir: str | Path | None = None, *, data_dir: str | Path | None = None
-) -> TrainedModel:
+def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
     """Writes a finished run's best model as a small directory that works on its own.
 
     It holds weights, the prior's chains, results, a picture of samples and a model card: what can
@@ -131,7 +167,6 @@ def export(
     Args:
       path: the run directory; it is only read.
       out_dir: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
-      data_dir: only for runs of versions that did not yet keep what a model needs of its data.
 
     Returns:
       The model, loaded from there.
@@ -140,6 +175,5 @@ def export(
       ValueError: the run is unfinished or damaged, or the directory exists or cannot be written.
     """
     with _errors_of_arguments():
-        target = None if out_dir is None else Path(out_dir)
-        found = export_run(Path(path), target, None if data_dir is None else str(data_dir))
-        return TrainedModel(found)
+        target = None if out_dir is None else _path("out_dir", out_dir)
+        return TrainedModel(export_run(_path("path", path), target))

@@ -93,8 +93,8 @@ class Inspector:
 def scalars(config: ExperimentConfig, model: DVAE, latents: dict[str, np.ndarray]) -> dict:
     """Scalars that describe posterior and prior at a summary."""
     found = {
-        "beta": config.sharpness,
-        "posterior/beta": config.sharpness,
+        "beta": config.beta,
+        "posterior/beta": config.beta,
         "posterior/active_q": float(np.sum(latents["var_q"] > ACTIVE_VARIANCE)),
     }
     found |= model.parts.posterior.scalars()

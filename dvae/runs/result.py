@@ -165,7 +165,7 @@ def run_record(
         "data_sha256": dataset.sha256,
         "published_data": dataset.published,
         "sampler": config.sampler,
-        "beta": config.sharpness,
+        "beta": config.beta,
         "seed": config.seed,
         "num_train_iter": config.num_train_iter,
         "best_step": best_step,

@@ -14,6 +14,7 @@ import tensorflow as tf
 import data
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, check_config
+from data import files
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
@@ -110,15 +111,19 @@ class TrainedModel:
         path: str | Path,
         data_dir: str | None = None,
         step: int | None = None,
+        dataset: str | None = None,
         **measuring: Any,
     ) -> None:
-        """Reads a run back; see `dvae.load`. measuring: settings of measurement to be changed."""
+        """Reads a run back; see `dvae.load`.
+
+        measuring: settings of measurement to be changed; the seed, of what is drawn.
+        """
         self.path = Path(path)
         self._directory = RunDirectory(self.path)
         trained, self._data_sha256 = self._directory.read_config()
         self.config: ExperimentConfig = dataclasses.replace(trained, **measuring)
         check_config(self.config)
-        self._data_dir = data_dir
+        self._data_dir, self._dataset = data_dir, dataset
         prepare_device()
         self.image_shape, mean = self._data_facts()
         self.model = DVAE(self.config, mean)
@@ -140,17 +145,33 @@ class TrainedModel:
 
     def dataset(self) -> Dataset:
         """The data that it was trained on. Raises ValueError where they are not to be found."""
-        if self._data_dir is None and self.config.dataset in data.DOWNLOADED:
-            raise UserError(
-                f"{self.path} needs {self.config.dataset} for this: load it with data_dir"
-            )
-        dataset = data.load(self.config.dataset, self._data_dir or "", self.config.input_size)
+        name = self._dataset or self.config.dataset
+        if self._data_dir is None and name in data.DOWNLOADED:
+            raise UserError(f"{self.path} needs {name} for this: load it with data_dir")
+        if self._dataset is None and self.config.has_own_data:
+            name = self._own_file()
+        dataset = data.load(name, self._data_dir or "", self.config.input_size)
         if dataset.sha256 != self._data_sha256:
             raise UserError(
                 f"the data found ({dataset.notes}) are not what {self.path} was trained on (sha256 "
-                f"{dataset.sha256} here, {self._data_sha256} there): give another data_dir"
+                f"{dataset.sha256} here, {self._data_sha256} there): say where those lie with "
+                f"--{'dataset' if self.config.has_own_data else 'data_dir'}"
             )
         return dataset
+
+    def _own_file(self) -> str:
+        """Where the data file lies: as recorded, or under its name in the directory of data."""
+        recorded = Path(self.config.dataset)
+        places = [recorded]
+        if self._data_dir is not None:
+            places.append(Path(self._data_dir) / recorded.name)
+        for place in places:
+            if files.exists(place):
+                return str(place)
+        raise UserError(
+            f"{recorded}, which {self.path} was trained on, does not exist: say where the file "
+            "lies now with --dataset=PATH"
+        )
 
     @property
     def result(self) -> dict[str, Any]:

@@ -74,13 +74,13 @@ def test_sharpness(line):
     dataset, struct, *values = line.split()
     for baseline, value in zip(ORDER, values, strict=True):
         config = configured(f"--dataset={dataset}", f"--struct={struct}", f"--baseline={baseline}")
-        assert config.sharpness == float(value), baseline
+        assert config.beta == float(value), baseline
 
 
 def test_sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it():
-    assert configured("--dataset=digits", "--struct=1-layer-nonlin").sharpness == 40.0
-    assert configured("--dataset=a/b.npz").sharpness == 30.0
-    assert configured("--dataset=omniglot", "--beta=7.5").sharpness == 7.5
+    assert configured("--dataset=digits", "--struct=1-layer-nonlin").beta == 40.0
+    assert configured("--dataset=a/b.npz").beta == 30.0
+    assert configured("--dataset=omniglot", "--beta=7.5").beta == 7.5
 
 
 @pytest.mark.parametrize("struct", STRUCTURES)
@@ -176,7 +176,7 @@ def test_every_flag_reaches_its_field():
     )
     found = configured("--beta=6.5", *(f"--{name}={value}" for name, value in wanted.items()))
     assert {name: getattr(found, name) for name in wanted} == wanted
-    assert found.sharpness == 6.5
+    assert found.beta == 6.5
     assert configured("--qupa=False").sampler == "pcd"
     assert configured("--noqupa").sampler == "pcd"
     assert configured("--qupa=True").sampler == "pa"

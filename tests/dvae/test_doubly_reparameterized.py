@@ -47,7 +47,7 @@ def test_generative_gradient_is_the_plain_one(groups, k):
     The encoder's is another one, and the surrogate's value none of the bound.
     """
     model = tiny_models.make_model(
-        STRUCTURES[groups], scale=0.7, baseline="concrete", k=k, sharpness=2.0
+        STRUCTURES[groups], scale=0.7, baseline="concrete", k=k, beta=2.0
     )
     estimates, gradients = zip(
         *(

@@ -68,7 +68,7 @@ def recorded(tmp_path_factory):
                     num_sweeps=3,
                     log_z_population="separate",
                     log_z_chains=20,
-                    sharpness=5.0,
+                    beta=5.0,
                     ais_chains=50,
                     ais_temperatures=6,
                     eval_batchsize=20,
@@ -184,7 +184,7 @@ def test_no_method_draws_a_block_twice(number, baseline, monkeypatch):
             train_batchsize=IMAGES,
             num_chains=CHAINS,
             num_sweeps=2,
-            sharpness=3.0,
+            beta=3.0,
             seed=17,
         )
         with draws.named("start"):
@@ -238,7 +238,7 @@ def test_evaluation_of_equal_images_differs(baseline, groups, rows, monkeypatch)
     image has as many samples as were asked for.
     """
     structure = Structure(groups, UNITS // groups, 0, 5)
-    model = tiny_models.make_model(structure, 0.3, 5, baseline=baseline, sharpness=4.0)
+    model = tiny_models.make_model(structure, 0.3, 5, baseline=baseline, beta=4.0)
     model.encoder.num_temperatures = 3
     images = np.tile(np.uint8([[1, 0, 1, 1, 0, 0, 1]]), (COPIES, 1))
     draws = Draws(monkeypatch)

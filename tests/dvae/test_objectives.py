@@ -76,7 +76,7 @@ class TestModel:
     @pytest.mark.parametrize("k", [1, K])
     def test_objective(self, baseline, k):
         """Row b*K + k is sample k of image b; DVAE# alone weights K > 1 samples."""
-        model = tiny_models.make_model(baseline=baseline, k=k, sharpness=6.0)
+        model = tiny_models.make_model(baseline=baseline, k=k, beta=6.0)
         images = tf.constant(tiny_models.images(count=NUM_IMAGES), tf.float32)
         rbm = model.prior.parameters()
         forward = model.forward(images, rbm, statistical.key(1), training=True)

@@ -141,5 +141,5 @@ def test_sharpness_and_weighting():
         for struct in ("1-layer-lin", "1-layer-nonlin", "2-layer-nonlin", "4-layer-nonlin"):
             for dataset, value in (("binarized_mnist", mnist), ("omniglot", omniglot)):
                 config = build_config(baseline=baseline, dataset=dataset, struct=struct)
-                assert config.sharpness == value
+                assert config.beta == value
     assert all(BASELINES[baseline].importance_weighted for baseline in exact.ALL)

@@ -50,7 +50,7 @@ def test_compiled_equals_eager():
     """Two steps in one compiled call, two groups and five samples; batch norm included."""
     results = []
     for run_eagerly in (False, True):
-        program = make_program(config_of(baseline="pwl", k=5, sharpness=1.5), step=2)
+        program = make_program(config_of(baseline="pwl", k=5, beta=1.5), step=2)
         if run_eagerly:
             with eager():
                 program.run(np.array([[1, 5, 8], [2, 0, 9]]), 2)

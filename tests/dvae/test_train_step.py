@@ -80,7 +80,7 @@ def test_every_combination_takes_a_step(struct, baseline, k, sampler, monkeypatc
 
 @pytest.fixture(scope="module")
 def config():
-    return config_of(baseline="dvaes_power", k=5, sharpness=20.0, resample_threshold=0.6)
+    return config_of(baseline="dvaes_power", k=5, beta=20.0, resample_threshold=0.6)
 
 
 @pytest.fixture(scope="module")

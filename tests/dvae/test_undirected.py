@@ -143,8 +143,8 @@ def test_one_group_only():
         with pytest.raises(UserError, match="one latent group only: choose --struct=1-layer-lin"):
             build_config(baseline="dvaess_pwl", struct=struct)
     config = build_config(baseline="dvaess_pwl", struct="1-layer-lin", dataset="omniglot")
-    assert config.sharpness == 3.0 and config.structure.num_groups == 1
-    assert build_config(baseline="dvaess_concrete", struct="1-layer-nonlin").sharpness == 10.0
+    assert config.beta == 3.0 and config.structure.num_groups == 1
+    assert build_config(baseline="dvaess_concrete", struct="1-layer-nonlin").beta == 10.0
 
 
 class TestModes:

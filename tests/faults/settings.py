@@ -1,6 +1,5 @@
 """Faults of settings: names, tables, flags and constants."""
 
-import run
 from configs.paper import Structure
 from configs.registry import BASELINES
 from tests.faults import change, constant, entry, fault
@@ -43,13 +42,17 @@ FAULTS = (
     ),
     fault(
         "--beta is not heeded",
-        change("configs.paper:build_config", "if beta is None:", "if True:"),
+        change("configs.paper:build_config", "**(published | fields)", "**(fields | published)"),
         PUBLISHED + "sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it",
         PUBLISHED + "every_flag_reaches_its_field",
     ),
     fault(
         "a flag does not reach the configuration",
-        constant("run:_SAME_NAME", run._SAME_NAME[:-7]),
+        change(
+            "run:config_from_flags",
+            "if setting.decides}",
+            'if setting.decides and name != "num_chains"}',
+        ),
         PUBLISHED + "every_flag_reaches_its_field",
     ),
     fault(

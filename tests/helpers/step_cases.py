@@ -59,7 +59,7 @@ def config_of(baseline: str, groups: int, k: int, **fields) -> ExperimentConfig:
         **{
             "baseline": baseline,
             "k": k,
-            "sharpness": SHARPNESS[baseline],
+            "beta": SHARPNESS[baseline],
             "structure": STRUCTURES[groups],
             "input_size": tiny_models.NUM_PIXELS,
             "train_batchsize": INDICES.size,
@@ -176,7 +176,7 @@ def setting_of(config: ExperimentConfig, data: Dataset, **fields) -> Setting:
         baseline=config.baseline,
         group_sizes=(structure.units_per_group,) * structure.num_groups,
         k=config.k,
-        sharpness=config.sharpness,
+        sharpness=config.beta,
         train_mean=np.float64(data.train_mean),
         base_lr=config.base_lr,
         num_steps=config.num_train_iter,

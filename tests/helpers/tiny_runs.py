@@ -58,7 +58,7 @@ def tiny_config(data_path, **fields):
         ais_chains=41,
         ais_temperatures=10,
         log_z_chains=31,
-        sharpness=5.0,
+        beta=5.0,
     )
     return ExperimentConfig(**(values | fields))
 

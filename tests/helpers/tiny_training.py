@@ -33,7 +33,7 @@ def config_of(**fields):
         num_sweeps=1,
         train_batchsize=3,
         num_train_iter=NUM_STEPS,
-        sharpness=5.0,
+        beta=5.0,
         structure=STRUCTURES["2-layer-nonlin"],
     )
     return dataclasses.replace(base, **fields)

@@ -17,7 +17,7 @@ NUM_LEFT, NUM_RIGHT = 2, 3
 def make_model(kind="pwl", structure=LINEAR, k=1, scale=0.4):
     """A model whose posteriors are coupled, but not so that few temperatures are lost in them."""
     model = tiny_models.make_model(
-        structure, scale, baseline=f"dvaess_{kind}", sharpness=BASELINES[kind], k=k
+        structure, scale, baseline=f"dvaess_{kind}", beta=BASELINES[kind], k=k
     )
     model.encoder.norm.gamma.assign(0.25 * model.encoder.norm.gamma)
     return model

@@ -15,7 +15,6 @@ from absl import flags
 import run
 from configs import command_line, paper
 from configs.errors import UserError
-from dvae.runs import commands, interface
 from tests.helpers import table_process, tiny_runs
 
 ROOT = Path(__file__).parents[2]
@@ -161,25 +160,6 @@ def test_published_flags_keep_names_and_defaults():
         assert flags.FLAGS[name].default == default, name
 
 
-def test_a_run_goes_on_with_the_base_of_ais_that_it_was_begun_with(capsys, tmp_path, monkeypatch):
-    """The default was "fitted" once; who asks for one gets it, or hears that it differs."""
-    old = paper.build_config(dataset="digits", ais_base="fitted")
-    directory = old.run_directory(tmp_path)
-    directory.mkdir(parents=True)
-    (directory / "config.json").write_text(json.dumps({"data_sha256": "", **old.to_json()}))
-    seen = []
-    monkeypatch.setattr(commands, "train", lambda config, **_: seen.append(config.ais_base) or 0)
-    base = ["--dataset=digits", f"--log_dir={tmp_path}"]
-    for more in ([], ["--ais_base=uniform"], ["--ais_base=fitted"], ["--fresh"], ["--seed=1"]):
-        assert _run(capsys, *base, *more)[0] == 0
-    assert seen == ["fitted", "uniform", "fitted", "uniform", "uniform"]
-    monkeypatch.setattr(interface, "train_run", lambda config, *_: seen.append(config.ais_base))
-    monkeypatch.setattr(interface, "TrainedModel", lambda *_: None)
-    for settings in ({}, {"ais_base": "uniform"}, {"fresh": True}):
-        interface.train("digits", log_dir=tmp_path, **settings)
-    assert seen[5:] == ["fitted", "uniform", "uniform"]
-
-
 def test_flag_files_are_valid():
     for path in sorted((ROOT / "configs").glob("*.flags")):
         names = [line.split("=")[0] for line in path.read_text().splitlines() if line[:2] == "--"]
@@ -188,7 +168,7 @@ def test_flag_files_are_valid():
 
 def test_config_survives_json_and_refuses_wrong_types():
     config = paper.build_config(baseline="dvaes_exp", struct="4-layer-nonlin", k=5)
-    assert (config.sharpness, config.eval_every) == (10.0, 20_000)
+    assert (config.beta, config.eval_every) == (10.0, 20_000)
     record = json.loads(json.dumps(config.to_json()))
     assert paper.ExperimentConfig.from_json(record) == config
     for name, value in (("k", "5"), ("k", True), ("structure", None), ("seed", 1.5), ("x", 1)):

@@ -1,0 +1,322 @@
+"""Every setting of the program, once: what is not here is no flag and no argument of Python.
+
+From it come the flags of run.py and run_table.py with their help, the fields of
+`configs.paper.ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in README.md
+and docs/tables.md, the axes of tables, and which mode knows which setting.
+"""
+
+from pathlib import Path
+
+from configs.registry import BASELINES, DATASETS, SAMPLERS, STRUCTURES
+from configs.setting import MAX_FLOAT, MAX_SIZE, MAX_STEPS, MIN_FLOAT, Setting
+
+MODES = ("train", "time", "evaluate", "generate", "log_z", "export")
+_TRAINING = ("train", "time")
+_RUN = (*_TRAINING, "table", "python")  # a setting of each run
+_CELL = (*_TRAINING, "python")  # run_table.py has an axis for it
+_SHOWN = ("evaluate", "generate", "log_z")  # what can be done with a run
+_COUNT = dict(kind=int, least=1, most=MAX_SIZE)
+_STEPS = dict(kind=int, least=1, most=MAX_STEPS)
+_POSITIVE = dict(kind=float, least=MIN_FLOAT, most=MAX_FLOAT)
+
+
+def by_name(*settings: Setting) -> dict[str, Setting]:
+    """Settings by their names, in the order given."""
+    return {setting.name: setting for setting in settings}
+
+
+# The flags of the published command line come first and keep their names and defaults.
+SETTINGS = by_name(
+    Setting(
+        "dataset",
+        "binarized_mnist",
+        f"{', '.join(DATASETS)}, or the path of an .npz file; --mode=evaluate: where the file lies "
+        "now",
+        Path,
+        (*_CELL, "evaluate"),
+        "training",
+        axis="datasets",
+    ),
+    Setting(
+        "data_dir",
+        "./data",
+        "where data sets are found, or downloaded to",
+        Path,
+        (*_RUN, "evaluate"),
+    ),
+    Setting(
+        "log_dir",
+        "./logs",
+        "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>/",
+        Path,
+        (*_CELL, *_SHOWN),
+    ),
+    Setting(
+        "struct",
+        "2-layer-nonlin",
+        f"model structure: {', '.join(STRUCTURES)}",
+        str,
+        _CELL,
+        "training",
+        axis="structs",
+    ),
+    Setting(
+        "baseline",
+        "dvaes_power",
+        f"method: {', '.join(BASELINES)}",
+        str,
+        _CELL,
+        "training",
+        axis="baselines",
+    ),
+    Setting(
+        "sampler",
+        None,
+        f"chains that feed the gradient of log Z: {', '.join(SAMPLERS)} (population annealing, "
+        "persistent contrastive divergence)",
+        str,
+        _CELL,
+        "training",
+        axis="samplers",
+        unset="pa, or as --qupa says",
+        field="pa",
+    ),
+    Setting(
+        "qupa",
+        True,
+        "the published name: True is --sampler=pa, False is --sampler=pcd",
+        bool,
+        _TRAINING,
+        axis="samplers",
+    ),
+    Setting(
+        "k",
+        1,
+        "samples per image in training",
+        **_COUNT,
+        known_by=_CELL,
+        decides="training",
+        axis="ks",
+    ),
+    Setting(
+        "beta",
+        None,
+        "sharpness of the smoothing",
+        **_POSITIVE,
+        known_by=_RUN,
+        decides="training",
+        unset="published",
+        field=30.0,
+    ),
+    Setting(
+        "num_train_iter",
+        1_000_000,
+        "training steps; all schedules follow it",
+        **_STEPS,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "train_batchsize",
+        100,
+        "images per training step",
+        **_COUNT,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "eval_batchsize",
+        None,
+        "images per evaluation batch",
+        **_COUNT,
+        known_by=(*_RUN, "evaluate"),
+        decides="rounding",
+        unset="published",
+        field=1000,
+    ),
+    Setting(
+        "eval_iw_samples",
+        4000,
+        "importance samples of the final test likelihood",
+        **_COUNT,
+        known_by=(*_RUN, "evaluate"),
+        decides="measurement",
+    ),
+    Setting(
+        "base_lr",
+        3e-3,
+        "base learning rate of Adam",
+        **_POSITIVE,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "input_size",
+        784,
+        "pixels per image; follows the data when not given",
+        **_COUNT,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "mode", "train", "what to do; time: how long would it take?", str, MODES, choices=MODES
+    ),
+    Setting(
+        "run",
+        None,
+        "directory of a run, or of an exported model, for evaluate, generate, log_z and export",
+        Path,
+        (*_SHOWN, "export"),
+        unset="",
+    ),
+    Setting(
+        "out_dir",
+        None,
+        "where these modes write; exported models are left as they are: "
+        "LOG_DIR/models/NAME; --mode=export: models/<dataset>-<struct>-<baseline>-k<k>",
+        Path,
+        (*_SHOWN, "export"),
+        unset="the run directory",
+    ),
+    Setting(
+        "step",
+        None,
+        "the model of a step of --keep_steps instead of the best",
+        **_STEPS,
+        known_by=_SHOWN,
+        unset="best",
+    ),
+    Setting(
+        "seed",
+        0,
+        "same seed, same machine: same numbers; of a run's images and measurements "
+        "another one gives other draws",
+        int,
+        (*_CELL, *_SHOWN),
+        "training",
+        axis="seeds",
+        least=0,
+        most=2**31 - 1,
+    ),
+    Setting(
+        "fresh", False, "move an old run in the same directory aside and start anew", bool, _CELL
+    ),
+    Setting(
+        "eval_every",
+        None,
+        "steps between evaluations",
+        **_STEPS,
+        known_by=_RUN,
+        decides="training",
+        unset="20,000; 10,000 in runs of up to 100,000 steps",
+        field=20_000,
+    ),
+    Setting(
+        "summary_every",
+        1000,
+        "steps between TensorBoard summaries",
+        **_STEPS,
+        known_by=_RUN,
+        decides="rounding",
+    ),
+    Setting("checkpoint_minutes", 10.0, "longest time between checkpoints", float, _RUN, least=0),
+    Setting(
+        "max_unsaved_minutes",
+        60.0,
+        "end the run when no checkpoint could be written for so long",
+        float,
+        _RUN,
+        least=0,
+    ),
+    Setting(
+        "keep_steps",
+        (),
+        "steps whose model (weights and chains, small) is kept as "
+        "checkpoints/kept-<step>, such as 10000,30000",
+        tuple,
+        _RUN,
+        unset="none",
+        least=1,
+    ),
+    Setting(
+        "compile_cache",
+        None,
+        "directory that keeps compiled programs, so that a second start is quick; empty: none",
+        Path,
+        (*MODES, "table"),
+        unset="$XDG_CACHE_HOME/dvae-xla or ~/.cache/dvae-xla",
+    ),
+    Setting(
+        "num_images", 100, "images that --mode=generate draws", **_COUNT, known_by=("generate",)
+    ),
+    Setting(
+        "num_chains",
+        1000,
+        "chains, or population size, of the prior's sampler",
+        **_COUNT,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "num_sweeps",
+        40,
+        "block-Gibbs sweeps per training step",
+        **_COUNT,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "resample_threshold",
+        1.0,
+        "resample the population when ESS/size is below this; 1: always",
+        float,
+        _RUN,
+        "training",
+        least=MIN_FLOAT,
+        most=1.0,
+    ),
+    Setting(
+        "log_z_population",
+        "shared",
+        "population that tracks log Z in training: shared (the "
+        "gradient's, as published; untrusted), separate (one of its own: a true estimate, costs "
+        "its share of sampling), none",
+        str,
+        _RUN,
+        "training",
+        choices=("shared", "separate", "none"),
+    ),
+    Setting(
+        "log_z_chains",
+        1000,
+        "size of the separate log Z population",
+        **_COUNT,
+        known_by=_RUN,
+        decides="training",
+    ),
+    Setting(
+        "ais_chains",
+        1024,
+        "chains of annealed importance sampling",
+        **_COUNT,
+        known_by=(*_RUN, "evaluate", "log_z"),
+        decides="measurement",
+    ),
+    Setting(
+        "ais_temperatures",
+        1000,
+        "temperatures of annealed importance sampling",
+        **_COUNT,
+        known_by=(*_RUN, "evaluate", "log_z"),
+        decides="measurement",
+    ),
+    Setting(
+        "ais_base",
+        "uniform",
+        "start of AIS: uniform (fair bits, as published) or fitted (to the chains' means)",
+        str,
+        (*_RUN, "evaluate", "log_z"),
+        "measurement",
+        choices=("uniform", "fitted"),
+    ),
+)
