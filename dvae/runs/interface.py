@@ -48,8 +48,8 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings as plain Python. Raises TypeError for one that does not exist, and UserError."""
     for name in settings:
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else "help(dvae.train) lists the settings"
+            near = difflib.get_close_matches(name, _KNOWN, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else "help(dvae.train) lists the settings"
             raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 

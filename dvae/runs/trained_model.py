@@ -13,8 +13,8 @@ import tensorflow as tf
 
 import data
 from configs.errors import UserError
+from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
-from data import files
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
@@ -166,7 +166,7 @@ class TrainedModel:
         if self._data_dir is not None:
             places.append(Path(self._data_dir) / recorded.name)
         for place in places:
-            if files.exists(place):
+            if exists(place):
                 return str(place)
         raise UserError(
             f"{recorded}, which {self.path} was trained on, does not exist: say where the file "
