@@ -49,7 +49,9 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     for name in settings:
         if name not in _KNOWN:
             near = difflib.get_close_matches(name, _KNOWN, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else "help(dvae.train) lists the settings"
+            hint = "help(dvae.train) lists the settings"
+            if near:
+                hint = f"did you mean {' or '.join(near)}?"
             raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 

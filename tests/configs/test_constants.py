@@ -1,16 +1,17 @@
-"""Every constant of `configs.paper` beside its source, others that decide numbers, and relations.
+"""Constants of `configs.paper` and `configs.setting` beside their sources, others, and relations.
 
 A test with a reference of its own sees a wrong constant too, but only where it looks. Here nothing
-is missing: a constant that is added to `configs.paper` needs a line in SOURCES.
+is missing: a constant that is added to these needs a line in SOURCES.
 """
 
 import math
 import types
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from configs import paper, registry
+from configs import paper, registry, setting, settings
 from configs.paper import ExperimentConfig, Structure
 from data import binarized_mnist, dataset, digits, omniglot
 from dvae import (
@@ -70,28 +71,32 @@ SOURCES = {
     "SELECTION_SAMPLES": (100, f"{LINE}: evaluations in the course of training"),
     "MAX_STEPS": (2_147_483_647, "int32 steps"),
     "MAX_SIZE": (10_000_000, "our own: what fits into no machine"),
+    "MIN_FLOAT": (float(np.finfo(np.float32).tiny), "float32: the smallest normal number"),
+    "MAX_FLOAT": (float(np.finfo(np.float32).max), "float32: the largest number"),
 }
 
 
 def constants(module: types.ModuleType) -> dict[str, object]:
-    """The public constants that a module defines itself."""
-    foreign = vars(registry)
+    """The public constants that a module defines itself, and what a structure's name stands for."""
+    ours = registry.STRUCTURES, registry.DATASETS
+    foreign = {id(value) for value in vars(registry).values()} - {id(value) for value in ours}
+    foreign.add(id(settings.SETTINGS))
     return {
         name: value
         for name, value in vars(module).items()
-        if name.isupper() and not name.startswith("_") and foreign.get(name) is not value
+        if name.isupper() and not name.startswith("_") and id(value) not in foreign
     }
 
 
 def test_every_constant_has_a_source():
     """A new one is written into SOURCES, beside the paper or the reason that it comes from."""
-    assert set(constants(paper)) == set(SOURCES)
+    assert set(constants(paper)) | set(constants(setting)) == set(SOURCES)
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_constant(name):
     value, _ = SOURCES[name]
-    assert getattr(paper, name) == value
+    assert getattr(paper, name, None) == value or getattr(setting, name) == value
 
 
 # Those of other modules: published, or such that another value changes recorded numbers.
