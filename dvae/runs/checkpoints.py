@@ -1,168 +1,21 @@
-"""Checkpoints that are complete or absent, checked when read, and fall back when damaged.
+"""Which tensors each kind of a run's checkpoints holds, when they are written, and a full disk.
 
-`tf.train.Checkpoint` does the serialising. A checkpoint is a directory `<kind>-<step>` which holds
-the tensors, the run's progress as JSON, and the SHA-256 of each file; it is written aside, synced
-to disk and renamed into place, so that a kill at any moment leaves either all of it or nothing.
-`Saver` says which of a run's tensors belong to which kind, and bears a full disk.
+How a checkpoint lies on disk is the matter of `dvae.runs.checkpoint_store`.
 """
 
 import dataclasses
-import hashlib
 import logging
 import math
-import os
-import re
-import shutil
 import time
-from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.files import aside_of, open_to_read, own_directory
 from dvae.model import DVAE
+from dvae.runs.checkpoint_store import CheckpointStore
 from dvae.runs.directory import RunDirectory
-from dvae.runs.records import read_checked, write_checked
 from dvae.train_step import TrainProgram
-
-_MANIFEST = "manifest.json"
-_PREFIX = "tensors"
-_MAX_TENSOR_BYTES = 1 << 40
-# What a killed writer may leave.
-_ASIDE = re.compile(r"\.tmp-[0-9a-f]{16}|\.(old\.)?\w+-\d+\.\d+")
-
-
-class DamagedCheckpoint(Exception):
-    """A checkpoint that cannot be used; the message says why."""
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _digest(path: Path) -> str:
-    with open_to_read(path, _MAX_TENSOR_BYTES, may_be_empty=True) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class CheckpointStore:
-    """Checkpoints of one run in one directory.
-
-    Args:
-      directory: made when the first one is written.
-      owner: of the run's configuration; checkpoints of another owner are refused.
-      **trackables: what their tensors are kept under.
-    """
-
-    def __init__(self, directory: Path, owner: str = "", **trackables: Any) -> None:
-        self._directory = directory
-        self._owner = owner
-        self._checkpoint = tf.train.Checkpoint(**trackables)
-
-    def _found(self, kind: str) -> list[Path]:
-        """Complete checkpoints of a kind, the newest first."""
-        if not self._directory.is_dir():
-            return []
-        pattern = re.compile(rf"{kind}-\d+")
-        found = [p for p in self._directory.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
-        return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
-
-    def save(self, kind: str, step: int, progress: dict[str, Any], keep: int | None) -> Path:
-        """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind (None: none).
-
-        Raises:
-          OSError or tf.errors.OpError when it cannot be written; older checkpoints are then intact.
-        """
-        own_directory(self._directory)
-        target = self._directory / f"{kind}-{step:010d}"
-        aside = aside_of(target)
-        aside.mkdir()
-        try:
-            self._checkpoint.write(str(aside / _PREFIX))
-            files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
-            manifest = {"step": step, "owner": self._owner, "progress": progress, "sha256": files}
-            write_checked(aside / _MANIFEST, manifest)
-            for path in aside.iterdir():
-                _sync(path)
-            _sync(aside)
-            # The same step again (a stop right after a save): the newer progress replaces it.
-            if target.exists():
-                os.rename(target, aside_of(target))
-            os.rename(aside, target)
-            _sync(self._directory)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        for old in self._found(kind)[keep:] if keep is not None else ():
-            shutil.rmtree(old, ignore_errors=True)
-        self._sweep_leftovers()
-        return target
-
-    def _sweep_leftovers(self) -> None:
-        """Removes what killed writers left aside."""
-        for path in self._directory.iterdir():
-            if _ASIDE.fullmatch(path.name):
-                shutil.rmtree(path, ignore_errors=True)
-
-    def restore(self, kind: str, step: int | None = None) -> dict[str, Any] | None:
-        """Reads the newest usable checkpoint of a kind into the trackables.
-
-        A damaged one is passed over with a warning. With a step, only the one of that step counts.
-
-        Returns:
-          Its progress, or None when there never was one.
-
-        Raises:
-          UserError: when there are checkpoints and none can be used.
-        """
-        found = self._found(kind)
-        if step is not None:
-            found = [path for path in found if path.name == f"{kind}-{step:010d}"]
-        for path in found:
-            try:
-                return self._read(path)
-            except DamagedCheckpoint as error:
-                logging.warning("checkpoint %s is damaged (%s): trying an older one", path, error)
-        if found:
-            raise UserError(
-                f"no usable checkpoint {kind}-* in {self._directory}: restore one from a copy, "
-                "or start anew with --fresh"
-            )
-        return None
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        manifest = self._read_manifest(path)
-        try:
-            status = self._checkpoint.read(str(path / _PREFIX))
-            status.assert_existing_objects_matched()
-        # TensorFlow reports a checkpoint of another model in any of these.
-        except (tf.errors.OpError, AssertionError, ValueError, KeyError) as error:
-            raise DamagedCheckpoint(str(error).split("\n", 1)[0]) from None
-        return manifest["progress"]
-
-    def _read_manifest(self, path: Path) -> dict[str, Any]:
-        """The manifest of a checkpoint all of whose files are as they were written."""
-        try:
-            manifest = read_checked(path / _MANIFEST)
-            for name, expected in manifest["sha256"].items():
-                if _digest(path / Path(name).name) != expected:
-                    raise DamagedCheckpoint(f"{name} does not match its checksum")
-            if manifest["step"] != int(path.name.rsplit("-", 1)[1]):
-                raise DamagedCheckpoint(f"it is of step {manifest['step']}")
-        except (OSError, KeyError, UserError) as error:
-            raise DamagedCheckpoint(f"{error}") from None
-        if manifest["owner"] != self._owner:
-            raise UserError(
-                f"{path} belongs to a run of another configuration than the config.json beside it: "
-                "restore both from one copy, or start anew with --fresh"
-            )
-        return manifest
-
 
 # A checkpoint that could not be written is tried again after so long.
 _RETRY_SECONDS = 60.0
@@ -222,19 +75,33 @@ def _model_store(
     )
 
 
-def _restore_model(store: CheckpointStore, directory: RunDirectory, step: int | None) -> int:
-    if step is not None:
-        progress = store.restore("kept", step)
-        missing = f"no model of step {step} in {directory.checkpoints}: see --keep_steps"
-    else:
-        progress = store.restore("best")
-        missing = (
-            f"no best checkpoint in {directory.checkpoints}: the run has not come to an "
-            "evaluation, or the disk was full then; its command, started again, goes on"
-        )
-    if progress is None:
-        raise UserError(missing)
-    return int(progress["step"])
+def _model_sources(
+    directory: RunDirectory, model: DVAE, sampler_variables: list[tf.Variable]
+) -> dict[str, CheckpointStore]:
+    """By kind of checkpoint, what reads a step's model from it."""
+    alone = _model_store(directory, model, sampler_variables)
+    within = CheckpointStore(
+        directory.checkpoints,
+        directory.owner(),
+        model=_tensors(model.variables),
+        state=tf.train.Checkpoint(sampler=sampler_variables),
+    )
+    return {"best": alone, "kept": alone, "latest": within}
+
+
+def _read_model(sources: dict[str, CheckpointStore], step: int) -> bool:
+    """Loads the model of a step from whichever kind has it whole; returns whether one has."""
+    for kind, store in sources.items():
+        if store.is_sound(kind, step) and store.restore(kind, step) is not None:
+            return True
+    return False
+
+
+def _best_step(sources: dict[str, CheckpointStore]) -> int | None:
+    """The step of the best model, by what the run noted or else by the checkpoint itself."""
+    noted, kept = sources["latest"].newest("latest"), sources["best"].newest("best")
+    step = noted[1].get("best_step") if noted else None
+    return kept[0] if step is None and kept else step
 
 
 def restore_model(
@@ -249,14 +116,34 @@ def restore_model(
       The step that they are of.
 
     Raises:
-      UserError: there is none, or it is damaged.
+      UserError: there is none, or it is damaged and nowhere else.
     """
-    store = _model_store(directory, model, sampler_variables)
-    return _restore_model(store, directory, step)
+    sources = _model_sources(directory, model, sampler_variables)
+    wanted = _best_step(sources) if step is None else step
+    if wanted is None:
+        raise UserError(
+            f"no best checkpoint in {directory.checkpoints}: the run has not come to an "
+            "evaluation; its command, started again, goes on"
+        )
+    if not _read_model(sources, wanted):
+        raise UserError(_lost(directory, wanted, step is None))
+    return wanted
+
+
+def _lost(directory: RunDirectory, step: int, best: bool) -> str:
+    """What is wrong, and what helps, when no checkpoint has the model of a step whole."""
+    what = f"{'the best model' if best else 'a model'} of step {step}"
+    if not best:
+        return f"{what} is not in {directory.checkpoints}, or damaged: see --keep_steps"
+    remedy = "copy it there again"
+    if not directory.card.exists():
+        first = f"remove {directory.result} and start" if directory.result.exists() else "start"
+        remedy += f", or {first} the run's command again, which goes on without it"
+    return f"{what} is missing or damaged in {directory.checkpoints}: {remedy}"
 
 
 class Saver:
-    """Writes and reads the checkpoints of one run: `latest` (two of them) and `best`."""
+    """Writes and reads the checkpoints of one run: `latest` (two of them), `best` and `kept`."""
 
     def __init__(self, directory: RunDirectory, program: TrainProgram, options: RunOptions) -> None:
         self._options = options
@@ -269,13 +156,19 @@ class Saver:
             optimizer=_tensors(program.optimizer.adam.variables),
             state=program.state,
         )
-        self._best = _model_store(directory, program.model, program.state.sampler)
+        self._sources = _model_sources(directory, program.model, program.state.sampler)
+        self._best = self._sources["best"]
+        self._waiting: dict[tuple[str, int], tuple[CheckpointStore, dict]] = {}
         self._saved_at = time.monotonic()
         self._due_at = self._saved_at + self._interval()
         self._saved_step = 0
 
     def restore(self) -> Progress | None:
-        """Loads the newest usable checkpoint; None when there never was one."""
+        """Loads the newest usable checkpoint; None when there never was one.
+
+        A best model that was lost meanwhile is written anew where another checkpoint has it;
+        otherwise the evaluations that follow choose among themselves.
+        """
         record = self._latest.restore("latest")
         if record is None:
             return None
@@ -284,11 +177,34 @@ class Saver:
         except TypeError as error:
             raise UserError(f"the checkpoint does not fit this version: {error}") from None
         self._saved_step = progress.step
+        best = progress.best_step
+        if best is not None and not self._best.is_sound("best", best):
+            if _read_model(self._sources, best):
+                logging.warning("the best model of step %d was damaged: written anew", best)
+                self._save_model("best", dataclasses.replace(progress, step=best))
+            else:
+                logging.warning(
+                    "the best model of step %d is lost: the best from step %d on will count",
+                    best,
+                    progress.step,
+                )
+                progress.best_step, progress.best_val_nll = None, math.inf
+                progress.evaluated_step = min(progress.evaluated_step, progress.step - 1)
+            self._latest.restore("latest", progress.step)
         return progress
 
-    def restore_best(self) -> None:
-        """Loads the weights and chains of the best checkpoint. Raises UserError without one."""
-        _restore_model(self._best, self._directory, None)
+    def restore_best(self, step: int) -> None:
+        """Loads weights and chains of the best model, that of `step`. Raises UserError."""
+        try:
+            self._write_waiting()
+        except (OSError, tf.errors.OpError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise UserError(
+                f"no checkpoint could be written ({reason}): free some space and start the same "
+                "command again"
+            ) from None
+        if not _read_model(self._sources, step):
+            raise UserError(_lost(self._directory, step, True))
 
     def _interval(self) -> float:
         return 60.0 * self._options.checkpoint_minutes
@@ -300,12 +216,18 @@ class Saver:
     def save(self, progress: Progress) -> None:
         """Writes `latest`. A failure is warned of; it ends the run only after the limit.
 
+        Models that could not be written come first: a run that goes on from here passes by them
+        no more.
+
         Raises:
           UserError: none could be written for `max_unsaved_minutes`.
         """
         try:
             self._directory.restore_if_removed()
+            self._write_waiting()
             self._latest.save("latest", progress.step, dataclasses.asdict(progress), keep=2)
+            if progress.best_step is not None:
+                self._best.keep_only("best", progress.best_step)
             self._saved_at, self._saved_step = time.monotonic(), progress.step
             self._due_at = self._saved_at + self._interval()
         except (OSError, tf.errors.OpError) as error:
@@ -322,18 +244,31 @@ class Saver:
             ) from None
         logging.warning("no checkpoint could be written (%s); it will be tried again", reason)
 
-    def save_best(self, progress: Progress) -> bool:
-        """Writes `best`; returns whether that worked (if not, the older best stays)."""
-        return self._save_model("best", progress, keep=1)
+    def save_best(self, progress: Progress) -> None:
+        """Writes `best`; the older one goes with the next `latest`."""
+        self._save_model("best", progress)
 
-    def save_kept(self, progress: Progress) -> bool:
-        """Writes `kept-<step>`, which nothing replaces; returns whether that worked."""
-        return self._save_model("kept", progress, keep=None)
+    def save_kept(self, progress: Progress) -> None:
+        """Writes `kept-<step>`, which nothing replaces."""
+        self._save_model("kept", progress)
 
-    def _save_model(self, kind: str, progress: Progress, keep: int | None) -> bool:
+    def _save_model(self, kind: str, progress: Progress) -> None:
+        """Writes a model, or keeps a copy of it to be written before the next `latest`."""
+        record = dataclasses.asdict(progress)
         try:
-            self._best.save(kind, progress.step, dataclasses.asdict(progress), keep)
+            self._directory.restore_if_removed()
+            self._best.save(kind, progress.step, record, keep=None)
         except (OSError, tf.errors.OpError) as error:
+            # Of best models only the newest is wanted.
+            place = (kind, 0 if kind == "best" else progress.step)
+            self._waiting[place] = (self._best.copied(), record)
             self._failed(str(error).split("\n", 1)[0])
-            return False
-        return True
+        else:
+            if kind == "best":
+                self._waiting.pop((kind, 0), None)
+
+    def _write_waiting(self) -> None:
+        """Writes the models that could not be written. Raises OSError or tf.errors.OpError."""
+        for (kind, _), (store, record) in list(self._waiting.items()):
+            store.save(kind, record["step"], record, keep=None)
+        self._waiting.clear()

@@ -1,9 +1,11 @@
 """Who may write to the directory of a run: a lock that its living holder keeps fresh.
 
-The holder touches the lock every BEAT_SECONDS. Whoever finds a lock of another machine watches it:
-one touch means that its holder lives; none for LEASE_SECONDS, that its machine is gone, and the
-run goes on here. Only changes of the file are watched, so clocks need not agree. A holder that was
-merely cut off learns of it by `check`, which the run calls before it writes, and ends.
+The holder touches the lock every BEAT_SECONDS. Whether a holder on this machine lives is asked of
+the system; a process of the same number that started at another time is not it. Whoever finds any
+other lock (of another machine, or of this one before it was started anew) watches it: one touch
+means that its holder lives; none for LEASE_SECONDS, that it is gone, and the run goes on here. Only
+changes of the file are watched, so clocks need not agree. A holder that was merely cut off learns
+of it by `check`, which the run calls before it writes, and ends.
 """
 
 import contextlib
@@ -12,6 +14,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import threading
 import time
 import uuid
@@ -24,16 +27,32 @@ from configs.errors import UserError
 BEAT_SECONDS = 20.0
 LEASE_SECONDS = 180.0  # longer than file systems over a network keep attributes in their caches
 _POLL_SECONDS = 1.0
+_MOST_BYTES = 4096  # of a lock; a larger file is none
 
 
-def _alive(pid: int) -> bool:
+def _machine() -> str | None:
+    """What numbers of processes belong to: a start of the system and a namespace; None: unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in the kernel's own clock; "" once it has ended; None: unknown."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return ""
+    except (PermissionError, OverflowError):
+        pass  # of another user; the next line tells, unless those of others are hidden
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # after the program's name, which may hold anything
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 class RunLock:
@@ -51,7 +70,9 @@ class RunLock:
           UserError: a living process holds it.
           OSError: the file cannot be written.
         """
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": uuid.uuid4().hex}
+        pid = os.getpid()
+        owner = {"host": socket.gethostname(), "pid": pid, "token": uuid.uuid4().hex}
+        owner |= {"machine": _machine(), "started": _started(pid)}
         text = json.dumps(owner)
         while not self._create(text):
             self._remove_if_dead(owner)
@@ -66,10 +87,11 @@ class RunLock:
         found = self._read()
         if self._text is None or found in (None, self._text):
             return
-        holder = _parse(found) or {"pid": "?", "host": "?"}
+        holder = _parse(found)
+        who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
         raise UserError(
-            f"process {holder['pid']} on {holder['host']} has taken over {self.path.parent} while "
-            "this one gave no sign of life: the run goes on there"
+            f"{who} has taken over {self.path.parent} while this one gave no sign of life: the run "
+            "goes on there"
         )
 
     def release(self) -> None:
@@ -82,10 +104,21 @@ class RunLock:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time creates or removes the lock; it may die in here."""
-        with self.path.with_name(f".{self.path.name}.guard").open("a") as file:
+        guard = self.path.with_name(f".{self.path.name}.guard")
+        # Without waiting for a reader, should it be a pipe, and not through a link.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(guard, flags, 0o666)
+        except OSError as error:
+            if os.path.lexists(guard) and not stat.S_ISREG(os.lstat(guard).st_mode):
+                raise UserError(f"{guard} is no file ({error.strerror}): remove it") from None
+            raise
+        try:
             with contextlib.suppress(OSError):  # a file system that has none: the odds are small
-                fcntl.flock(file, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(descriptor)
 
     def _create(self, text: str) -> bool:
         with self._alone():
@@ -93,14 +126,26 @@ class RunLock:
                 descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return False
-            with os.fdopen(descriptor, "w") as file:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
         return True
 
     def _read(self) -> str | None:
-        with contextlib.suppress(OSError):
-            return self.path.read_text()
+        """What the lock holds; None when there is none, or nothing that could be one."""
+        with contextlib.suppress(OSError), self._opened() as descriptor:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.read(descriptor, _MOST_BYTES).decode("utf-8", "replace")
         return None
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        """The lock's descriptor; a pipe in its place is not waited for. Raises OSError."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _keep_fresh(self, text: str, released: threading.Event) -> None:
         while not released.wait(BEAT_SECONDS):
@@ -111,19 +156,25 @@ class RunLock:
     def _remove_if_dead(self, me: dict[str, Any]) -> None:
         text = self._read()
         if text is None:
-            return
+            if not os.path.lexists(self.path):
+                return  # released meanwhile
+            raise UserError(
+                f"{self.path} is not a lock that can be read: make sure that no process trains "
+                "there, remove it and start the same command again"
+            )
         holder = _parse(text)
         if holder is None:
             pass  # its writer died before it was written
-        elif holder["host"] == me["host"]:
-            if holder["pid"] != me["pid"] and _alive(holder["pid"]):
-                raise UserError(
-                    f"process {holder['pid']} trains in {self.path.parent} already: wait for it "
-                    "or stop it"
-                )
+        elif (alive := _alive(holder, me)) is None:
+            if not self._watch(text, holder):
+                return
+        elif alive:
+            raise UserError(
+                f"process {holder['pid']} trains in {self.path.parent} already: wait for it "
+                "or stop it"
+            )
+        else:
             logging.warning("took over the lock of process %d, which is gone", holder["pid"])
-        elif not self._watch(text, holder):
-            return
         self._remove(text)
 
     def _watch(self, text: str, holder: dict[str, Any]) -> bool:
@@ -145,8 +196,8 @@ class RunLock:
 
     def _stamp(self) -> int | None:
         # Opened, since only that makes a network file system ask its server.
-        with contextlib.suppress(OSError), self.path.open() as file:
-            return os.fstat(file.fileno()).st_mtime_ns
+        with contextlib.suppress(OSError), self._opened() as descriptor:
+            return os.fstat(descriptor).st_mtime_ns
         return None
 
     def _remove(self, text: str) -> None:
@@ -156,9 +207,21 @@ class RunLock:
                 self.path.unlink(missing_ok=True)
 
 
+def _alive(holder: dict[str, Any], me: dict[str, Any]) -> bool | None:
+    """Whether the holder of a lock is a living process other than this one; None: not known."""
+    if holder["host"] != me["host"]:
+        return None
+    started = _started(holder["pid"])
+    if holder["machine"] == me["machine"] and holder["started"] and started is not None:
+        return started == holder["started"] and holder["pid"] != me["pid"]
+    return None
+
+
 def _parse(text: str) -> dict[str, Any] | None:
     try:
         holder = json.loads(text)
-        return {"host": str(holder["host"]), "pid": int(holder["pid"])}
-    except (ValueError, KeyError, TypeError):
+        pid = int(holder["pid"])
+        known = {name: holder.get(name) for name in ("machine", "started")}
+        return {"host": str(holder["host"]), "pid": pid, **known} if 0 < pid < 2**31 else None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

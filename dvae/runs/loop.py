@@ -1,6 +1,5 @@
 """One run from start to result: the loop, its signals, and the final evaluation."""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -170,20 +169,15 @@ class Run:
             self.save()
 
     def _evaluate(self) -> None:
-        """Evaluates; the best model so far is kept, or the evaluation counts as not done."""
-        progress = self.progress
-        before = dataclasses.replace(progress)
-        better = self.monitor.evaluate(progress, self._signals.raise_if_stopped)
-        if better and not self._saver.save_best(progress):
-            # No result may name a checkpoint that is not there.
-            progress.best_step, progress.best_val_nll = before.best_step, before.best_val_nll
-            progress.evaluated_step = before.evaluated_step
+        """Evaluates; the best model so far is kept."""
+        if self.monitor.evaluate(self.progress, self._signals.raise_if_stopped):
+            self._saver.save_best(self.progress)
 
     def _finish(self) -> dict[str, Any]:
         """Final numbers and pictures from the best checkpoint; writes result.json."""
         config, progress = self.config, self.progress
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
-        self._saver.restore_best()
+        self._saver.restore_best(progress.best_step)
         state = self.program.sampler_state()
         record = evaluate_model(
             self.monitor.evaluator,

@@ -47,8 +47,8 @@ FAULTS = (
         "the newest evaluation replaces the best model",
         change(
             "dvae.runs.loop:Run._evaluate",
-            "if better and not self._saver.save_best(progress):",
-            "if not self._saver.save_best(progress):",
+            "if self.monitor.evaluate(self.progress, self._signals.raise_if_stopped):",
+            "if self.monitor.evaluate(self.progress, self._signals.raise_if_stopped) or True:",
         ),
         BEST,
     ),

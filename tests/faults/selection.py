@@ -45,7 +45,9 @@ FAULTS = (
     ),
     fault(
         "the final numbers are of the last weights",
-        change("dvae.runs.loop:Run._finish", "self._saver.restore_best()", "pass"),
+        change(
+            "dvae.runs.loop:Run._finish", "self._saver.restore_best(progress.best_step)", "pass"
+        ),
         BEST,
         SAMPLES,
     ),
@@ -53,8 +55,10 @@ FAULTS = (
         "the final AIS has the chains of the last step",
         change(
             "dvae.runs.loop:Run._finish",
-            "self._saver.restore_best()\n    state = self.program.sampler_state()",
-            "state = self.program.sampler_state()\n    self._saver.restore_best()",
+            "self._saver.restore_best(progress.best_step)\n"
+            "    state = self.program.sampler_state()",
+            "state = self.program.sampler_state()\n"
+            "    self._saver.restore_best(progress.best_step)",
         ),
         BEST,
     ),

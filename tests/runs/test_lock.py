@@ -3,8 +3,8 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +15,9 @@ import pytest
 from configs.errors import UserError
 from dvae.runs import lock as run_lock
 from dvae.runs.lock import RunLock
+from tests.helpers.damaged_files import no_hang
+
+_PIDS = (b"0}", b"-1}", b"1e400}", b"99999999999999}", b'"x"}', b"[]}")
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +31,15 @@ def path(tmp_path):
     return tmp_path / "lock.json"
 
 
+@pytest.fixture
+def other():
+    """A living process beside this one."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
 def _become(monkeypatch, host):
     monkeypatch.setattr(run_lock.socket, "gethostname", lambda: host)
 
@@ -36,10 +48,13 @@ def _leave(path, host, pid):
     path.write_text(json.dumps({"host": host, "pid": pid, "token": "t"}))
 
 
-def _dead_pid():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def _taken_by(path, pid, named=None):
+    """Leaves the lock that a process of this machine would, but for the number it is named by."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_lock, "BEAT_SECONDS", 1e6)
+        patch.setattr(run_lock.os, "getpid", lambda: pid)
+        RunLock(path).take()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": named or pid}))
 
 
 def test_taken_checked_and_given_back(path):
@@ -51,24 +66,94 @@ def test_taken_checked_and_given_back(path):
     assert not path.exists()
 
 
-def test_living_process_of_this_machine_keeps_it(path):
-    _leave(path, run_lock.socket.gethostname(), os.getppid())
-    with pytest.raises(UserError, match=f"process {os.getppid()} trains in .* already"):
-        RunLock(path).take()
+@pytest.mark.parametrize("of_another_user", [False, True])
+def test_living_process_of_this_machine_keeps_it(path, other, monkeypatch, of_another_user):
+    _taken_by(path, other.pid)
+
+    def refuse(*_):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        if of_another_user:
+            patch.setattr(run_lock.os, "kill", refuse)
+        with pytest.raises(UserError, match=f"process {other.pid} trains in .* already"):
+            RunLock(path).take()
     assert path.exists()
 
 
-@pytest.mark.parametrize("content", [None, "", "{", '{"host": "a"}'])
-def test_dead_or_torn_lock_of_this_machine_is_taken_at_once(path, monkeypatch, content):
-    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1e9)
-    if content is None:
-        _leave(path, run_lock.socket.gethostname(), _dead_pid())
+@pytest.mark.parametrize("case", ["gone", "not waited for", "number in other hands", "rebooted"])
+def test_lock_of_a_process_that_ended_is_taken(path, other, monkeypatch, case):
+    """At once, but for a machine that was started anew: that could be another of its name."""
+    _taken_by(path, *{"number in other hands": (os.getpid(), other.pid)}.get(case, (other.pid,)))
+    if case in ("gone", "not waited for"):
+        other.kill()
+        if case == "gone":
+            other.wait()
+        else:
+            os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
+    if case == "rebooted":
+        monkeypatch.setattr(run_lock, "_machine", lambda: "another boot", raising=False)
     else:
-        path.write_text(content)
-    lock = RunLock(path)
-    lock.take()
+        monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1e9)
+    with no_hang():
+        lock = RunLock(path)
+        lock.take()
     lock.check()
     lock.release()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b'{"host": "a"}', b"null", b"\xff\xfe\0", b"[" * 100_000, b" " * 2**22),
+        *(b'{"host": "%s", "pid": ' % socket.gethostname().encode() + n for n in _PIDS),
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_what_no_living_process_wrote_is_taken_at_once(path, monkeypatch, content):
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1e9)
+    path.write_bytes(content)
+    with no_hang():
+        lock = RunLock(path)
+        lock.take()
+    lock.check()
+    lock.release()
+
+
+def _put(path, what):
+    if what == "directory":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    elif what == "link":
+        _leave(path.with_name("elsewhere"), "gone", 1)
+        path.symlink_to("elsewhere")
+    else:
+        path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("name", ["lock.json", ".lock.json.guard"])
+@pytest.mark.parametrize("what", ["directory", "dangling link", "link", "pipe", "socket"])
+def test_what_is_no_file_ends_with_one_line_that_helps(path, name, what):
+    """A pipe as guard does its duty; all else is refused, and what the line says mends it."""
+    place = path.with_name(name)
+    _put(place, what)
+    lock = RunLock(path)
+    with no_hang():
+        try:
+            lock.take()
+        except UserError as error:
+            assert f"{place} " in str(error) and len(str(error).splitlines()) == 1
+            place.rmdir() if what == "directory" else place.unlink()
+            lock.take()
+        else:
+            assert (name, what) == (".lock.json.guard", "pipe")
+    lock.release()
+    assert not path.with_name("nowhere").exists()
 
 
 def test_living_process_of_another_machine_keeps_it(path, monkeypatch):
@@ -134,7 +219,7 @@ def test_of_many_that_find_a_dead_lock_one_takes_it(path, monkeypatch):
             refused.append(error)
 
     # One process here; the pid of a sibling would be refused at once, its own is "dead".
-    monkeypatch.setattr(run_lock, "_alive", lambda pid: True)
+    monkeypatch.setattr(run_lock, "_started", lambda pid: "long ago")
     pids = iter(range(100, 200))
     monkeypatch.setattr(run_lock.os, "getpid", lambda: next(pids))
     threads = [threading.Thread(target=take, args=(lock,)) for lock in locks]

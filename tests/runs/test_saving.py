@@ -5,11 +5,13 @@ import os
 import shutil
 import types
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs.errors import UserError
 from dvae.runs import checkpoints
-from dvae.runs.checkpoints import Progress, RunOptions, Saver
+from dvae.runs.checkpoints import Progress, RunOptions, Saver, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.summaries import Summaries
 from dvae.train_step import TrainProgram
@@ -84,14 +86,58 @@ def test_one_success_starts_the_limit_anew(tmp_path, clock, program, full_disk):
     assert saver.restore() == Progress(step=2)
 
 
-def test_failed_best_keeps_the_older_best(tmp_path, program, full_disk):
-    saver = Saver(RunDirectory(tmp_path), program, RunOptions())
-    assert saver.save_best(Progress(step=1))
+def names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+def set_to(program, value):
+    for variable in program.model.variables:
+        variable.assign(tf.fill(variable.shape, float(value)))
+
+
+def value_of(program):
+    return {float(v) for variable in program.model.variables for v in np.ravel(variable.numpy())}
+
+
+@pytest.mark.parametrize("kind", ["best", "kept"])
+def test_a_model_that_cannot_be_written_is_written_later_as_it_was(
+    tmp_path, program, full_disk, kind
+):
+    """At the next chance, though training has moved on; no `latest` gets ahead of it before."""
+    saver = Saver(RunDirectory(tmp_path), program, RunOptions(keep_steps=(2,)))
+    set_to(program, 1)
+    saver.save_best(Progress(step=1))
+    saver.save(Progress(step=1, best_step=1))
+    set_to(program, 2)
     full_disk.on = True
-    assert not saver.save_best(Progress(step=2))
+    {"best": saver.save_best, "kept": saver.save_kept}[kind](Progress(step=2))
+    set_to(program, 3)
+    saver.save(Progress(step=3, best_step=2 if kind == "best" else 1))
+    assert names(tmp_path) == ["best-0000000001", "latest-0000000001"]
     full_disk.on = False
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["best-0000000001"]
-    saver.restore_best()
+    saver.save(Progress(step=4, best_step=2 if kind == "best" else 1))
+    latest = ["latest-0000000001", "latest-0000000004"]
+    if kind == "best":
+        assert names(tmp_path) == ["best-0000000002", *latest]
+        saver.restore_best(2)
+    else:
+        assert names(tmp_path) == ["best-0000000001", "kept-0000000002", *latest]
+        restore_model(RunDirectory(tmp_path), program.model, program.state.sampler, step=2)
+    assert value_of(program) == {2.0}
+
+
+def test_the_older_best_stays_until_latest_knows_the_newer_one(tmp_path, program):
+    """A run that is killed in between goes on with the older one."""
+    saver = Saver(RunDirectory(tmp_path), program, RunOptions())
+    for step in (1, 2):
+        set_to(program, step)
+        saver.save_best(Progress(step=step))
+        if step == 1:
+            saver.save(Progress(step=1, best_step=1))
+    again = Saver(RunDirectory(tmp_path), program, RunOptions())
+    assert again.restore().best_step == 1
+    again.restore_best(1)
+    assert value_of(program) == {1.0}
 
 
 def test_removed_directory_is_made_again_by_a_checkpoint(tmp_path, program):

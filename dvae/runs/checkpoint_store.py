@@ -1,0 +1,205 @@
+"""Checkpoints on disk: complete or absent, checked when read, and a damaged one is passed over.
+
+`tf.train.Checkpoint` does the serialising. A checkpoint is a directory `<kind>-<step>` which holds
+the tensors, the run's progress as JSON, and the SHA-256 of each file; it is written aside, synced
+to disk and renamed into place, so that a kill at any moment leaves either all of it or nothing.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from configs.errors import UserError
+from configs.files import aside_of, open_to_read, own_directory
+from dvae.runs.records import read_checked, write_checked
+
+_MANIFEST = "manifest.json"
+_MAX_TENSOR_BYTES = 1 << 40
+# What a killed writer may leave.
+_ASIDE = re.compile(r"\.tmp-[0-9a-f]{16}|\.(old\.)?\w+-\d+\.\d+")
+_TENSORS = "tensors"
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _prefix(directory: Path) -> Iterator[str]:
+    """Where TensorFlow writes or reads the tensors of a checkpoint, in an existing directory.
+
+    It takes the path for a pattern and for UTF-8; an open directory's name under /proc is neither
+    affected by brackets or backslashes nor by bytes that are no text. Raises OSError.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        opened = f"/proc/self/fd/{descriptor}"
+        yield f"{opened if os.path.isdir(opened) else directory}/{_TENSORS}"
+    finally:
+        os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with open_to_read(path, _MAX_TENSOR_BYTES, may_be_empty=True) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class CheckpointStore:
+    """Checkpoints of one run in one directory.
+
+    Args:
+      directory: made when the first one is written.
+      owner: of the run's configuration; checkpoints of another owner are refused.
+      **trackables: what their tensors are kept under.
+    """
+
+    def __init__(self, directory: Path, owner: str = "", **trackables: Any) -> None:
+        self._directory = directory
+        self._owner = owner
+        self._trackables = trackables
+        self._checkpoint = tf.train.Checkpoint(**trackables)
+
+    def copied(self) -> "CheckpointStore":
+        """A store of copies of the tensors as they are now; for nests of variables alone."""
+        copies = tf.nest.map_structure(tf.Variable, self._trackables)
+        return CheckpointStore(self._directory, self._owner, **copies)
+
+    def _found(self, kind: str) -> list[Path]:
+        """Complete checkpoints of a kind, the newest first."""
+        if not self._directory.is_dir():
+            return []
+        pattern = re.compile(rf"{kind}-\d+")
+        found = [p for p in self._directory.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
+        return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
+
+    def save(self, kind: str, step: int, progress: dict[str, Any], keep: int | None) -> Path:
+        """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind (None: none).
+
+        Raises:
+          OSError or tf.errors.OpError when it cannot be written; older checkpoints are then intact.
+        """
+        own_directory(self._directory)
+        target = self._directory / f"{kind}-{step:010d}"
+        aside = aside_of(target)
+        aside.mkdir()
+        try:
+            with _prefix(aside) as prefix:
+                self._checkpoint.write(prefix)
+            files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+            manifest = {"step": step, "owner": self._owner, "progress": progress, "sha256": files}
+            write_checked(aside / _MANIFEST, manifest)
+            for path in aside.iterdir():
+                _sync(path)
+            _sync(aside)
+            # The same step again (a stop right after a save): the newer progress replaces it.
+            if target.exists():
+                os.rename(target, aside_of(target))
+            os.rename(aside, target)
+            _sync(self._directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        for old in self._found(kind)[keep:] if keep is not None else ():
+            shutil.rmtree(old, ignore_errors=True)
+        self._sweep_leftovers()
+        return target
+
+    def keep_only(self, kind: str, step: int) -> None:
+        """Removes the checkpoints of a kind but for that of one step, if that one is there."""
+        found = self._found(kind)
+        if any(path.name == f"{kind}-{step:010d}" for path in found):
+            for path in found:
+                if path.name != f"{kind}-{step:010d}":
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _sweep_leftovers(self) -> None:
+        """Removes what killed writers left aside."""
+        for path in self._directory.iterdir():
+            if _ASIDE.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def restore(self, kind: str, step: int | None = None) -> dict[str, Any] | None:
+        """Reads the newest usable checkpoint of a kind into the trackables.
+
+        A damaged one is passed over with a warning. With a step, only the one of that step counts.
+
+        Returns:
+          Its progress, or None when there never was one.
+
+        Raises:
+          UserError: when there are checkpoints and none can be used.
+        """
+        found = self._found(kind)
+        if step is not None:
+            found = [path for path in found if path.name == f"{kind}-{step:010d}"]
+        for path in found:
+            try:
+                return self._read(path)
+            except DamagedCheckpoint as error:
+                logging.warning("checkpoint %s is damaged (%s): trying an older one", path, error)
+        if found:
+            raise UserError(
+                f"no usable checkpoint {kind}-* in {self._directory}: restore one from a copy, "
+                "or start anew with --fresh"
+            )
+        return None
+
+    def newest(self, kind: str) -> tuple[int, dict[str, Any]] | None:
+        """Step and progress of the newest checkpoint of a kind whose record can be read."""
+        for path in self._found(kind):
+            with contextlib.suppress(UserError, KeyError):
+                manifest = read_checked(path / _MANIFEST)
+                return int(manifest["step"]), manifest["progress"]
+        return None
+
+    def is_sound(self, kind: str, step: int) -> bool:
+        """Whether a checkpoint is there with every file as it was written."""
+        try:
+            self._read_manifest(self._directory / f"{kind}-{step:010d}")
+        except (DamagedCheckpoint, UserError):
+            return False
+        return True
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        manifest = self._read_manifest(path)
+        try:
+            with _prefix(path) as prefix:
+                status = self._checkpoint.read(prefix)
+                status.assert_existing_objects_matched()
+        # TensorFlow reports a checkpoint of another model in any of these.
+        except (OSError, tf.errors.OpError, AssertionError, ValueError, KeyError) as error:
+            raise DamagedCheckpoint(str(error).split("\n", 1)[0]) from None
+        return manifest["progress"]
+
+    def _read_manifest(self, path: Path) -> dict[str, Any]:
+        """The manifest of a checkpoint all of whose files are as they were written."""
+        try:
+            manifest = read_checked(path / _MANIFEST)
+            for name, expected in manifest["sha256"].items():
+                if _digest(path / Path(name).name) != expected:
+                    raise DamagedCheckpoint(f"{name} does not match its checksum")
+            if manifest["step"] != int(path.name.rsplit("-", 1)[1]):
+                raise DamagedCheckpoint(f"it is of step {manifest['step']}")
+        except (OSError, KeyError, UserError) as error:
+            raise DamagedCheckpoint(f"{error}") from None
+        if manifest["owner"] != self._owner:
+            raise UserError(
+                f"{path} belongs to a run of another configuration than the config.json beside it: "
+                "restore both from one copy, or start anew with --fresh"
+            )
+        return manifest
