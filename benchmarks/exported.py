@@ -116,4 +116,6 @@ def write(
         "keep": keep or {},
         **facts,
     }
-    (folder / "jobs" / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "jobs" / f"{name}.json").write_text(
+        json.dumps(record, indent=1) + "\n", encoding="utf-8"
+    )

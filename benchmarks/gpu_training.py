@@ -86,12 +86,12 @@ def export(folder: Path, config: ExperimentConfig, dataset: Dataset) -> None:
 
 def finish(folder: Path, out: Path, name: str, dataset: Dataset, log_dir: Path) -> dict[str, Any]:
     """Evaluates a trained job and writes its result, if there is none yet; returns it."""
-    job = json.loads((folder / "jobs" / f"{name}.json").read_text())
+    job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
     config = ExperimentConfig.from_json(job["config"])
     directory = RunDirectory(config.run_directory(log_dir))
     if directory.result.exists():
         return read_result(directory.result)
-    times = json.loads((out / "times.json").read_text())
+    times = json.loads((out / "times.json").read_text(encoding="utf-8"))
     program = TrainProgram(config, dataset)
     variables = kept(program)
     with np.load(out / f"{name}.npz") as trained:

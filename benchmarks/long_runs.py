@@ -35,7 +35,7 @@ def read_curve(path: Path, name: str) -> list[tuple[int, float]]:
     points: list[tuple[int, float]] = []
     if not (path / "metrics.jsonl").exists():  # an exported model
         return points
-    for line in (path / "metrics.jsonl").read_text().splitlines():
+    for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(ValueError):  # the torn last line of a run that goes on
             record = json.loads(line)
             if name in record:
@@ -66,7 +66,11 @@ def measure_run(path: Path, again: bool, data_dir: str | None = None) -> None:
     config, data_sha256 = RunDirectory(path).read_config()
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
-    old = json.loads(target.read_text()) if target.exists() and not again else {"models": []}
+    old = (
+        json.loads(target.read_text(encoding="utf-8"))
+        if target.exists() and not again
+        else {"models": []}
+    )
     measured = {model["step"]: model for model in old["models"]}
     fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
     run = {field: getattr(config, field) for field in fields}

@@ -277,9 +277,11 @@ def progress_text(records: Sequence[Record]) -> str:
 
 def write(results: Path, root: Path) -> None:
     """Writes page, picture and README's table from the kept results."""
-    records = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))
+    ]
     docs = root / "docs"
-    (docs / "long_runs.md").write_text(page(records))
+    (docs / "long_runs.md").write_text(page(records), encoding="utf-8")
     draw(records, docs / "long_runs.png")
     insert(root / "README.md", progress_text(records), "long runs")
     print(f"wrote {docs / 'long_runs.md'}")

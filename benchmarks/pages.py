@@ -156,7 +156,7 @@ def deviation_section(record: Record) -> str:
 def read(page: str) -> dict[str, Record]:
     """The kept results of a page, by name."""
     paths = sorted((RESULTS / page).glob("*.json"))
-    return {path.stem: json.loads(path.read_text()) for path in paths}
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def write_flags() -> None:

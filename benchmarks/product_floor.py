@@ -26,7 +26,8 @@ def program(size: int, chains: int, sweeps: int) -> Callable[[], Any]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         bufsize=1,
     )
 

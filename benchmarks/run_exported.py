@@ -109,7 +109,7 @@ def main() -> None:
     kind = f"{device.platform.upper()}: {device.device_kind}"
     times: dict[str, Any] = {"device": kind, "jax": jax.__version__, "jobs": {}}
     if (out / "times.json").exists():
-        before = json.loads((out / "times.json").read_text())
+        before = json.loads((out / "times.json").read_text(encoding="utf-8"))
         times["jobs"] = before["jobs"] if before | {"jobs": {}} == times else {}
     failed = []
     threading.stack_size(STACK)
@@ -120,7 +120,7 @@ def main() -> None:
         for future in as_completed(compiling):
             name = compiling[future]
             try:
-                job = json.loads((folder / "jobs" / f"{name}.json").read_text())
+                job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
                 program = future.result()
                 seconds, kept = run(folder, job, program)
             except Exception as error:  # the others are run all the same
@@ -135,7 +135,7 @@ def main() -> None:
                 "first_call_seconds": seconds[0],
                 "compile_seconds": program.compile_seconds,
             }
-            (out / "times.json").write_text(json.dumps(times) + "\n")
+            (out / "times.json").write_text(json.dumps(times) + "\n", encoding="utf-8")
             print(
                 f"{name}: compiled in {program.compile_seconds:.1f} s; {len(seconds)} calls, "
                 f"{times['jobs'][name]['microseconds']:.1f} us a {job['unit']}",

@@ -26,14 +26,15 @@ def first_step(folder: Path, cache: Path, flags: list[str]) -> float:
     """Seconds until a fresh run has written the checkpoint of its first step; then stops it."""
     command = [sys.executable, str(RUN), f"--log_dir={folder}", f"--compile_cache={cache}"]
     start = time.perf_counter()
-    with (folder / "log").open("w") as log:
+    with (folder / "log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [*command, "--checkpoint_minutes=0", *flags], stdout=log, stderr=log
         )
     try:
         while not any(folder.glob("*/*/*/*/*/checkpoints/latest-*")):
             if process.poll() is not None or time.perf_counter() - start > _LIMIT_SECONDS:
-                raise SystemExit(f"the run did not start:\n{(folder / 'log').read_text()[-2000:]}")
+                said = (folder / "log").read_text(encoding="utf-8")[-2000:]
+                raise SystemExit(f"the run did not start:\n{said}")
             time.sleep(0.02)
         return time.perf_counter() - start
     finally:

@@ -98,11 +98,13 @@ def _cpus() -> set[int]:
 
 def _processor() -> str:
     path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
 def write_json(path: str, results: dict[str, Any]) -> None:
     """The same numbers for a program to read."""
-    Path(path).write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
+    Path(path).write_text(
+        json.dumps({"machine": machine(), **results}, indent=1) + "\n", encoding="utf-8"
+    )

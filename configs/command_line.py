@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from configs import errors
+from configs import errors, signals
 from configs.errors import UserError
 from configs.files import path_errors
 from configs.setting import Setting
@@ -153,9 +154,10 @@ def guarded(main: Main) -> None:
             code = main()
     except UserError as error:
         _fail(error)
-    except KeyboardInterrupt:  # before training watches for signals: nothing is lost
-        print("stopped by SIGINT; the same command starts again", file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt as stop:  # before training watches for signals: nothing is lost
+        name = str(stop) or "SIGINT"
+        print(f"stopped by {name}; the same command starts again", file=sys.stderr)
+        code = 128 + signal.Signals[name]
     sys.exit(code)
 
 
@@ -179,6 +181,7 @@ def start(main: Main, about: str, settings: Sequence[Setting]) -> None:
     if any(argument in _HELP for argument in sys.argv[1:]):
         print(help_text(about, settings))
         sys.exit(0)
+    signals.receive()
     # TensorFlow greets a machine without a GPU with lines that look like errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     app.run(lambda _: guarded(main), flags_parser=parse)

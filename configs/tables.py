@@ -63,7 +63,7 @@ class Published(NamedTuple):
 
 
 def _read() -> dict[str, Any]:
-    return json.loads(Path(__file__).with_name("published.json").read_text())
+    return json.loads(Path(__file__).with_name("published.json").read_text(encoding="utf-8"))
 
 
 _RECORD = _read()

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
+from dvae.runs.process import SignalWatch
 from tables import report
 from tables.documents import Document, write_all
 from tables.pictures import draw_all
 from tables.results import Tree, gather, read_tree
-from tables.runs import Outcome, PlannedRun, StopRequest
+from tables.runs import Outcome, PlannedRun
 
 Log = Callable[[str], None]
 _MEASURED = "measured: "  # before what run.py --mode=time prints last
@@ -26,7 +27,7 @@ class Executor(Protocol):
     def describe(self) -> str:
         """Where the runs go, for people."""
 
-    def outcomes(self, runs: Sequence[PlannedRun], stop: StopRequest) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], stop: SignalWatch) -> Iterator[Outcome]:
         """Runs them; yields how each ended."""
 
 
@@ -69,7 +70,7 @@ def run_missing(
     missing = [run for run in planned if not run.is_finished()]
     log(f"{len(planned) - len(missing)} of {len(planned)} runs are finished")
     failed: list[Outcome] = []
-    with StopRequest() as stop:
+    with SignalWatch() as stop:
         if missing:
             log(f"{len(missing)} to do, {executor.describe()}")
         for number, ended in enumerate(executor.outcomes(missing, stop), start=1):
@@ -111,7 +112,8 @@ def measure(
     done = subprocess.run(
         [*program, *run.arguments, "--mode=time"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, **environment},
         cwd=run.start_in,
     )

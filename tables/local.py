@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from configs.errors import UserError
 from configs.files import one_line
-from tables.runs import Outcome, PlannedRun, StopRequest, outcome_of, start_process
+from dvae.runs.process import SignalWatch
+from tables.runs import Outcome, PlannedRun, outcome_of, start_process
 
 _POLL_SECONDS = 0.1
 THREADS = "TF_NUM_INTRAOP_THREADS"
@@ -35,7 +36,7 @@ class Machine(NamedTuple):
 
 def _memory_gib() -> float:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
@@ -146,10 +147,11 @@ class LocalExecutor:
         """Where the runs go, for people."""
         return f"{len(self._free)} at once on this machine"
 
-    def outcomes(self, runs: Sequence[PlannedRun], stop: StopRequest) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], stop: SignalWatch) -> Iterator[Outcome]:
         """Starts the runs and yields how each of those started ended, in the order of ending.
 
-        When a stop is requested no more are started, and those that run get SIGTERM.
+        When a stop is requested no more are started, and those that run get SIGTERM; SIGUSR1 is
+        passed on.
         """
         waiting, running = deque(runs), list[_Running]()
         terminated = False
@@ -160,6 +162,9 @@ class LocalExecutor:
                 if stop.requested and not terminated:
                     terminated = True
                     _terminate(running)
+                if stop.save_requested():
+                    for entry in running:
+                        entry.process.send_signal(signal.SIGUSR1)
                 for entry in [entry for entry in running if entry.process.poll() is not None]:
                     running.remove(entry)
                     self._free.append(entry.slot)

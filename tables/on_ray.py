@@ -3,6 +3,7 @@
 Needs the run directories, this code and the data at the same paths on every node.
 """
 
+import logging
 import math
 import signal
 import socket
@@ -11,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from configs.errors import UserError
+from configs.signals import STOPPING
+from dvae.runs.process import SignalWatch
 from tables.local import threads_environment
 from tables.runs import (
     Outcome,
     PlannedRun,
-    StopRequest,
     outcome_of,
     start_process,
     training_program,
@@ -31,20 +33,23 @@ def attempt_run(run: PlannedRun, program: list[str] | None, cpus: float) -> int:
     A cancelled task lets the run write a checkpoint. When Ray takes the node for dead the run dies
     with the task, at once, since another node goes on with it.
     """
-    # Ray cancels by an interrupt, which a cluster started in a script's background ignores.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = start_process(
         run,
         program or training_program(),
         threads_environment(cpus),
         at_parents_death=signal.SIGKILL,
     )
+    # Ray cancels by an interrupt, which a cluster started in a script's background ignores. SIGTERM
+    # is Ray's own; other signals are of the batch system that Ray runs under.
+    for number in set(STOPPING) - {signal.SIGTERM}:
+        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGUSR1, lambda *_: process.send_signal(signal.SIGUSR1))
     while True:
         try:
             return process.wait(timeout=_POLL_SECONDS)
         except subprocess.TimeoutExpired:
             continue  # a wait that never returned could not be cancelled
-        except KeyboardInterrupt:  # what ray.cancel raises here
+        except KeyboardInterrupt:
             process.terminate()
 
 
@@ -132,10 +137,11 @@ class RayExecutor:
             has.get("CPU", 0) >= self._cpus and has.get("GPU", 0) >= self._gpus
         )
 
-    def outcomes(self, runs: Sequence[PlannedRun], stop: StopRequest) -> Iterator[Outcome]:
+    def outcomes(self, runs: Sequence[PlannedRun], stop: SignalWatch) -> Iterator[Outcome]:
         """Submits the runs and yields how each ended, in the order of ending.
 
-        When a stop is requested, waiting runs are dropped and those that run get SIGTERM.
+        When a stop is requested, waiting runs are dropped and those that run get SIGTERM. SIGUSR1
+        reaches no other machine.
         """
         pending = {self._submit(run): _Pending(run, 1) for run in runs}
         cancelled = False
@@ -144,6 +150,8 @@ class RayExecutor:
                 cancelled = True
                 for reference in pending:
                     self._ray.cancel(reference)
+            if stop.save_requested():
+                logging.warning("SIGUSR1 is not passed on: --checkpoint_minutes decides on Ray")
             ready, _ = self._ray.wait(list(pending), num_returns=1, timeout=_POLL_SECONDS)
             for reference in ready:
                 entry = pending.pop(reference)

@@ -1,4 +1,4 @@
-"""One run of a table: whether it is done, its process, how that ended, and a request to stop."""
+"""One run of a table: whether it is done, its process, and how that ended."""
 
 import ctypes
 import hashlib
@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import NamedTuple
 
 from configs.errors import UserError
 from configs.files import open_to_append, own_directory, read_bytes
 from configs.paper import ExperimentConfig
+from configs.signals import STOPPING
 from configs.text import printable
 from dvae.runs.records import read_json
 
@@ -22,7 +22,7 @@ _FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
 _PR_SET_PDEATHSIG = 1
 _MOST_BYTES = 200  # of the name of a log
 _MAX_LOG_BYTES, _LAST_BYTES = 1 << 31, 1 << 16
-_STOPPED_CODES = (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGINT)
+_STOPPED_CODES = {code for number in STOPPING for code in (128 + number, -number)}
 
 
 class PlannedRun(NamedTuple):
@@ -93,12 +93,19 @@ def training_program() -> list[str]:
     return [sys.executable, str(_ROOT / "run.py")]
 
 
-def _dies_with_parent(number: signal.Signals) -> Callable[[], None]:
-    """For the child: asks Linux to send it a signal when its parent dies."""
-    if not sys.platform.startswith("linux"):
-        return lambda: None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, number)
+def _child_of(number: signal.Signals) -> Callable[[], None]:
+    """For the child: asks Linux to send it a signal when its parent dies.
+
+    A request to save that comes before it watches for any is passed over.
+    """
+    linux = sys.platform.startswith("linux")
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if linux else lambda *_: None
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, number)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    return prepare
 
 
 def start_process(
@@ -134,7 +141,7 @@ def start_process(
             cwd=run.start_in,
             # Ctrl-C in a terminal reaches the parent alone, which passes it on once.
             start_new_session=True,
-            preexec_fn=_dies_with_parent(at_parents_death),
+            preexec_fn=_child_of(at_parents_death),
         )
 
 
@@ -152,33 +159,3 @@ def _last_line(path: Path) -> str:
     end = read_bytes(path, _MAX_LOG_BYTES, may_be_empty=True)[-_LAST_BYTES:]
     lines = [line for line in end.decode(errors="replace").splitlines() if line.strip()]
     return printable(lines[-1].removeprefix("error: ")[-300:]) if lines else "it printed nothing"
-
-
-class StopRequest:
-    """While entered, SIGINT and SIGTERM are remembered instead of ending the process."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._previous: dict[int, object] = {}
-
-    @property
-    def requested(self) -> bool:
-        """Whether a signal has come."""
-        return self.number is not None
-
-    def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._received)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _received(self, number: int, _: FrameType | None) -> None:
-        self.number = number

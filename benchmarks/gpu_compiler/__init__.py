@@ -68,7 +68,9 @@ def build() -> Path:
     BUILD.mkdir(parents=True, exist_ok=True)
     print("building benchmarks/gpu_compiler (some minutes, once)", flush=True)
     unfinished = binary.with_suffix(f".{os.getpid()}")
-    built = subprocess.run(_command(unfinished), capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        _command(unfinished), capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if built.returncode != 0:
         errors = [line for line in built.stderr.splitlines() if "error" in line]
         raise NoCompilerError(f"g++ failed: {(errors or ['no error named'])[0]}")
@@ -93,7 +95,14 @@ def compile_program(hlo: bytes, target: str, folder: Path) -> None:
         "XLA_FLAGS": f"{_FLAGS} --xla_dump_to={folder}",
     }
     command = [str(binary), str(program), str(TARGETS[target])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise CompilationError(last)

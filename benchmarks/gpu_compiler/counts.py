@@ -90,12 +90,14 @@ class _Walk:
     """Goes through thunks; loops count as often as they run, those of unknown length once."""
 
     def __init__(self, folder: Path) -> None:
-        metadata = _file(folder, "thunk_metadata.txt").read_text()
+        metadata = _file(folder, "thunk_metadata.txt").read_text(encoding="utf-8")
         pairs = re.findall(r'profile_annotation: "([^"]+)"\s+thunk_id: (\d+)', metadata)
         self._names = {int(ident): name for name, ident in pairs}
-        self._blocks = _blocks_a_thread(_file(folder, ".ptx").read_text())
+        self._blocks = _blocks_a_thread(_file(folder, ".ptx").read_text(encoding="utf-8"))
         self._trips: dict[str, int] = {}
-        for line in _file(folder, "gpu_after_optimizations.txt").read_text().splitlines():
+        for line in (
+            _file(folder, "gpu_after_optimizations.txt").read_text(encoding="utf-8").splitlines()
+        ):
             loop = re.match(r"\s*(?:ROOT )?%(\S+) = .* while\(", line)
             known = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
             if loop and known:
@@ -151,7 +153,9 @@ def _blocks_a_thread(ptx: str) -> dict[str, float]:
 
 def count(folder: Path) -> Counts:
     """What a compiled program tells the GPU in one call; loops of unknown length run once."""
-    text = _file(folder, "thunk_sequence_after_thunk_passes.txt", "thunk_sequence.txt").read_text()
+    text = _file(folder, "thunk_sequence_after_thunk_passes.txt", "thunk_sequence.txt").read_text(
+        encoding="utf-8"
+    )
     walk, thunks = _Walk(folder), _parse(text).body
     loops = [walk.trip(thunk) for thunk in thunks if thunk.kind == "kWhile"]
     longest = max(loops, key=lambda loop: loop["operations"], default=Counter())
@@ -162,13 +166,15 @@ def spill_bytes(folder: Path, target: str) -> int | None:
     """Bytes of registers that kernels spill to memory, by ptxas; None where there is none."""
     if shutil.which("ptxas") is None:
         return None
-    text = TARGETS[target].read_text()
+    text = TARGETS[target].read_text(encoding="utf-8")
     digits = [re.search(rf"{part}: (\d+)", text) for part in ("major", "minor")]
     architecture = "".join(match[1] if match else "0" for match in digits)
     for suffix in ("a", ""):  # what PTX asks for where XLA used features of one architecture alone
         command = ["ptxas", "-v", f"-arch=sm_{architecture}{suffix}"]
         command += [str(_file(folder, ".ptx")), "-o", "/dev/null"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if done.returncode == 0:
             spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", done.stderr)
             return sum(map(int, spills))

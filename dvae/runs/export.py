@@ -263,7 +263,7 @@ def export_run(path: Path, target: Path | None = None, data_dir: str | None = No
         _fill(run, aside, data_dir)
         TrainedModel(aside.path)
         card = model_card(config, read_result(aside.result), read_json(aside.data))
-        aside.card.write_text(card)
+        aside.card.write_text(card, encoding="utf-8")
         os.rename(aside.path, target)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror})") from None

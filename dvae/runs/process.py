@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from configs.errors import UserError
+from configs.signals import STOPPING
 from configs.text import printable
 
 
@@ -106,46 +107,62 @@ class Stopped(Exception):
 
 
 class SignalWatch:
-    """Remembers signals while it is entered; the loop asks between compiled calls.
+    """Remembers signals while it is entered; whoever works asks between two pieces of it.
 
-    Outside the main thread, where Python allows no handlers, it watches nothing.
+    Those of `configs.signals.STOPPING` ask to stop, SIGUSR1 for a checkpoint. Outside the main
+    thread, where Python allows no handlers, it watches nothing.
+
+    Attributes:
+      number: of the signal that asked to stop, the last one, or None.
     """
 
-    _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
     def __init__(self) -> None:
-        self._stop: int | None = None
+        self.number: int | None = None
         self._save = False
         self._previous: dict[int, object] = {}
+        self._deaf_to_interrupts = False
 
     def __enter__(self) -> "SignalWatch":
         if threading.current_thread() is threading.main_thread():
-            for number in (*self._STOPPING, signal.SIGUSR1):
+            self._deaf_to_interrupts = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            for number in (*STOPPING, signal.SIGUSR1):
+                before = signal.getsignal(number)
                 # Ignored as nohup does with SIGHUP, or not Python's to give back.
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._previous[number] = signal.signal(number, self._received)
+                if before is None or (before is signal.SIG_IGN and number != signal.SIGUSR1):
+                    continue
+                self._previous[number] = signal.signal(number, self._received)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
+        self._previous, self._deaf_to_interrupts = {}, False
 
     def _received(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGUSR1:
             self._save = True
         else:
-            self._stop = number
+            self.number = number
 
     def save_requested(self) -> bool:
         """Whether SIGUSR1 came since the last time this was asked."""
         asked, self._save = self._save, False
         return asked
 
+    @property
+    def requested(self) -> bool:
+        """Whether a stopping signal has come."""
+        if self._deaf_to_interrupts and hasattr(signal, "sigtimedwait"):
+            # Held back by `configs.signals`. Those of a terminal come from the kernel.
+            while found := signal.sigtimedwait([signal.SIGINT], 0):
+                if found.si_code <= 0:
+                    self.number = signal.SIGINT
+        return self.number is not None
+
     def raise_if_stopped(self) -> None:
         """Raises Stopped when a stopping signal has come."""
-        if self._stop is not None:
-            raise Stopped(self._stop)
+        if self.requested:
+            raise Stopped(self.number)
 
 
 _FLAGS = "TF_XLA_FLAGS"
@@ -168,7 +185,7 @@ class CompileCacheSuspected(Exception):
 def _processor() -> str:
     """What compiled code depends on: architecture and instruction sets."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), "")

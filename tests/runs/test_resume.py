@@ -126,7 +126,7 @@ def test_stopping_in_good_order_changes_nothing(tmp_path, spawner):
     config = _case("annealing, weights carried", tmp_path)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     _train_in_child(spawner, config, whole)
-    for number, steps, code in ((signal.SIGTERM, 17, 143), (signal.SIGINT, 8, 130)):
+    for number, steps, code in ((signal.SIGTERM, 17, 143), (signal.SIGUSR2, 8, 140)):
         stop = functools.partial(tiny_runs.send_signal, number)
         child = _start(
             spawner,

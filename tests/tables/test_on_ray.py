@@ -16,7 +16,7 @@ import pytest
 from configs.errors import UserError
 from tables.on_ray import RayExecutor
 from tables.results import read_tree
-from tables.runs import StopRequest
+from tables.runs import SignalWatch
 from tests.helpers import stand_in_program, stand_in_table
 
 _MISSING = "Ray is not installed (requirements-cluster.txt)"
@@ -110,7 +110,7 @@ def test_runs_that_fit_no_node_are_announced(cluster):
 
 def test_a_stop_lets_every_run_write_a_checkpoint(cluster, tmp_path):
     runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0, 1, 2)))
-    stop = StopRequest()
+    stop = SignalWatch()
 
     def request():
         stop.number = 15
@@ -126,7 +126,7 @@ def test_a_killed_run_is_started_again(cluster, tmp_path):
     """What Ray does to a run just before a worker whose node died ends."""
     [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
     thread = _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
-    [ended] = _executor(cluster).outcomes(runs, StopRequest())
+    [ended] = _executor(cluster).outcomes(runs, SignalWatch())
     thread.join(_TIMEOUT)
     assert (ended.status, ended.attempts) == ("finished", 2), ended
     _assert_went_on(run)
@@ -135,7 +135,7 @@ def test_a_killed_run_is_started_again(cluster, tmp_path):
 def test_a_run_killed_too_often_has_failed(cluster, tmp_path):
     [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
     _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
-    [ended] = _executor(cluster, max_attempts=1).outcomes(runs, StopRequest())
+    [ended] = _executor(cluster, max_attempts=1).outcomes(runs, SignalWatch())
     assert ended.status == "failed" and "it was killed" in ended.message
 
 
@@ -156,7 +156,7 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere(cluster, tmp_path):
         _wait_until(lambda: any(map(_is_dead, processes)))
 
     thread = _kill_when_training(runs, kill_node)
-    outcomes = list(_executor(cluster).outcomes(runs, StopRequest()))
+    outcomes = list(_executor(cluster).outcomes(runs, SignalWatch()))
     thread.join(_TIMEOUT)
     assert [ended.status for ended in outcomes] == ["finished"] * 2, outcomes
     assert sorted(ended.attempts for ended in outcomes) == [1, 2]
