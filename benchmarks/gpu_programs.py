@@ -112,7 +112,7 @@ def annealed(temperatures: int = 1000, chains: int = 1024) -> Program:
     def make() -> Call:
         rbm, chain, key = _problem(100, chains)
         path = ais.linear_temperatures(temperatures)
-        return Call(ais.run, (rbm, ais.fitted_base(chain), key, path, chains))
+        return Call(ais._run, (rbm, ais.fitted_base(chain), key, path, chains))
 
     return Program(make, "temperature", temperatures, 10, 2 * chains * 100 / 4)
 
@@ -125,7 +125,7 @@ def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
         path = ais.linear_temperatures(rungs)
         base = ais.fitted_base(chain)
         arguments = rbm, base, key, path, ladders, rounds, rounds // 4
-        return Call(tempering.run, arguments)
+        return Call(tempering._run, arguments)
 
     return Program(make, "round", rounds, 10, 2 * ladders * (rungs + 1) * 100 / 4)
 

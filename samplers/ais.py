@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random, hardware
+from samplers import checks, counter_random, hardware
 from samplers.diagnostics import LogMeanEstimate, log_mean_estimate
-from samplers.rbm import RBM, Chains
+from samplers.rbm import RBM, Chains, check_rbm
 
 # A base unit that never flips could make weights of any size: keep its mean away from 0 and 1.
 _BASE_MEAN_CLIP = 0.02
@@ -43,6 +43,9 @@ def fitted_base(chains: Chains) -> Base:
     Any base is right; one closer to the RBM gives weights of less variance. It must not be chosen
     by looking at the weights that it gives.
     """
+    for name, half in zip(Chains._fields, chains, strict=True):
+        checks.float_type(half.dtype)
+        checks.tensor(name, half, [None, None], half.dtype)
 
     def logit(half: tf.Tensor) -> tf.Tensor:
         mean = tf.reduce_mean(half, axis=0)
@@ -114,7 +117,15 @@ def _anneal(
     return log_weights, left
 
 
-@tf.function(jit_compile=True)
+def check_path(rbm: RBM, base: Base, temperatures: tf.Tensor) -> None:
+    """Raises ValueError unless RBM, base and temperatures make a path."""
+    check_rbm(rbm)
+    dtype, (num_left, num_right) = rbm.coupling.dtype, rbm.coupling.shape
+    checks.tensor("left_bias of the base", base.left_bias, [num_left], dtype)
+    checks.tensor("right_bias of the base", base.right_bias, [num_right], dtype)
+    checks.temperatures(temperatures, dtype)
+
+
 def run(
     rbm: RBM, base: Base, key: tf.Tensor, temperatures: tf.Tensor, num_chains: int
 ) -> AISResult:
@@ -130,7 +141,18 @@ def run(
 
     Returns:
       AISResult; E[mean exp(log_weights)] = Z for any T and C.
+
+    Raises:
+      ValueError: fewer than one chain or step, or arguments that do not fit each other.
     """
+    check_path(rbm, base, temperatures)
+    return _run(rbm, base, key, temperatures, checks.whole("num_chains", num_chains))
+
+
+@tf.function(jit_compile=True)
+def _run(
+    rbm: RBM, base: Base, key: tf.Tensor, temperatures: tf.Tensor, num_chains: int
+) -> AISResult:
     keys = counter_random.split(key, 2)
     left = counter_random.bernoulli_logits(
         keys[0], tf.broadcast_to(base.left_bias, [num_chains, rbm.left_bias.shape[0]])
@@ -139,7 +161,6 @@ def run(
     return AISResult(log_weights + tf.cast(base_log_partition(base), tf.float64), left)
 
 
-@tf.function(jit_compile=True)
 def run_reverse(
     rbm: RBM, base: Base, left: tf.Tensor, key: tf.Tensor, temperatures: tf.Tensor
 ) -> AISResult:
@@ -154,13 +175,27 @@ def run_reverse(
       AISResult whose log_weights are per-chain values of log Z0 - log(Z0/Z): the estimate of log Z
       is -log mean exp(-log_weights), high on average (E[mean exp(-log_weights)] = 1/Z for exact
       starts).
+
+    Raises:
+      ValueError: as in `run`, or `left` does not fit.
     """
+    check_path(rbm, base, temperatures)
+    checks.tensor("left", left, [None, rbm.coupling.shape[0]], rbm.coupling.dtype)
+    return _run_reverse(rbm, base, left, key, temperatures)
+
+
+@tf.function(jit_compile=True)
+def _run_reverse(
+    rbm: RBM, base: Base, left: tf.Tensor, key: tf.Tensor, temperatures: tf.Tensor
+) -> AISResult:
     log_weights, left = _anneal(rbm, base, left, key, tf.reverse(temperatures, axis=[0]))
     return AISResult(tf.cast(base_log_partition(base), tf.float64) - log_weights, left)
 
 
 def linear_temperatures(num_temperatures: int, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """num_temperatures steps of equal size from 0 to 1: [num_temperatures + 1]."""
+    """num_temperatures >= 1 steps of equal size from 0 to 1: [num_temperatures + 1]."""
+    num_temperatures = checks.whole("num_temperatures", num_temperatures)
+    checks.float_type(dtype)
     return tf.cast(tf.linspace(tf.constant(0.0, tf.float64), 1.0, num_temperatures + 1), dtype)
 
 

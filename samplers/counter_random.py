@@ -13,9 +13,10 @@ use streams of their own, above all that a caller may ask for.
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from samplers import hardware
+from samplers import checks, hardware
 
 Stream = int | tf.Tensor
 
@@ -65,6 +66,9 @@ def _parity(word_0: tf.Tensor, word_1: tf.Tensor) -> tf.Tensor:
 
 def schedule(key: tf.Tensor) -> list[tf.Tensor]:
     """A key, int32 [2], as `threefry_2x32` uses it: three words, for loops to compute them once."""
+    key = tf.convert_to_tensor(key)
+    if not key.dtype.is_integer or not key.shape.is_compatible_with([2]):
+        raise ValueError("a key is int32 [2]: see samplers.counter_random.key")
     words = [_uint32(word) for word in tf.unstack(key)]
     return [*words, _parity(*words)]
 
@@ -101,6 +105,8 @@ def threefry_2x32(
 
 def _num_elements(shape: Sequence[int] | tf.Tensor) -> int | tf.Tensor:
     static = tf.get_static_value(tf.convert_to_tensor(shape, tf.int32))
+    if static is not None and np.any(static < 0):
+        raise ValueError(f"random numbers of shape {list(static)} cannot be drawn")
     return tf.reduce_prod(shape) if static is None else int(static.prod())
 
 
@@ -110,7 +116,10 @@ def _blocks(key: tf.Tensor, num_blocks: int | tf.Tensor, stream: Stream) -> tupl
 
 
 def key(seed: int) -> tf.Tensor:
-    """A key, int32 [2], from any Python integer of up to 64 bits."""
+    """A key, int32 [2], from any integer of up to 64 bits. Raises ValueError at another seed."""
+    seed = checks.whole("seed", seed, -(2**63))
+    if seed >= 2**64:
+        raise ValueError(f"seed={seed} has more than 64 bits")
     words = [seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF]
     return tf.bitcast(tf.constant(words, tf.uint32), tf.int32)
 
@@ -123,6 +132,7 @@ def fold_in(key: tf.Tensor, data: Stream) -> tf.Tensor:
 
 def split(key: tf.Tensor, num: int) -> tf.Tensor:
     """`num` new keys, int32 [num, 2]; the first ones do not depend on `num`."""
+    num = checks.whole_or_tensor("num", num)
     if not hardware.on_gpu() or num > _MOST_SCALARS:
         words = _blocks(key, num, _SPLIT_STREAM)
         return tf.stack([_int32(word) for word in words], axis=1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import hardware
+from samplers import checks, hardware
 
 
 class LogMeanEstimate(NamedTuple):
@@ -44,6 +44,8 @@ def log_mean_estimate(log_weights: tf.Tensor) -> LogMeanEstimate:
     the unbiased sample variance. It is blind to modes that no chain visited.
     """
     log_weights = tf.cast(log_weights, tf.float64)
+    if log_weights.shape.num_elements() == 0:
+        raise ValueError("no weights have no mean")
     count = tf.cast(tf.size(log_weights), tf.float64)
     ess = effective_sample_size(log_weights)
     variance = (count / ess - 1.0) / tf.maximum(count - 1.0, 1.0)
@@ -68,6 +70,8 @@ def markov_lower_bound(
     Returns:
       Scalar float64 in nats.
     """
+    num_groups = checks.whole("num_groups", num_groups)
+    checks.number("alpha", alpha, 1e-12, 1.0)
     size = int(log_weights.shape[0]) // num_groups
     if size < 1:
         raise ValueError(f"{log_weights.shape[0]} weights cannot form {num_groups} groups")

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random
-from samplers.rbm import RBM, Chains, left_log_marginal
+from samplers import checks, counter_random
+from samplers.rbm import RBM, Chains, check_rbm, left_log_marginal
 
 MAX_ENUMERATED_UNITS = 20
 _CHUNK_BITS = 14
@@ -63,6 +63,7 @@ def log_partition(rbm: RBM) -> tf.Tensor:
     Enumerates the smaller half and sums the other out (logsumexp over z_L of
     a.z_L + sum softplus). Raises ValueError when both halves exceed MAX_ENUMERATED_UNITS units.
     """
+    check_rbm(rbm)
     if not is_enumerable(rbm):
         raise ValueError(f"an RBM of {rbm.coupling.shape} is too large to enumerate")
     rbm = _float64(rbm)
@@ -112,8 +113,10 @@ def samples(rbm: RBM, key: tf.Tensor, num_samples: int) -> Chains:
     The smaller half is drawn from its enumerated marginal, the other given it. They are what makes
     reverse AIS an upper bound of log Z on average, with nothing to believe.
 
-    Raises ValueError when both halves exceed MAX_ENUMERATED_UNITS units.
+    Raises ValueError when both halves exceed MAX_ENUMERATED_UNITS units, and at fewer than one
+    sample.
     """
+    num_samples = checks.whole("num_samples", num_samples)
     log_z = log_partition(rbm)
     dtype, (left, right) = rbm.coupling.dtype, rbm.coupling.shape
     first = _float64(rbm if left <= right else _transposed(rbm))

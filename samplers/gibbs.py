@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random, hardware
-from samplers.rbm import RBM, Chains
+from samplers import checks, counter_random, hardware
+from samplers.rbm import RBM, Chains, check_chains
 
 # Sweeps in one trip of the loop on a GPU, which is told of each trip anew.
 _UNROLLED = 10
@@ -94,6 +94,13 @@ def _trips(num_sweeps: int | tf.Tensor) -> tuple[int, int]:
     return (num_sweeps - 1) % _UNROLLED + 1, _UNROLLED
 
 
+def _check_temperature(value: float | tf.Tensor, num_chains: int) -> None:
+    checks.number("inverse_temperature", value)
+    shape = tf.TensorShape(value.shape) if tf.is_tensor(value) else tf.TensorShape([])
+    if not any(shape.is_compatible_with(one) for one in ([], [num_chains, 1])):
+        raise ValueError(f"inverse_temperature of shape {shape} must be a scalar or [C, 1]")
+
+
 def sweep(
     rbm: RBM, chains: Chains, key: tf.Tensor, inverse_temperature: float | tf.Tensor = 1.0
 ) -> Chains:
@@ -127,7 +134,13 @@ def sweeps(
       concurrent: walk the two halves of the chains as independent operations, which XLA's CPU
         runtime executes at once; False makes one operation of them, the better for a GPU. None
         looks whether there is one. The result is the same, bit for bit.
+
+    Raises:
+      ValueError: a negative number of sweeps, or arguments that do not fit each other.
     """
+    check_chains(rbm, chains)
+    num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps, 0)
+    _check_temperature(inverse_temperature, chains.right.shape[0])
     if concurrent is None:
         concurrent = not hardware.on_gpu()
     halves = 2 if chains.right.shape[0] % 2 == 0 else 1

@@ -84,6 +84,8 @@ class LogPartition(NamedTuple):
 
 def make_base(name: str, rbm: RBM, chains: Chains) -> ais.Base:
     """The AIS base of a name: "uniform" as published, or "fitted" to the chains' means."""
+    if name not in ("uniform", "fitted"):
+        raise ValueError(f"an AIS base is uniform or fitted, not {name!r}")
     return ais.fitted_base(chains) if name == "fitted" else ais.uniform_base(rbm)
 
 

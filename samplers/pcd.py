@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import gibbs
+from samplers import checks, gibbs
 from samplers.rbm import RBM, Chains, energy, uniform_chains
 
 
@@ -32,6 +32,10 @@ def step(rbm: RBM, state: PCDState, key: tf.Tensor, num_sweeps: int) -> tuple[PC
 
     The gradient estimate from the chains is biased towards where they were: they lag behind
     moving parameters.
+
+    Raises:
+      ValueError: fewer than one sweep, or chains and parameters that do not fit each other.
     """
+    num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps)
     chains = gibbs.sweeps(rbm, state.chains, key, num_sweeps)
     return PCDState(chains), PCDInfo(tf.reduce_mean(energy(rbm, chains)))

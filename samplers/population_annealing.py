@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random, gibbs, hardware
+from samplers import checks, counter_random, gibbs, hardware
 from samplers.diagnostics import effective_sample_size, log_mean_exp
-from samplers.rbm import RBM, Chains, energy, uniform_chains
+from samplers.rbm import RBM, Chains, check_chains, energy, uniform_chains
 
 # Bisections for the size of a bridge: to 2^-14 of the remaining way.
 _BISECTIONS = 14
@@ -55,19 +55,35 @@ class PopulationInfo(NamedTuple):
 def init(
     key: tf.Tensor, num_chains: int, num_left: int, num_right: int, dtype: tf.DType = tf.float32
 ) -> PopulationState:
-    """An exact population at zero parameters: uniform bits, log Z = (L + R) log 2."""
+    """An exact population at zero parameters: uniform bits, log Z = (L + R) log 2.
+
+    Raises:
+      ValueError: fewer than one chain or unit, or neither float32 nor float64.
+    """
+    chains = uniform_chains(key, num_chains, num_left, num_right, dtype)
+    num_chains = chains.left.shape[0]
     zero = RBM(
         tf.zeros([num_left], dtype),
         tf.zeros([num_right], dtype),
         tf.zeros([num_left, num_right], dtype),
     )
     return PopulationState(
-        chains=uniform_chains(key, num_chains, num_left, num_right, dtype),
+        chains=chains,
         log_weights=tf.zeros([num_chains], dtype),
         rbm=zero,
         log_partition=(num_left + num_right) * tf.math.log(tf.constant(2.0, tf.float64)),
         family=tf.range(num_chains),
     )
+
+
+def _check_state(rbm: RBM, state: PopulationState) -> None:
+    """Raises ValueError unless the population is of an RBM like this one."""
+    check_chains(rbm, state.chains)
+    check_chains(state.rbm, state.chains)
+    size = state.chains.left.shape[0]
+    checks.tensor("log_weights", state.log_weights, [size], rbm.coupling.dtype)
+    if not tf.TensorShape(state.family.shape).is_compatible_with([size]):
+        raise ValueError(f"family of shape {state.family.shape} is not one of {size} members")
 
 
 def relabel(state: PopulationState, condition: tf.Tensor | bool = True) -> PopulationState:
@@ -199,8 +215,17 @@ def step(
       after 1000 bridges. log_partition is consistent in C; exp(log_partition) is
       unbiased for a path of parameters that does not depend on the population (without bridges,
       whose sizes depend on it, the statement is exact).
+
+    Raises:
+      ValueError: arguments out of their range, or that do not fit each other.
     """
+    _check_state(rbm, state)
+    num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps)
+    checks.number("resample_threshold", resample_threshold, 0.0, 1.0)
+    checks.number("bridge_ess", bridge_ess, 0.0, 0.99)
     dtype = state.log_weights.dtype
+    if tf.is_tensor(resample_threshold):
+        resample_threshold = tf.cast(resample_threshold, dtype)
     origin = state.rbm
     # Energies are linear in the parameters: differences of parameters give differences of
     # energies without cancellation, and any share of the way costs nothing more.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random
-from samplers.rbm import RBM, Chains
+from samplers import checks, counter_random
+from samplers.rbm import RBM, Chains, check_rbm
 
 
 class Annealed(NamedTuple):
@@ -17,6 +17,12 @@ class Annealed(NamedTuple):
 
     chains: Chains
     log_weights: tf.Tensor
+
+
+def _check(rbm: RBM, left: tf.Tensor) -> None:
+    rows = rbm.coupling.shape[0]
+    check_rbm(rbm, [rows])
+    checks.tensor("left", left, [rows, None, rbm.coupling.shape[1]], rbm.coupling.dtype)
 
 
 def left_field(rbm: RBM, right: tf.Tensor) -> tf.Tensor:
@@ -39,7 +45,12 @@ def sweeps(rbm: RBM, left: tf.Tensor, key: tf.Tensor, num_sweeps: int) -> tf.Ten
     """Left halves [B, S, L] after block-Gibbs sweeps, each of the right half and then the left.
 
     Sweep s draws from streams 2s and 2s + 1 of the key.
+
+    Raises:
+      ValueError: a negative number of sweeps, or arguments that do not fit each other.
     """
+    _check(rbm, left)
+    num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps, 0)
 
     def sweep(index: tf.Tensor, left: tf.Tensor) -> tuple:
         right = counter_random.bernoulli_logits(key, right_field(rbm, left), 2 * index)
@@ -49,7 +60,6 @@ def sweeps(rbm: RBM, left: tf.Tensor, key: tf.Tensor, num_sweeps: int) -> tf.Ten
     return tf.while_loop(lambda index, _: index < num_sweeps, sweep, (tf.constant(0), left))[1]
 
 
-@tf.function(jit_compile=True)
 def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
     """Annealed importance sampling (Neal 2001) of each row's RBM.
 
@@ -67,7 +77,18 @@ def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> 
     Returns:
       Annealed. For any T and any function h, E[exp(log_weights) h(z)] = Σ_z exp(-E(z)) h(z) at the
       final state z: mean exp(log_weights) is unbiased for Z, its logarithm low on average.
+
+    Raises:
+      ValueError: no chain, no temperature, or parameters that do not fit each other.
     """
+    check_rbm(rbm, rbm.coupling.shape[:1])
+    num_chains = checks.whole("num_chains", num_chains)
+    num_temperatures = checks.whole("num_temperatures", num_temperatures)
+    return _anneal(rbm, key, num_chains, num_temperatures)
+
+
+@tf.function(jit_compile=True)
+def _anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
     rows, coupling = rbm.left_bias.shape[0], rbm.coupling
     left_bias = rbm.left_bias + 0.5 * tf.reduce_sum(coupling, axis=2)
     right_bias = rbm.right_bias + 0.5 * tf.reduce_sum(coupling, axis=1)
@@ -99,12 +120,20 @@ def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> 
     return Annealed(Chains(left, right), log_weights)
 
 
-@tf.function(jit_compile=True)
 def mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
     """Means [B, S, L] and [B, S, R] after iterations of mean field from left halves [B, S, L].
 
     Each updates the right half from the left and then the left: a fixed point near the start.
+
+    Raises:
+      ValueError: a negative number of iterations, or arguments that do not fit each other.
     """
+    _check(rbm, left)
+    return _mean_field(rbm, left, checks.whole("num_iterations", num_iterations, 0))
+
+
+@tf.function(jit_compile=True)
+def _mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
 
     def update(index: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tuple:
         right = tf.sigmoid(right_field(rbm, left))

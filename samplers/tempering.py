@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import counter_random, hardware
-from samplers.ais import Base, base_log_partition, linear_temperatures
+from samplers import checks, counter_random, hardware
+from samplers.ais import Base, base_log_partition, check_path, linear_temperatures
 from samplers.bridge_sampling import bennett_acceptance_ratio
 from samplers.rbm import RBM
 
@@ -81,7 +81,13 @@ def _path(rbm: RBM, base: Base, temperatures: tf.Tensor) -> _Path:
 
 
 def init(key: tf.Tensor, base: Base, num_ladders: int, num_temperatures: int) -> TemperingState:
-    """Samples of the base at each of T temperatures: exact there, to be burnt in elsewhere."""
+    """Samples of the base at each of T temperatures: exact there, to be burnt in elsewhere.
+
+    Raises:
+      ValueError: no ladder, or fewer than two temperatures.
+    """
+    num_ladders = checks.whole("num_ladders", num_ladders)
+    num_temperatures = checks.whole("num_temperatures", num_temperatures, 2)
     shape = [num_ladders, num_temperatures, base.left_bias.shape[0]]
     left = counter_random.bernoulli_logits(key, tf.broadcast_to(base.left_bias, shape))
     return TemperingState(left, tf.zeros(shape[:2], tf.int32), tf.constant(0))
@@ -141,7 +147,13 @@ def step(
     Returns:
       The new state, and the info of the states between sweep and swaps. Both leave the product of
       the tempered distributions invariant; at the base the sweep draws a fresh exact sample.
+
+    Raises:
+      ValueError: arguments that do not fit each other.
     """
+    check_path(rbm, base, temperatures)
+    shape = [None, temperatures.shape[0], rbm.coupling.shape[0]]
+    checks.tensor("left", state.left, shape, rbm.coupling.dtype)
     path = _path(rbm, base, temperatures)
     left = _sweep(rbm, path, state.left, key)
     forward, backward = _differences(rbm, path, left)
@@ -157,7 +169,6 @@ def step(
     return TemperingState(_swapped(left, swap), from_base, state.round + 1), info
 
 
-@tf.function(jit_compile=True)
 def run(
     rbm: RBM,
     base: Base,
@@ -167,7 +178,28 @@ def run(
     num_rounds: int,
     num_burn_in: int,
 ) -> TemperingInfo:
-    """num_burn_in rounds that are forgotten, then num_rounds whose infos are stacked."""
+    """num_burn_in rounds that are forgotten, then num_rounds whose infos are stacked.
+
+    Raises:
+      ValueError: no ladder, no round, or arguments that do not fit each other.
+    """
+    check_path(rbm, base, temperatures)
+    num_ladders = checks.whole("num_ladders", num_ladders)
+    num_rounds = checks.whole("num_rounds", num_rounds)
+    num_burn_in = checks.whole("num_burn_in", num_burn_in, 0)
+    return _run(rbm, base, key, temperatures, num_ladders, num_rounds, num_burn_in)
+
+
+@tf.function(jit_compile=True)
+def _run(
+    rbm: RBM,
+    base: Base,
+    key: tf.Tensor,
+    temperatures: tf.Tensor,
+    num_ladders: int,
+    num_rounds: int,
+    num_burn_in: int,
+) -> TemperingInfo:
     keys = counter_random.split(key, 2)
     state = init(keys[0], base, num_ladders, temperatures.shape[0])
     rounds, pairs = num_burn_in + num_rounds, temperatures.shape[0] - 1
@@ -238,10 +270,11 @@ def log_partition_estimate(
       temperature, and what burn-in leaves of it makes log Z low.
 
     Raises:
-      ValueError: fewer than two ladders.
+      ValueError: fewer than two ladders, none of the rest, or a base that does not fit.
     """
-    if num_ladders < 2:
+    if checks.whole("num_ladders", num_ladders) < 2:
         raise ValueError("the error needs at least two ladders")
+    num_rounds = checks.whole("num_rounds", num_rounds)
     temperatures = linear_temperatures(num_temperatures, rbm.coupling.dtype)
     num_burn_in = num_rounds // 4 if num_burn_in is None else num_burn_in
     infos = run(rbm, base, key, temperatures, num_ladders, num_rounds, num_burn_in)

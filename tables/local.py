@@ -37,10 +37,10 @@ class Machine(NamedTuple):
 def _memory_gib() -> float:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
+        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+        return int(kib) / 2**20
+    except (OSError, StopIteration, ValueError):  # not Linux, or an old one
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
-    return int(kib) / 2**20
 
 
 def _gpus() -> tuple[tuple[str, float], ...]:

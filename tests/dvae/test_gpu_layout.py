@@ -123,12 +123,12 @@ def test_annealing_and_tempering(steps, monkeypatch):
 
     def numbers():
         def run():
-            forward = ais.run.python_function(rbm, base, key, path, chains)
+            forward = ais._run.python_function(rbm, base, key, path, chains)
             start = forward.left
-            backward = ais.run_reverse.python_function(rbm, base, start, key, path)
+            backward = ais._run_reverse.python_function(rbm, base, start, key, path)
             burn_in = steps // 4
             rounds = (ladders, steps - burn_in, burn_in)
-            return forward, backward, tempering.run.python_function(rbm, base, key, rungs, *rounds)
+            return forward, backward, tempering._run.python_function(rbm, base, key, rungs, *rounds)
 
         return tf.nest.flatten(tf.function(run, jit_compile=True)())
 

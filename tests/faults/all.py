@@ -8,6 +8,7 @@ from tests.faults import (
     classics,
     decoder,
     encoder,
+    ends,
     evaluation,
     images,
     kl,
@@ -48,6 +49,7 @@ _PLACES = (
     annealing,
     log_z,
     undirected,
+    ends,
 )
 FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
 # Changes that cannot be seen because they change nothing: what they are, and why.

@@ -13,7 +13,7 @@ FAULTS = (
     fault(
         "the base's own log Z is left out",
         change(
-            "samplers.ais:run",
+            "samplers.ais:_run",
             "log_weights + tf.cast(base_log_partition(base), tf.float64)",
             "log_weights",
         ),
@@ -22,7 +22,7 @@ FAULTS = (
     fault(
         "AIS starts from fair bits whatever its base",
         change(
-            "samplers.ais:run",
+            "samplers.ais:_run",
             "tf.broadcast_to(base.left_bias",
             "tf.broadcast_to(0.0 * base.left_bias",
         ),
@@ -30,7 +30,7 @@ FAULTS = (
     ),
     fault(
         "reverse AIS runs upwards",
-        change("samplers.ais:run_reverse", "tf.reverse(temperatures, axis=[0])", "temperatures"),
+        change("samplers.ais:_run_reverse", "tf.reverse(temperatures, axis=[0])", "temperatures"),
         "samplers/test_ais.py::test_reverse_from_exact_samples_is_unbiased[arbitrary]",
     ),
     fault(

@@ -155,14 +155,14 @@ FAULTS = (
     ),
     fault(
         "AIS of posteriors leaves out the constant of spins",
-        change("samplers.row_rbms:anneal", "-0.25 *", "-0.0 *"),
+        change("samplers.row_rbms:_anneal", "-0.25 *", "-0.0 *"),
         WEIGHTS,
         LIKELIHOOD,
     ),
     fault(
         "AIS of posteriors leaves out half of its base",
         change(
-            "samplers.row_rbms:anneal",
+            "samplers.row_rbms:_anneal",
             "for bias in (left_bias, right_bias)",
             "for bias in (left_bias,)",
         ),
@@ -171,14 +171,14 @@ FAULTS = (
     ),
     fault(
         "AIS of posteriors stops before the last temperature",
-        change("samplers.row_rbms:anneal", "index <= num", "index < num"),
+        change("samplers.row_rbms:_anneal", "index <= num", "index < num"),
         WEIGHTS,
         LIKELIHOOD,
     ),
     fault(
         "AIS of posteriors sweeps at the temperature before",
         change(
-            "samplers.row_rbms:anneal",
+            "samplers.row_rbms:_anneal",
             "tf.cast(index, product.dtype)",
             "tf.cast(index - 1, product.dtype)",
         ),

@@ -107,7 +107,7 @@ def population_program(num_populations: int, num_chains: int, num_sweeps: int, *
     return tf.function(programmed, jit_compile=True)
 
 
-_COMPILED = ((ais, "run"), (ais, "run_reverse"))
+_COMPILED = ((ais, "_run"), (ais, "_run_reverse"))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ def traces(run):
         "latents": run.monitor.inspector._latents,
         "decode": run.monitor.inspector._decode,
         "evaluation": run.monitor.evaluator._compiled,
-        "ais": ais.run,
+        "ais": ais._run,
     }
     return {name: f.experimental_get_tracing_count() for name, f in functions.items()}
 
@@ -47,7 +47,7 @@ def test_soak(tmp_path, monkeypatch):
         seen[run.progress.step] = (resident_kib(), traces(run))
 
     monkeypatch.setattr(Run, "save", watched)
-    before = ais.run.experimental_get_tracing_count()
+    before = ais._run.experimental_get_tracing_count()
     tiny_runs.train(config, tmp_path / "run")
     memory, counts = seen[NUM_STEPS]
     assert memory < 1.02 * seen[SETTLED][0], f"{seen[SETTLED][0]} KiB grew to {memory} KiB"

@@ -1,0 +1,267 @@
+"""Arguments that mean nothing are refused by name, and float64 is as good as float32.
+
+Nothing is compiled: what is wrong is said before, and the sound calls run eagerly.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from samplers import (
+    ais,
+    counter_random,
+    diagnostics,
+    exact,
+    gibbs,
+    log_partition,
+    pcd,
+    population_annealing,
+    row_rbms,
+    tempering,
+)
+from samplers.rbm import RBM, Chains, energy, halves, left_log_marginal, right_log_marginal
+from tests.helpers.compiled_samplers import rbm_of
+from tests.reference.rbm import random_rbm
+
+REFERENCE = random_rbm(3, 5, seed=23)
+REFERENCE64 = rbm_of(REFERENCE, tf.float64)
+SMALL = rbm_of(REFERENCE)
+OTHER = rbm_of(random_rbm(2, 5, seed=23))
+KEY = counter_random.key(1)
+NOT_COUNTS = (0, -1, True, 2.0, "2", None, np.float32(3.0))
+
+
+def base():
+    return ais.uniform_base(SMALL)
+
+
+def chains(num_left=3, num_right=5, dtype=tf.float32):
+    return pcd.init(KEY, 4, num_left, num_right, dtype).chains
+
+
+def population(**changed):
+    return population_annealing.init(KEY, 4, 3, 5)._replace(**changed)
+
+
+def path(*temperatures):
+    return tf.constant(temperatures, tf.float32)
+
+
+def rows():
+    return RBM(*(tf.stack([part, part]) for part in SMALL))
+
+
+def ais_of(num_chains=4, num_temperatures=2):
+    return ais.log_partition_estimate(SMALL, base(), KEY, num_chains, num_temperatures)
+
+
+def tempered(num_ladders=2, num_temperatures=2, num_rounds=2, num_burn_in=1):
+    counts = num_ladders, num_temperatures, num_rounds, num_burn_in
+    return tempering.log_partition_estimate(SMALL, base(), KEY, *counts)
+
+
+def tempered_on(temperatures):
+    return tempering.run(SMALL, base(), KEY, temperatures, 2, 2, 1)
+
+
+def population_step(rbm=SMALL, state=None, num_sweeps=1, *options):
+    return population_annealing.step(rbm, state or population(), KEY, num_sweeps, *options)
+
+
+COUNTS = {
+    "num_chains": {
+        "ais": lambda n: ais_of(num_chains=n),
+        "pcd": lambda n: pcd.init(KEY, n, 3, 5),
+        "population": lambda n: population_annealing.init(KEY, n, 3, 5),
+        "rows": lambda n: row_rbms.anneal(rows(), KEY, n, 2),
+    },
+    "num_temperatures": {
+        "ais": lambda n: ais_of(num_temperatures=n),
+        "linear": ais.linear_temperatures,
+        "rows": lambda n: row_rbms.anneal(rows(), KEY, 2, n),
+        "tempering": lambda n: tempered(num_temperatures=n),
+        "init": lambda n: tempering.init(KEY, base(), 2, n),
+    },
+    "num_sweeps": {
+        "pcd": lambda n: pcd.step(SMALL, pcd.PCDState(chains()), KEY, n),
+        "population": lambda n: population_step(num_sweeps=n),
+    },
+    "num_ladders": {"tempering": lambda n: tempering.init(KEY, base(), n, 3)},
+    "num_rounds": {"tempering": lambda n: tempered(num_rounds=n)},
+    "num_left": {"pcd": lambda n: pcd.init(KEY, 4, n, 5)},
+    "num_right": {"population": lambda n: population_annealing.init(KEY, 4, 3, n)},
+    "num_samples": {"exact": lambda n: exact.samples(SMALL, KEY, n)},
+    "num_groups": {"markov": lambda n: diagnostics.markov_lower_bound(tf.zeros([8]), n)},
+    "num": {"split": lambda n: counter_random.split(KEY, n)},
+}
+
+
+_CALLS = {
+    f"{name}-{of}": (name, call) for name, calls in COUNTS.items() for of, call in calls.items()
+}
+
+
+@pytest.mark.parametrize(("name", "call"), _CALLS.values(), ids=_CALLS)
+def test_what_is_counted_is_a_whole_number_from_one(name, call):
+    """An AIS of no temperatures had log Z of fair bits, without an error bar."""
+    for value in NOT_COUNTS:
+        with pytest.raises(ValueError, match=f"^{name}\\b"):
+            call(value)
+
+
+@pytest.mark.parametrize("value", [-1, True, 2.0])
+def test_no_negative_sweeps(value):
+    calls = (
+        lambda: gibbs.sweeps(SMALL, chains(), KEY, value),
+        lambda: row_rbms.sweeps(rows(), tf.zeros([2, 4, 3]), KEY, value),
+        lambda: row_rbms.mean_field(rows(), tf.zeros([2, 4, 3]), value),
+        lambda: tempered(num_burn_in=value),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"^num_"):
+            call()
+
+
+NOT_PATHS = {
+    "half of the way": (0.0, 0.5),
+    "from the middle": (0.5, 1.0),
+    "too far": (0.0, 1.0, 2.0),
+    "downwards": (1.0, 0.0),
+    "to and fro": (0.0, 0.7, 0.3, 1.0),
+    "unknown": (0.0, float("nan"), 1.0),
+    "one": (0.0,),
+    "none": (),
+}
+
+
+@pytest.mark.parametrize("temperatures", NOT_PATHS.values(), ids=NOT_PATHS)
+def test_temperatures_rise_from_0_to_1(temperatures):
+    left = tf.zeros([4, 3])
+    calls = (
+        lambda t: ais.run(SMALL, base(), KEY, t, 4),
+        lambda t: ais.run_reverse(SMALL, base(), left, KEY, t),
+        tempered_on,
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=r"^temperatures"):
+            call(path(*temperatures))
+
+
+LINE = path(0.0, 1.0)
+MISFITS = {
+    "a bias of one": lambda: exact.log_partition(SMALL._replace(left_bias=tf.zeros([1]))),
+    "couplings across": lambda: exact.moments(
+        SMALL._replace(coupling=tf.transpose(SMALL.coupling))
+    ),
+    "whole numbers": lambda: exact.log_partition(RBM(*(tf.cast(p, tf.int32) for p in SMALL))),
+    "half precision": lambda: pcd.init(KEY, 4, 3, 5, tf.float16),
+    "no units": lambda: exact.log_partition(RBM(tf.zeros([0]), tf.zeros([3]), tf.zeros([0, 3]))),
+    "a base of another RBM": lambda: ais.run(SMALL, ais.uniform_base(OTHER), KEY, LINE, 4),
+    "a base of one bias": lambda: ais.run(
+        SMALL, ais.Base(tf.zeros([1]), tf.zeros([1])), KEY, LINE, 4
+    ),
+    "two types": lambda: ais.run(REFERENCE64, base(), KEY, LINE, 4),
+    "reverse from other states": lambda: ais.run_reverse(
+        SMALL, base(), tf.zeros([4, 2]), KEY, LINE
+    ),
+    "reverse from none": lambda: ais.run_reverse(SMALL, base(), tf.zeros([0, 3]), KEY, LINE),
+    "chains of another RBM": lambda: gibbs.sweeps(SMALL, chains(2), KEY, 1),
+    "chains of another type": lambda: gibbs.sweeps(SMALL, chains(dtype=tf.float64), KEY, 1),
+    "halves of two sizes": lambda: pcd.step(
+        SMALL, pcd.PCDState(Chains(tf.zeros([1, 3]), tf.zeros([4, 5]))), KEY, 1
+    ),
+    "an energy across": lambda: energy(SMALL, Chains(tf.zeros([1, 3]), tf.zeros([4, 5]))),
+    "too few latents": lambda: halves(SMALL, tf.zeros([4, 7])),
+    "a marginal of one unit": lambda: left_log_marginal(SMALL, tf.zeros([4, 1])),
+    "a marginal of the other half": lambda: right_log_marginal(SMALL, tf.zeros([4, 3])),
+    "a population of another RBM": lambda: population_step(OTHER),
+    "a population of another type": lambda: population_step(REFERENCE64),
+    "weights of other members": lambda: population_step(
+        state=population(log_weights=tf.zeros([1]))
+    ),
+    "families of other members": lambda: population_step(state=population(family=tf.range(3))),
+    "rows of other chains": lambda: row_rbms.sweeps(rows(), tf.zeros([3, 4, 3]), KEY, 1),
+    "rows of one": lambda: row_rbms.anneal(SMALL, KEY, 4, 2),
+    "a temperature per other chain": lambda: gibbs.sweeps(SMALL, chains(), KEY, 1, tf.ones([3, 1])),
+    "a temperature of NaN": lambda: gibbs.sweeps(SMALL, chains(), KEY, 1, float("nan")),
+    "a threshold of two": lambda: population_step(SMALL, None, 1, 2.0),
+    "a negative threshold": lambda: population_step(SMALL, None, 1, -0.5),
+    "no threshold": lambda: population_step(SMALL, None, 1, None),
+    "bridges without end": lambda: population_step(SMALL, None, 1, 1.0, 1.0),
+    "bridges of NaN": lambda: population_step(SMALL, None, 1, 1.0, float("nan")),
+    "a bound without doubt": lambda: diagnostics.markov_lower_bound(tf.zeros([8]), 4, 0.0),
+    "the mean of nothing": lambda: diagnostics.log_mean_estimate(tf.zeros([0])),
+    "a base fitted to nothing": lambda: ais.fitted_base(Chains(tf.zeros([0, 3]), tf.zeros([0, 5]))),
+    "a base of no name": lambda: log_partition.make_base("uniforn", SMALL, chains()),
+    "a key of three words": lambda: pcd.step(
+        SMALL, pcd.PCDState(chains()), tf.zeros([3], tf.int32), 1
+    ),
+    "a key of fractions": lambda: counter_random.fold_in(tf.zeros([2]), 1),
+    "a seed for a key": lambda: counter_random.split(7, 2),
+    "a seed beyond 64 bits": lambda: counter_random.key(2**64 + 1),
+    "half a seed": lambda: counter_random.key(0.5),
+    "a negative shape": lambda: counter_random.uniform(KEY, [-3]),
+}
+
+
+@pytest.mark.parametrize("call", MISFITS.values(), ids=MISFITS)
+def test_what_does_not_fit_is_said_in_one_line(call):
+    with pytest.raises(ValueError) as raised:
+        call()
+    text = str(raised.value)
+    assert type(raised.value) is ValueError and "\n" not in text and 10 < len(text) < 160
+    assert "tf." not in text and "{{" not in text
+
+
+def test_numpy_numbers_count():
+    """int64 made keys of another shape, and AIS ended in TensorFlow's words."""
+    np.testing.assert_array_equal(
+        counter_random.split(KEY, np.int64(2)), counter_random.split(KEY, 2)
+    )
+    state = population_annealing.init(KEY, np.int64(4), 3, 5)
+    assert state.family.dtype == tf.int32
+
+
+def test_nan_stays_nan():
+    """Values are not judged: whoever trains must see that its RBM is lost."""
+    lost = SMALL._replace(left_bias=SMALL.left_bias * float("nan"))
+    state, _ = population_step(lost)
+    assert np.isnan(state.log_partition)
+    assert np.isnan(energy(lost, chains())[0])
+
+
+@pytest.fixture
+def eagerly():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def numbers_of(dtype):
+    """Every sampler at parameters of a type: states and values, by name."""
+    rbm, start = rbm_of(REFERENCE, dtype), pcd.init(KEY, 8, 3, 5, dtype).chains
+    line, ends = ais.linear_temperatures(3, dtype), ais.fitted_base(start)
+    threshold = tf.constant(0.5)  # as a program is given it, whatever the type of its RBM
+    state = population_annealing.init(KEY, 8, 3, 5, dtype)
+    found = {
+        "pcd": pcd.step(rbm, pcd.PCDState(start), KEY, 2),
+        "population": population_annealing.step(rbm, state, KEY, 1),
+        "population by ESS": population_annealing.step(rbm, state, KEY, 1, threshold),
+        "population in bridges": population_annealing.step(rbm, state, KEY, 1, threshold, 0.6),
+        "ais": ais.run(rbm, ends, KEY, line, 4),
+        "reverse": ais.run_reverse(rbm, ends, start.left, KEY, line),
+        "tempering": tempering.run(rbm, ends, KEY, line, 2, 2, 1),
+        "exact": (exact.log_partition(rbm), exact.samples(rbm, KEY, 4)),
+        "estimate": log_partition.estimate(rbm, start, KEY, log_partition.Settings(4, 3, "fitted")),
+    }
+    return {name: tf.nest.flatten(values) for name, values in found.items()}
+
+
+def test_float64_is_as_good_as_float32(eagerly):
+    """The same bits are drawn, so that states agree and values do but for rounding."""
+    single, double = numbers_of(tf.float32), numbers_of(tf.float64)
+    for name, values in double.items():
+        for one, two in zip(single[name], values, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5, err_msg=name)
+        assert any(value.dtype == tf.float64 for value in values)
+    assert double["population"][0].dtype == tf.float64
