@@ -11,8 +11,8 @@ from dvae.runs import process
 ROOT = Path(__file__).parents[2]
 # Speaks in every way that the programs have, then leaves what would be a result.
 _PROGRAM = """
-import logging, pathlib, sys, warnings
-from configs import command_line
+import logging, sys, warnings
+import run
 from dvae.runs import process
 
 def main():
@@ -28,7 +28,8 @@ def main():
         file.write("done")
     return 0
 
-command_line.start(main)
+run.main = main
+run.program()
 """
 _REDIRECTED = {
     "closed": ">&- 2>&-",
