@@ -69,6 +69,7 @@ def _keep_streams() -> None:
             with contextlib.suppress(OSError):
                 stream.flush()
             options = {name: getattr(stream, name) for name in (*options, "write_through")}
+            options["errors"] = "backslashreplace"  # old terminals know no ±
         raw = _Unfailing(descriptor, "wb", closefd=False)
         setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), **options))
     logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it took the one of before
@@ -124,9 +125,9 @@ def _fail(error: Exception) -> None:
 
 
 def _check_text() -> None:
-    """Raises UserError for a flag with characters that no path and no name can have."""
+    """Raises UserError for a flag with the character that no path and no name can have."""
     for name, value in FLAGS.flag_values_dict().items():
-        if isinstance(value, str) and not value.isprintable():
+        if isinstance(value, str) and "\0" in value:
             raise UserError(f"--{name}={value[:80]!r} holds characters that are not text")
 
 

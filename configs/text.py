@@ -1,5 +1,6 @@
 """Text of others (names of data sets, fields of results) made harmless where it is shown."""
 
+import contextlib
 import re
 
 _MARKDOWN = re.compile(
@@ -21,6 +22,14 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Text that old terminals and batch systems can show, too: +- for ±, other signs escaped."""
+    with contextlib.suppress(UnicodeError):
+        text.encode(encoding)
+        return text
+    return text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
 
 
 def one_row(text: str) -> str:

@@ -15,6 +15,7 @@ from configs.files import open_to_append, own_directory, read_bytes
 from configs.paper import ExperimentConfig
 from configs.signals import STOPPING
 from configs.text import printable
+from dvae.runs.places import places_of
 from dvae.runs.records import read_json
 
 _ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ class PlannedRun(NamedTuple):
 
     @property
     def directory(self) -> Path:
-        """Where the run leaves everything."""
+        """Where the run leaves everything, unless a run of other settings has that."""
         return self.config.run_directory(self.log_dir)
 
     @property
@@ -59,18 +60,18 @@ class PlannedRun(NamedTuple):
         return self.log_dir / "output" / f"{name.decode(errors='ignore')}.txt"
 
     def is_finished(self) -> bool:
-        """Whether the run has a result, of this configuration.
+        """Whether the run has a result, of this configuration; others' may lie beside it."""
+        return any(map(self._is_this, places_of(self.directory)))
 
-        Another configuration's result is left for run.py to refuse, which names the difference.
-        """
-        if not (self.directory / "result.json").exists():
-            return False
+    def _is_this(self, place: Path) -> bool:
+        """Whether a directory holds the result of this configuration."""
         wanted = self.config.to_json()
         try:
-            found = read_json(self.directory / "config.json")
+            found = read_json(place / "config.json")
         except UserError:
             return False
-        return all(found.get(name) == wanted[name] for name in wanted if name != _FOLLOWS_DATA)
+        same = all(found.get(name) == wanted[name] for name in wanted if name != _FOLLOWS_DATA)
+        return same and (place / "result.json").exists()
 
 
 class Outcome(NamedTuple):

@@ -168,10 +168,14 @@ class CheckpointStore:
         return None
 
     def is_sound(self, kind: str, step: int) -> bool:
-        """Whether a checkpoint is there with every file as it was written."""
+        """Whether a checkpoint is there with every file as it was written.
+
+        Raises:
+          UserError: it is of another configuration.
+        """
         try:
             self._read_manifest(self._directory / f"{kind}-{step:010d}")
-        except (DamagedCheckpoint, UserError):
+        except DamagedCheckpoint:
             return False
         return True
 

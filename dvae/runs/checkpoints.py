@@ -120,26 +120,33 @@ def restore_model(
     """
     sources = _model_sources(directory, model, sampler_variables)
     wanted = _best_step(sources) if step is None else step
-    if wanted is None:
-        raise UserError(
-            f"no best checkpoint in {directory.checkpoints}: the run has not come to an "
-            "evaluation; its command, started again, goes on"
-        )
-    if not _read_model(sources, wanted):
-        raise UserError(_lost(directory, wanted, step is None))
+    if wanted is None or not _read_model(sources, wanted):
+        if step is not None:
+            raise UserError(f"no model of step {step} in {directory.checkpoints}: see --keep_steps")
+        raise UserError(_best_is_lost(directory, wanted))
     return wanted
 
 
-def _lost(directory: RunDirectory, step: int, best: bool) -> str:
-    """What is wrong, and what helps, when no checkpoint has the model of a step whole."""
-    what = f"{'the best model' if best else 'a model'} of step {step}"
-    if not best:
-        return f"{what} is not in {directory.checkpoints}, or damaged: see --keep_steps"
-    remedy = "copy it there again"
-    if not directory.card.exists():
-        first = f"remove {directory.result} and start" if directory.result.exists() else "start"
-        remedy += f", or {first} the run's command again, which goes on without it"
-    return f"{what} is missing or damaged in {directory.checkpoints}: {remedy}"
+def check_best(directory: RunDirectory, step: int) -> None:
+    """Raises UserError unless the checkpoint of the best model is whole, that of `step`."""
+    if not CheckpointStore(directory.checkpoints, directory.owner()).is_sound("best", step):
+        raise UserError(_best_is_lost(directory, step))
+
+
+def _best_is_lost(directory: RunDirectory, step: int | None) -> str:
+    """What is wrong, and what helps, when no checkpoint has the best model whole."""
+    what = "no best checkpoint" + ("" if step is None else f" of step {step} that is whole")
+    if directory.card.exists():
+        remedy = "copy the exported model there again"
+    elif directory.result.exists():
+        remedy = (
+            f"copy it there again, or remove {directory.result} and start the run's command again, "
+            "which finds it in another checkpoint or ends with the best of what it evaluates anew"
+        )
+    else:
+        remedy = "the run has not come to an evaluation, or lost it; its command, started again, "
+        remedy += "goes on"
+    return f"{what} in {directory.checkpoints}: {remedy}"
 
 
 class Saver:
@@ -204,7 +211,7 @@ class Saver:
                 "command again"
             ) from None
         if not _read_model(self._sources, step):
-            raise UserError(_lost(self._directory, step, True))
+            raise UserError(_best_is_lost(self._directory, step))
 
     def _interval(self) -> float:
         return 60.0 * self._options.checkpoint_minutes

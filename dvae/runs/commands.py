@@ -39,11 +39,11 @@ def train(
       UserError: the user can mend what is wrong.
     """
     try:
-        train_run(config, data_dir, input_size, run_path, fresh, options)
+        path = train_run(config, data_dir, input_size, run_path, fresh, options)
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
-    return _present(RunDirectory(run_path).result)
+    return _present(RunDirectory(path).result)
 
 
 def train_run(
@@ -53,8 +53,14 @@ def train_run(
     run_path: Path,
     fresh: bool,
     options: RunOptions,
-) -> None:
+) -> Path:
     """Trains to the end from wherever the run stands; a finished one is left as it is.
+
+    Args:
+      run_path: of the run; should one of other settings lie there, this one lies beside it.
+
+    Returns:
+      The run's directory.
 
     Raises:
       UserError: the user can mend what is wrong.
@@ -73,9 +79,8 @@ def train_run(
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
     )
     say(f"data: {dataset.notes}")
-    say(f"run: {run_path}")
-    directory = RunDirectory(run_path)
-    directory.open(config, dataset.sha256, fresh)
+    directory = RunDirectory.of_run(run_path, config, dataset.sha256, fresh)
+    say(f"run: {directory.path}")
     try:
         directory.keep_data_facts(dataset)
         if directory.result.exists():
@@ -84,6 +89,7 @@ def train_run(
             Run(config, dataset, directory, options).train()
     finally:
         directory.unlock()
+    return directory.path
 
 
 def _present(path: Path) -> int:

@@ -1,5 +1,6 @@
 """The directory of one run: what lies in it, who may write to it, and how it is resumed."""
 
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ from configs.files import one_line, read_bytes, replacing
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
+from dvae.runs.places import differences, place_for
+from dvae.runs.process import say
 from dvae.runs.records import digest, read_json, write_json
 
 # What an evaluation writes; everything else belongs to the training summaries.
@@ -48,6 +51,32 @@ class RunDirectory:
             return self.path
         return Path(log_dir) / "models" / self.path.resolve().name
 
+    @classmethod
+    def of_run(
+        cls, path: Path, config: ExperimentConfig, data_sha256: str, fresh: bool
+    ) -> "RunDirectory":
+        """Opens the run of a configuration: at `path`, or beside it where another run has that.
+
+        Raises:
+          UserError: as `open` does.
+        """
+        record = _record(config, data_sha256)
+        while True:
+            directory = cls(place_for(path, record, fresh))
+            if directory.path != path:
+                other = ""
+                with contextlib.suppress(UserError):
+                    other = f" ({'; '.join(differences(path, record))})"
+                say(f"{path} holds a run of other settings{other}: this one lies beside it")
+            try:
+                directory.open(config, data_sha256, fresh)
+            except UserError:
+                # Another process may have begun a run there in this moment.
+                if directory.path == place_for(path, record, fresh):
+                    raise
+            else:
+                return directory
+
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.
 
@@ -65,7 +94,7 @@ class RunDirectory:
             self._lock.take()
             if fresh and self.config.exists():
                 self._move_aside()
-            self._record = {"data_sha256": data_sha256, **config.to_json()}
+            self._record = _record(config, data_sha256)
             if self.config.exists():
                 self._check_same(self._record)
             else:
@@ -132,9 +161,7 @@ class RunDirectory:
         return ExperimentConfig.from_json(record), data_sha256
 
     def _check_same(self, new: dict[str, Any]) -> None:
-        config, data_sha256 = self.read_config()
-        old = {"data_sha256": data_sha256, **config.to_json()}
-        changed = [f"{k}: {old[k]} there, {new[k]} now" for k in new if old[k] != new[k]]
+        changed = differences(self.path, new)
         if changed:
             self.unlock()
             raise UserError(
@@ -194,6 +221,11 @@ class RunDirectory:
         return [path for path in found if path.exists()]
 
 
+def _record(config: ExperimentConfig, data_sha256: str) -> dict[str, Any]:
+    """The content of config.json."""
+    return {"data_sha256": data_sha256, **config.to_json()}
+
+
 def _set_aside(path: Path, why: object) -> None:
     """Renames a file of events, so that neither a run nor TensorBoard reads it again."""
     target = path.with_name(f"damaged-{secrets.token_hex(4)}.events")
@@ -218,9 +250,10 @@ def _rewrite_lines(path: Path, keep: Any) -> None:
 def _rewrite_events(path: Path, keep: Any) -> None:
     # TensorBoard's own loader drops points that a later file writes again; its Python reader
     # (EventAccumulator) shows both.
-    with replacing(path) as file, tf.io.TFRecordWriter(file.name) as writer:
+    # Paths as bytes: they need not be text.
+    with replacing(path) as file, tf.io.TFRecordWriter(os.fsencode(file.name)) as writer:
         try:
-            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            for record in tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator():
                 event = Event.FromString(record)
                 tags = [value.tag for value in event.summary.value] or [""]
                 if keep(tags[0], event.step):

@@ -12,6 +12,7 @@ from typing import Any
 import data
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
+from dvae.runs.checkpoints import check_best
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import read_json, read_result, version_name, write_checked, write_json
 from dvae.runs.trained_model import TrainedModel
@@ -223,8 +224,7 @@ def _fill(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None
     """Everything but the card; the checkpoint and the configuration byte for byte."""
     result = read_result(run.result)
     best = run.checkpoints / f"best-{result['best_step']:010d}"
-    if not best.is_dir():
-        raise UserError(f"{best} is missing: restore it from a copy")
+    check_best(run, result["best_step"])
     shutil.copytree(best, target.checkpoints / best.name)
     picture = run.path / "samples.png"
     if picture.exists():
@@ -263,7 +263,7 @@ def export_run(path: Path, target: Path | None = None, data_dir: str | None = No
         _fill(run, aside, data_dir)
         TrainedModel(aside.path)
         card = model_card(config, read_result(aside.result), read_json(aside.data))
-        aside.card.write_text(card, encoding="utf-8")
+        aside.card.write_text(card, encoding="utf-8", errors="backslashreplace")
         os.rename(aside.path, target)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror})") from None

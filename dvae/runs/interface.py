@@ -97,7 +97,7 @@ def train(
         config = build_config(**given)
         path = config.run_directory(places["log_dir"])
         try:
-            train_run(
+            path = train_run(
                 config,
                 places["data_dir"],
                 given.get("input_size"),

@@ -25,15 +25,16 @@ from tqdm import tqdm
 
 from configs.errors import UserError
 from configs.signals import STOPPING
-from configs.text import printable
+from configs.text import encodable, printable
 
 
 def say(message: str) -> None:
     """One line on standard output, at once, above any progress bar."""
     if sys.stdout is None:  # a service without one
         return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     with suppress(OSError):
-        tqdm.write(printable(message), file=sys.stdout)
+        tqdm.write(encodable(printable(message), encoding), file=sys.stdout)
         sys.stdout.flush()
 
 
@@ -197,7 +198,7 @@ def _driver_lines() -> list[str]:
     lines: list[str] = []
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         with suppress(OSError):
-            lines += file.read_text(errors="replace").splitlines()
+            lines += file.read_text(encoding="utf-8", errors="replace").splitlines()
     return lines
 
 

@@ -50,13 +50,18 @@ def _whole_number(digits: str) -> int:
     return number
 
 
+def _is_half(c: str) -> bool:
+    """Whether this is half of a character, and no byte of a path that is no text."""
+    return "\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff"
+
+
 def _is_text(value: Any) -> bool:
     """Whether no name or value within has a NUL or half of a character, as no text and path has."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
-            if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            if "\0" in value or any(map(_is_half, value)):
                 return False
         elif isinstance(value, dict):
             waiting += [*value, *value.values()]

@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import api as hp
 
 from configs.files import open_to_append
 from configs.paper import ExperimentConfig
+from configs.text import printable
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import digest
 
@@ -52,20 +53,21 @@ class Summaries:
         if self._writer is None or inode != self._inode:
             # A name that nobody can foresee: TensorFlow would write through a link of that name.
             suffix = f".{secrets.token_hex(8)}.v2"
-            self._writer = tf.summary.create_file_writer(str(path), filename_suffix=suffix)
+            self._writer = tf.summary.create_file_writer(os.fsencode(path), filename_suffix=suffix)
             self._inode = path.stat().st_ino
 
     def start(self, config: ExperimentConfig, flags: str) -> None:
         """HParams and the flags as text, once for a run."""
         settings = config.to_json()
         del settings["structure"]  # what `struct` names
+        settings["dataset"] = printable(config.dataset)  # a path need not be text
 
         def write() -> None:
-            tf.summary.text("flags", f"```\n{flags}\n```", step=0)
+            tf.summary.text("flags", f"```\n{printable(flags)}\n```", step=0)
             hp.hparams(
                 settings,
                 # TensorBoard takes runs of one trial for repetitions of each other.
-                trial_id=f"{config.run_directory('')}-{digest(config.to_json())[:12]}",
+                trial_id=f"{printable(str(config.run_directory('')))}-{digest(config.to_json())[:12]}",
             )
 
         self._guarded(write)

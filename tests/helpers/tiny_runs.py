@@ -158,7 +158,7 @@ def event_points(directory):
 
     points = []
     for path in sorted(directory.glob("events.out.tfevents.*")):
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator():
             event = Event.FromString(record)
             points += [(value.tag, event.step) for value in event.summary.value]
     return points

@@ -13,6 +13,7 @@ import tensorflow as tf
 from configs.errors import UserError
 from dvae.runs.checkpoints import CheckpointStore
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
+from tests.helpers.odd_names import ODD_NAMES
 
 
 class Things(tf.Module):
@@ -57,6 +58,15 @@ def test_newest_is_read_and_old_ones_go(two):
     names = sorted(path.name for path in two.iterdir())
     assert names == ["latest-0000000002", "latest-0000000003"]
     assert restored(two) == ({"step": 3}, 3.0)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_any_directory_will_do(tmp_path, name):
+    """TensorFlow would take the path for a pattern, and for text."""
+    folder = tmp_path / name / name
+    things = Things(4)
+    store_of(folder, things).save("latest", 4, {"step": 4}, keep=2)
+    assert restored(folder) == ({"step": 4}, 4.0)
 
 
 def test_none_is_none(tmp_path):

@@ -37,6 +37,10 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch):
+    return stand_in(monkeypatch)
+
+
+def stand_in(monkeypatch):
     """Replaces what takes time or is random by what is written down above."""
     seen = Recorder()
 

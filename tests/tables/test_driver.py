@@ -12,6 +12,7 @@ from configs.errors import UserError
 from tables import driver
 from tables.local import LocalExecutor
 from tests.helpers import hand_made_results, stand_in_program, stand_in_table
+from tests.helpers.odd_names import ODD_NAME
 
 _TIMEOUT = 120.0
 
@@ -54,7 +55,7 @@ def _report(log_dir):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The report of a table that nothing interrupted."""
-    log_dir = tmp_path_factory.mktemp("whole")
+    log_dir = tmp_path_factory.mktemp("whole") / ODD_NAME
     code, out = _finish(_start(log_dir))
     assert code == 0, out
     return _report(log_dir)
