@@ -22,9 +22,9 @@ from dvae import (
     straight_relaxations,
     undirected,
 )
-from dvae.runs import loop, monitor, result
+from dvae.runs import lock, loop, monitor, result
 from dvae.runs.checkpoints import RunOptions
-from dvae.runs.lock import BEAT_SECONDS, LEASE_SECONDS
+from dvae.streams import EvaluationKey, StepKey, Stream
 from samplers import exact, log_partition
 
 LINE = "the 2018 command line"
@@ -132,13 +132,32 @@ def test_constant_of_another_module(module, name, value, source):
     assert getattr(module, name) == value
 
 
+def test_purposes_keep_their_streams():
+    """Another number is another sequence: runs that are resumed and results would change."""
+    assert {stream.name: int(stream) for stream in Stream} == {
+        "INIT": 1,
+        "STEP": 2,
+        "EVALUATION": 3,
+        "FINAL": 4,
+        "INSPECTION": 5,
+        "EVALUATE": 6,
+        "GENERATE": 7,
+        "LOG_Z": 8,
+        "SUMMARY": 9,
+        "IMAGE_STATES": 10,
+    }
+    assert [key.name for key in StepKey] == ["SAMPLER", "BINARIZATION", "POSTERIOR"]
+    assert [key.name for key in EvaluationKey] == ["LOG_PARTITION", "VALIDATION", "TEST"]
+    assert [*StepKey] == [*EvaluationKey] == [0, 1, 2]
+
+
 class TestRelations:
     """What one constant asks of another."""
 
     def test_lock(self):
         """A beat may come late, and attributes of files lie in caches for up to a minute (NFS)."""
-        assert LEASE_SECONDS >= 5 * BEAT_SECONDS
-        assert LEASE_SECONDS >= 60 + 2 * BEAT_SECONDS
+        assert lock.LEASE_SECONDS >= 5 * lock.BEAT_SECONDS
+        assert lock.LEASE_SECONDS >= 60 + 2 * lock.BEAT_SECONDS
 
     def test_calls_of_the_program(self):
         """Skipped updates are counted after each call; families are, since a step within it."""

@@ -153,7 +153,7 @@ METHODS = [name for name in BASELINES if name != "exact"]  # which enumerates
 
 def least_blocks(baseline, k):
     """Of an estimator's step: two groups, or one, of 12 latents together."""
-    sampled = (IMAGES, max(k, 2) if baseline in ("loo", "rodeo") else k, UNITS)
+    sampled = (IMAGES, k, UNITS)
     if baseline.startswith(("dvaepp", "dvaes_")):  # a bit, and what relaxes it
         return bits(*sampled) + words(*sampled) * (3 if baseline == "dvaes_unexp" else 1)
     if baseline.startswith("dvaess"):
@@ -172,8 +172,7 @@ def test_no_method_draws_a_block_twice(number, baseline, monkeypatch):
     """
     sampler = list(SAMPLERS)[number % len(SAMPLERS)]
     one_group = BASELINES[baseline].most_groups == 1
-    k = 1 if baseline == "loo" else 3
-    draws = Draws(monkeypatch)
+    k, draws = 3, Draws(monkeypatch)
     with eager():
         config = ExperimentConfig(
             baseline=baseline,
@@ -277,9 +276,10 @@ def test_samples_of_the_prior_part(monkeypatch):
         chains = prior.sampler(model.config).init(statistical.key(1)).gradient.chains
         chains = type(chains)(*(half[:50] for half in chains))
         monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)
-        drawn = prior.samples(prior.parameters(), chains, 100, statistical.key(2)).numpy()
+        with draws.named("samples"):
+            drawn = prior.samples(prior.parameters(), chains, 100, statistical.key(2)).numpy()
     draws.assert_apart()
-    assert draws.count() >= bits(2, 100, UNITS)
+    assert draws.count("samples") >= bits(2, 100, UNITS)
     assert drawn.shape == (100, UNITS)
     assert abs(np.mean(drawn[:50] == drawn[50:]) - 0.5) < statistical.SIGMAS * 0.5 / math.sqrt(600)
     left, right = np.split(drawn, 2, axis=1)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.paper import Structure
-from dvae import priors, relaxed_priors
+from configs.paper import ExperimentConfig, Structure
+from dvae import prior_sampler, priors, relaxed_priors
 from dvae import smoothing as ours
+from samplers import counter_random
 from samplers.rbm import RBM, halves
 from tests.reference import smoothing as reference
 from tests.reference.prior import (
@@ -50,6 +51,19 @@ def gradients(function, rbm, zeta):
 
 def complement(zeta):
     return np.float64(np.float32(1) - zeta)
+
+
+def test_families_are_counted_anew_every_hundred_steps():
+    """Members of one family become founders at a step that 100 divides, and at no other."""
+    config = ExperimentConfig(sampler="pa", num_chains=8, num_sweeps=1)
+    chains = prior_sampler.PopulationAnnealing(config)
+    state = chains.init(counter_random.key(1), 3, 2)
+    assert state.chains.left.shape == (8, 3)
+    one_family = state._replace(family=tf.zeros_like(state.family))
+    for step, families in ((99, 1), (100, 8), (101, 1), (150, 1), (300, 8)):
+        # The parameters stay, so that every member has one descendant.
+        _, metrics = chains.step(state.rbm, one_family, counter_random.key(2), tf.constant(step))
+        assert float(metrics["sampler/surviving_families"]) == families
 
 
 class TestParameters:

@@ -16,11 +16,13 @@ from tests.faults import (
     networks,
     objectives,
     posteriors,
+    promises,
     random_numbers,
     relaxed_priors,
     runs,
     selection,
     settings,
+    shared_numbers,
     smoothing,
     straight_energies,
     train_step,
@@ -47,11 +49,13 @@ _PLACES = (
     train_step,
     evaluation,
     random_numbers,
+    shared_numbers,
     chains,
     annealing,
     log_z,
     undirected,
     ends,
+    promises,
 )
 FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
 # Changes that cannot be seen because they change nothing: what they are, and why.

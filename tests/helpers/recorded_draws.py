@@ -23,7 +23,7 @@ OF_KEYS = (reference.FOLD, reference.SPLIT)
 class Draws:
     """The blocks drawn, and their words, by the purpose that was `named` when they were drawn.
 
-    Only what runs eagerly is seen. The numbers are those of the program, by the reference.
+    Only what runs eagerly is seen. Words are those of the program, by the reference.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -31,6 +31,22 @@ class Draws:
         # Of each purpose: (key, stream and index [2, n] as uint64, words [2, n]) of each draw.
         self._drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         patch.setattr(counter_random, "threefry_2x32", self._threefry)
+        patch.setattr(counter_random, "bernoulli_exponents", self._bernoulli)
+
+    def _bernoulli(self, key: Any, exponents: Any, stream: Any = 0, first_part: int = 0) -> Any:
+        """1 with probability 1 / (1 + 2^x), by 16 bits of the blocks that the program takes.
+
+        Written in NumPy since eager arithmetic takes most of the time of what is recorded.
+        """
+        parts, num = exponents.shape
+        quarter = -(-num // 4)
+        index = np.arange(first_part * quarter, (first_part + parts) * quarter)
+        drawn = self._threefry(key, index.reshape(parts, quarter), np.asarray(stream, np.uint32))
+        words = np.concatenate([np.asarray(word) for word in drawn], axis=1)
+        sixteen = np.concatenate([words >> 16, words & 0xFFFF], axis=1)[:, :num]
+        with np.errstate(over="ignore"):
+            hits = (sixteen + 0.5) / 2**16 * (1.0 + np.exp2(np.asarray(exponents))) < 1.0
+        return tf.cast(hits, exponents.dtype)
 
     def _threefry(self, key: Any, low: Any, high: Any, rounds: int = 13) -> tuple:
         # A key, or the three words of its schedule, of which it is the first two.

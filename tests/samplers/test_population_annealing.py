@@ -166,6 +166,24 @@ def test_unfinished_bridges_say_where_they_stand(monkeypatch):
     assert info.ess > 0.4 * 101
 
 
+@pytest.mark.parametrize("rare, bridges", [(True, 1), (False, 2)])
+def test_bridges_are_judged_by_the_weights_so_far(rare, bridges):
+    """A change that is large for half of the members asks for a bridge, unless these weigh nothing.
+
+    The conditional ESS of Zhou, Johansen and Aston 2016: plain weights would not tell them apart.
+    """
+    left = np.float32([[1, 0], [0, 0]] * 6)
+    state = population_annealing.init(counter_random.key(1), 12, 2, 2)
+    weights = np.float32(np.where(left[:, 0] == 1, -20.0 if rare else 0.0, 0.0))
+    chains = state.chains._replace(left=tf.constant(left))
+    state = state._replace(chains=chains, log_weights=tf.constant(weights))
+    target = state.rbm._replace(left_bias=tf.constant([-3.0, 0.0]))
+    key, never = counter_random.key(2), tf.constant(0.0)
+    new, info = population_annealing.step(target, state, key, 1, never, bridge_ess=0.7)
+    assert min(int(info.bridges), 2) == bridges
+    np.testing.assert_array_equal(new.rbm.left_bias, target.left_bias)
+
+
 def test_families():
     labels = np.array([0, 1, 1, 5, 5, 5, 5], np.int32)  # in order, as resampling leaves them
     assert population_annealing.count_families(tf.constant(labels)) == 3
