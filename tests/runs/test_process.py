@@ -52,7 +52,7 @@ def test_a_driver_that_says_no_text(directory, tmp_path, monkeypatch):
     """Bytes that are no UTF-8, and files of the driver that cannot be read: only another place."""
     sound = directory(H100)
     driver = tmp_path / "bin" / "nvidia-smi"
-    for script in (r"printf '\\377\\376\\n'", "exit 9", "echo '[N/A], [N/A]'"):
+    for script in (r"printf '\377\376\n'", "exit 9", "echo '[N/A], [N/A]'"):
         driver.write_text(f"#!/bin/sh\n{script}\n")
         monkeypatch.setenv(process._FLAGS, "")
         process.enable_compile_cache(tmp_path / "cache")
