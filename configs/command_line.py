@@ -156,7 +156,7 @@ def guarded(main: Main) -> None:
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt as stop:  # before training watches for signals: nothing is lost
-        name = str(stop) or "SIGINT"
+        name = str(stop) if str(stop) in signal.Signals.__members__ else "SIGINT"
         print(f"stopped by {name}; the same command starts again", file=sys.stderr)
         code = 128 + signal.Signals[name]
     sys.exit(code)

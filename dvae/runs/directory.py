@@ -92,17 +92,29 @@ class RunDirectory:
                     "put a directory in its place"
                 )
             self._lock.take()
-            if fresh and self.config.exists():
-                self._move_aside()
-            self._record = _record(config, data_sha256)
-            if self.config.exists():
-                self._check_same(self._record)
-            else:
-                write_json(self.config, self._record)
+            try:
+                self._claim(_record(config, data_sha256), fresh)
+            except BaseException:  # a session may live on for days
+                self.unlock()
+                raise
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
             ) from None
+
+    def _claim(self, record: dict[str, Any], fresh: bool) -> None:
+        if fresh and self.config.exists():
+            self._move_aside()
+        begun = self.config.exists()
+        changed = differences(self.path, record) if begun else []
+        if changed:
+            raise UserError(
+                f"{self.path} holds a run of another configuration ({'; '.join(changed)}): "
+                "use its settings, another --log_dir, or --fresh to move it aside"
+            )
+        self._record = record
+        if not begun:
+            write_json(self.config, record)
 
     def keep_data_facts(self, dataset: Dataset) -> None:
         """Writes what a model needs of its data, so that it can be used without them.
@@ -159,15 +171,6 @@ class RunDirectory:
         record = read_json(self.config)
         data_sha256 = str(record.pop("data_sha256", ""))
         return ExperimentConfig.from_json(record), data_sha256
-
-    def _check_same(self, new: dict[str, Any]) -> None:
-        changed = differences(self.path, new)
-        if changed:
-            self.unlock()
-            raise UserError(
-                f"{self.path} holds a run of another configuration ({'; '.join(changed)}): "
-                "use its settings, another --log_dir, or --fresh to move it aside"
-            )
 
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""

@@ -74,8 +74,9 @@ def train(
 
     A finished run of the same settings is loaded and not trained again. Progress is printed.
     Numbers are those of run.py with the same settings. While it trains in the main thread,
-    SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button) and SIGHUP write a checkpoint first;
-    the handlers of before are then put back. TensorFlow's operations are deterministic afterwards.
+    SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button), SIGHUP, SIGUSR2 and SIGXCPU write a
+    checkpoint first; the handlers of before are then put back. TensorFlow's operations are
+    deterministic afterwards.
 
     Args:
       SETTINGS

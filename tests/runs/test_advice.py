@@ -5,12 +5,13 @@ Nothing is trained: see tests/runs/test_selection.py for what stands in for it.
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from configs.errors import UserError
-from dvae.runs import commands
+from dvae.runs import commands, loop
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.export import export_run
 from dvae.runs.loop import Run
@@ -137,6 +138,8 @@ def test_the_newest_checkpoint_has_the_best_model_if_it_is_of_that_step(tmp_path
     found = TrainedModel(path)
     assert found.step == 40
     assert (found.model.variables[0].numpy() == value).all()
+    assert _without_result(config, path) == 40
+    assert (path / "checkpoints" / "best-0000000040" / "tensors.index").stat().st_size > 0
 
 
 # What is lost; what is tried; words of the error; what it says helps; the best step of then.
@@ -172,3 +175,24 @@ def test_a_run_that_was_stopped_before_it_had_a_best_model_goes_on(tmp_path, mon
         TrainedModel(path)
     assert _again(config, path) == 40
     assert TrainedModel(Path(path)).step == 40
+
+
+def test_a_signal_in_the_final_evaluation_costs_that_alone(tmp_path, monkeypatch):
+    config, path = _config(tmp_path, steps=10), tmp_path / "run"
+
+    def stopped(*arguments):
+        signal.raise_signal(signal.SIGUSR2)
+        check = arguments[-1]
+        check()
+
+    before = signal.signal(signal.SIGUSR2, lambda *_: None)
+    try:
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            patch.setattr(loop, "evaluate_model", stopped)
+            _train(config, path)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert not (path / "result.json").exists() and not (path / "lock.json").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_advance", None)  # no step more
+        assert _again(config, path) == 10

@@ -12,7 +12,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
+from dvae.runs import directory as run_directory
 from dvae.runs.directory import RunDirectory
+from dvae.runs.lock import RunLock
 from tests.helpers import tiny_runs
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
@@ -38,8 +40,10 @@ def open_at(path, config, fresh=False, sha256="5a"):
 
 def hold(path, process):
     """The lock of a run, as if another process of this machine held it."""
-    record = json.loads((path / "lock.json").read_text())
-    (path / "lock.json").write_text(json.dumps({**record, "pid": process.pid}))
+    (path / "lock.json").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: process.pid)
+        RunLock(path / "lock.json").take()
 
 
 def test_second_run_is_refused_while_the_first_lives(tmp_path, config, other_process, caplog):
@@ -79,6 +83,22 @@ def test_other_configuration_is_refused_by_name(tmp_path, config):
             assert part in str(caught.value)
         assert "seed" not in str(caught.value)
     assert open_at(tmp_path, config).read_config() == (config, "5a")
+
+
+@pytest.mark.parametrize("fault", ["damaged", "full"])
+def test_a_directory_that_cannot_be_used_is_left_unlocked(tmp_path, config, monkeypatch, fault):
+    """The process may live on, as a notebook does, and somebody else mends the directory."""
+    if fault == "damaged":
+        (tmp_path / "config.json").write_text("{")
+    else:
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(run_directory, "write_json", full)
+    with pytest.raises(UserError):
+        open_at(tmp_path, config)
+    assert not (tmp_path / "lock.json").exists()
 
 
 def test_fresh_moves_everything_aside(tmp_path, config, caplog):
