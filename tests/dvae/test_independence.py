@@ -25,6 +25,7 @@ from dvae.runs.result import evaluate_model
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
+from samplers.rbm import Chains
 from tests.helpers import statistical, tiny_models
 from tests.helpers.recorded_draws import Draws, bits, words
 from tests.helpers.step_cases import config_of
@@ -123,12 +124,16 @@ def test_no_block_is_drawn_twice(recorded):
 def test_as_many_samples_as_asked_for(recorded):
     """AIS of 50 chains and 6 temperatures forward; 3 samples of 70 images, of 24 units.
 
-    In the end reverse from exact samples too, and of 30 images 5 samples.
+    Three sweeps a step of the 100 chains that feed the gradient, and of 20 that track log Z. In
+    the end reverse from exact samples too, and of 30 images 5 samples.
     """
     forward, samples = bits(50, 12) + bits(6, 50, 24), bits(70, 3, 24)
     for step in (1, NUM_STEPS):
         assert recorded.count(f"evaluation, step {step}") >= forward + samples
         assert recorded.count(f"summary, step {step}") >= bits(50, 12) + bits(5, 50, 24)
+    for step in range(NUM_STEPS):
+        swept = bits(3, 100, 24) + bits(3, 20, 24)
+        assert recorded.count(f"step {step}", "prior") >= 2 * swept
     exactly = 50 + bits(50, 12)
     backward, test = exactly + bits(6, 50, 24), bits(40, 3, 24) + bits(30, 5, 24)
     assert recorded.count("final") >= forward + backward + test
@@ -284,3 +289,19 @@ def test_samples_of_the_prior_part(monkeypatch):
     assert abs(np.mean(drawn[:50] == drawn[50:]) - 0.5) < statistical.SIGMAS * 0.5 / math.sqrt(600)
     left, right = np.split(drawn, 2, axis=1)
     assert abs(np.mean(left == right) - 0.5) < statistical.SIGMAS * 0.5 / math.sqrt(600)
+
+
+def test_samples_of_the_prior_start_from_all_chains():
+    """Units of both halves that are locked in pairs stay as they were: each chain's in turn."""
+    prior = tiny_models.make_model(Structure(1, UNITS, 0, 5)).prior
+    half = UNITS // 2
+    prior.left_bias.assign(tf.fill([half], -30.0))
+    prior.right_bias.assign(tf.fill([half], -30.0))
+    prior.coupling.assign(60.0 * tf.eye(half))
+    right = np.float32(np.random.default_rng(4).integers(0, 2, (5, half)))
+    chains = Chains(tf.zeros([5, half]), tf.constant(right))
+    with eager(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dvae.priors.SAMPLE_SWEEPS", 1)
+        drawn = prior.samples(prior.parameters(), chains, 12, statistical.key(2)).numpy()
+    expected = np.concatenate([right, right, right[:2]])
+    np.testing.assert_array_equal(drawn, np.concatenate([expected, expected], axis=1))

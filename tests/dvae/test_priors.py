@@ -66,6 +66,45 @@ def test_families_are_counted_anew_every_hundred_steps():
         assert float(metrics["sampler/surviving_families"]) == families
 
 
+class TestTrackedLogPartition:
+    """Which population log Z is read off, and how a separate one follows a large step."""
+
+    @staticmethod
+    def step(kind, strength):
+        """The sampler's state and metrics after a step from zero to biases of `strength`."""
+        config = ExperimentConfig(
+            sampler="pa", num_chains=8, num_sweeps=1, log_z_population=kind, log_z_chains=12
+        )
+        sampler = prior_sampler.PriorSampler(config, 3, 2)
+        state = sampler.init(counter_random.key(1))
+        rbm = RBM(tf.fill([3], strength), tf.zeros([2]), tf.zeros([3, 2]))
+        state, metrics = sampler.step(rbm, state, counter_random.key(2), tf.constant(7))
+        assert tuple(metrics) == sampler.metric_names
+        return sampler, state, metrics
+
+    @pytest.mark.parametrize("strength, bridged", [(0.05, False), (4.0, True)])
+    def test_separate(self, strength, bridged):
+        """A population of its own size, with bridges where it would lose half of itself."""
+        sampler, state, metrics = self.step("separate", strength)
+        assert state.tracker.chains.left.shape == (12, 3)
+        assert (float(metrics["log_z/population_bridges"]) > 1) == bridged
+        if bridged:  # by weights that carry over while 7 in 10 are effective
+            assert float(metrics["log_z/population_ess"]) >= 0.35 * 12
+        elif np.ptp(state.tracker.chains.left.numpy().sum(axis=1)):
+            assert np.ptp(state.tracker.log_weights.numpy()) > 0
+        assert float(sampler.log_partition(state)) == float(state.tracker.log_partition)
+        moved = sampler.with_log_partition(state, tf.constant(3.5, tf.float64))
+        assert float(sampler.log_partition(moved)) == 3.5
+
+    def test_shared_and_none(self):
+        """The chains of the gradient have one, which no other population disturbs."""
+        sampler, state, _ = self.step("shared", 0.05)
+        assert state.tracker == ()
+        assert float(sampler.log_partition(state)) == float(state.gradient.log_partition)
+        sampler, state, _ = self.step("none", 0.05)
+        assert sampler.log_partition(state) is None
+
+
 class TestParameters:
     def test_start_and_halves(self):
         """All zero; with an odd number of latents the right half is the larger."""

@@ -81,6 +81,20 @@ FAULTS = (
         _CONSTANT + "TestRelations::test_lock",
     ),
     fault(
+        "a process of another user counts as dead",
+        change(
+            "dvae.runs.lock:_started",
+            "except (PermissionError, OverflowError):\n        pass",
+            'except (PermissionError, OverflowError):\n        return ""',
+        ),
+        "runs/test_lock.py::test_living_process_of_another_user_keeps_it",
+    ),
+    fault(
+        "a separate population is never bridged",
+        constant("dvae.prior_sampler:_TRACKER_BRIDGE_ESS", 0.0),
+        "dvae/test_priors.py::TestTrackedLogPartition::test_separate[4.0-True]",
+    ),
+    fault(
         "the digits are split in another way",
         constant("data.digits:SPLIT_SEED", 1),
         "data/test_published.py::test_the_digits_are_always_the_same",

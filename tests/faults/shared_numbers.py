@@ -37,18 +37,22 @@ FAULTS = (
     ),
     fault(
         "both halves share a stream in AIS of posteriors",
-        change("samplers.row_rbms:anneal", "left_logits, 2 * index + 1", "left_logits, 2 * index"),
+        change("samplers.row_rbms:_anneal", "left_logits, 2 * index + 1", "left_logits, 2 * index"),
         *_kernel("rows, AIS"),
         _ROWS,
     ),
     fault(
         "both halves of the base of posteriors share a stream",
-        change("samplers.row_rbms:anneal", "base(right_bias, 1)", "base(right_bias, 0)"),
+        change("samplers.row_rbms:_anneal", "base(right_bias, 1)", "base(right_bias, 0)"),
         *_kernel("rows, AIS"),
     ),
     fault(
         "AIS of posteriors takes half of its temperatures",
-        change("samplers.row_rbms:anneal", "index <= num_temp", "index <= 0.5 * num_temp"),
+        change(
+            "samplers.row_rbms:_anneal",
+            "index <= num_temperatures",
+            "index <= num_temperatures // 2",
+        ),
         *_kernel("rows, AIS"),
     ),
     fault(
@@ -87,7 +91,7 @@ FAULTS = (
     ),
     fault(
         "all rounds of tempering share their numbers",
-        change("samplers.tempering:run", "counter_random.fold_in(keys[1], now)", "keys[1]"),
+        change("samplers.tempering:_run", "counter_random.fold_in(keys[1], now)", "keys[1]"),
         *_kernel("tempering"),
     ),
     fault(
