@@ -1,13 +1,15 @@
 """Programs of ours as files that a machine without TensorFlow can run: see `run_exported`.
 
 A folder holds `jobs/NAME.json`, `programs/NAME.hlo.gz` (serialized, unoptimised HLO in the layout
-for a GPU), and `arrays/SHA.npy.gz`, each array once however many jobs use it.
+for a GPU), `arrays/SHA.npy.gz`, each array once however many jobs use it, and the code that runs
+them, so that it needs nothing beside it.
 """
 
 import gzip
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,20 +20,14 @@ import tensorflow as tf
 
 from samplers import hardware
 
+_ROOT = Path(__file__).parents[1]
+
 
 class Call(NamedTuple):
     """A `tf.function` and what it is called with."""
 
     function: Any
     arguments: tuple
-
-
-class Work(NamedTuple):
-    """calls: how often a program is called. unit: of what a call does, and per_call: how many."""
-
-    calls: int
-    unit: str
-    per_call: int
 
 
 class Exported(NamedTuple):
@@ -86,36 +82,26 @@ def _write_array(folder: Path, array: np.ndarray) -> str:
     return name
 
 
-def write(
-    folder: Path,
-    name: str,
-    exported: Exported,
-    work: Work,
-    schedule: dict[int, np.ndarray] | None = None,
-    keep: dict[str, int] | None = None,
-    **facts: Any,
-) -> None:
-    """Writes one job.
+def write(folder: Path, name: str, exported: Exported, job: dict[str, Any]) -> None:
+    """Writes one job, and the code that runs it.
 
     Args:
       folder: of all jobs.
       name: of the job.
-      exported: its program.
-      work: what is done with it; the variables that a call changes are arguments of the next.
-      schedule: for an argument its value in each call, [calls, ...].
-      keep: names of arguments whose last value is wanted back.
-      **facts: kept with the job, of JSON.
+      exported: its program; the variables that a call changes are arguments of the next.
+      job: what is done with it, of JSON: for `run_exported.measure` calls, how often it is called,
+        unit, of what a call does, and per_call, how many; for `train_exported` training.
     """
     for part in ("jobs", "programs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "programs" / f"{name}.hlo.gz").write_bytes(gzip.compress(exported.hlo, 6))
-    record = {
-        "arguments": [_write_array(folder, array) for array in exported.arguments],
-        **work._asdict(),
-        "schedule": {i: _write_array(folder, rows) for i, rows in (schedule or {}).items()},
-        "keep": keep or {},
-        **facts,
-    }
+    record = {"arguments": [_write_array(folder, array) for array in exported.arguments], **job}
     (folder / "jobs" / f"{name}.json").write_text(
         json.dumps(record, indent=1) + "\n", encoding="utf-8"
     )
+    for file in ("run_exported.py", "train_exported.py"):
+        shutil.copy(_ROOT / "benchmarks" / file, folder)
+    for file in ("data/batches.py", "configs/errors.py"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        shutil.copy(_ROOT / file, folder / file)
+        (folder / file).with_name("__init__.py").touch()

@@ -188,7 +188,7 @@ def main() -> None:
                 options.export,
                 re.sub(r"\W+", "-", name),
                 exported.export(program.make),
-                exported.Work(REPEATS, program.unit, program.per_call),
+                {"calls": REPEATS, "unit": program.unit, "per_call": program.per_call},
             )
         return
     try:

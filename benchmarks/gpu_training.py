@@ -1,17 +1,22 @@
-"""Whole training runs on a GPU of a machine that has JAX and no TensorFlow.
+"""A run that hops: it is trained for a while on a machine that has a GPU, JAX, and no TensorFlow.
 
-    python -m benchmarks.gpu_training export FOLDER STRUCT/K/BASELINE ...
-    python benchmarks/run_exported.py FOLDER OUT                    there, then OUT is brought back
-    python -m benchmarks.gpu_training finish FOLDER OUT LOG_DIR
+    python -m benchmarks.gpu_training begin LOG_DIR STRUCT/K/BASELINE/SEED ...     new runs, if any
+    python -m benchmarks.gpu_training export FOLDER RUN_DIR ...
+    python FOLDER/run_exported.py FOLDER OUT --seconds=540     there, then OUT is brought back
+    python -m benchmarks.gpu_training take FOLDER OUT RUN_DIR ...
 
-The program, the weights it starts from and the batches are those of run.py with the same settings.
-`finish` evaluates what was trained as the end of a run does, here, and writes config.json and
-result.json where a run would; ms_per_step is the GPU's.
+`export` writes a run's own program and its newest checkpoint; `take` gives the run directory a
+checkpoint of where it came to, as if run.py had trained those steps there, and run.py goes on.
+The models that come back on the way are evaluated, and the best is kept.
 """
 
 import argparse
+import hashlib
 import json
+import math
 import os
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,145 +27,311 @@ import tensorflow as tf
 
 import data
 from benchmarks import exported
+from benchmarks.train_exported import read_arrays
+from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
-from data.batches import call_indices
 from data.dataset import Dataset
-from dvae.evaluation import Evaluator
+from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory
-from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import prepare_device
-from dvae.runs.records import code_version, read_result, write_checked
-from dvae.runs.result import announce, evaluate_model, run_record
-from dvae.streams import Stream, stream_key
+from dvae.runs.loop import MAX_SKIPPED_IN_A_ROW, STEPS_PER_CALL
+from dvae.runs.monitor import Monitor
+from dvae.runs.process import prepare_device, say
+from dvae.runs.records import code_version, digest
+from dvae.runs.summaries import Summaries
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
 
-_INDICES = 1  # which argument of the program they are
+_ROWS, _COUNT = 1, 2  # which arguments of the program
+_MODELS = 20  # at most so many come back of a run's whole length, unless asked for
 
 
-def batches(config: ExperimentConfig, num_images: int) -> np.ndarray:
-    """The indices of all calls, int32 [calls, STEPS_PER_CALL, B]."""
-    shape = num_images, config.train_batchsize, config.seed
-    starts = range(0, config.num_train_iter, STEPS_PER_CALL)
-    return np.stack([call_indices(*shape, t, STEPS_PER_CALL, STEPS_PER_CALL) for t in starts])
-
-
-def kept(program: TrainProgram) -> dict[str, tf.Variable]:
-    """What the evaluation needs of a trained program, by name."""
-    state = program.state
+def state(program: TrainProgram) -> dict[str, tf.Variable]:
+    """All that a checkpoint holds, by name."""
+    image_states = {id(variable) for variable in getattr(program.state, "image_states", ())}
     named = {f"model {i:03d}": v.value for i, v in enumerate(program.model.variables)}
-    named |= {f"sampler {i:03d}": v for i, v in enumerate(state.sampler)}
-    return named | {"step": state.step, "skipped": state.skipped}
+    adam = program.optimizer.adam.variables
+    named |= {f"optimizer {i:03d}": v.value for i, v in enumerate(adam)}
+    for i, variable in enumerate(program.state.variables):
+        kind = "images" if id(variable) in image_states else "state"
+        named[f"{kind} {i:03d}"] = variable
+    return named
 
 
-def export(folder: Path, config: ExperimentConfig, dataset: Dataset) -> None:
-    """Writes a run as a job. Its number of steps must be a multiple of `STEPS_PER_CALL`."""
-    if config.num_train_iter % STEPS_PER_CALL:
-        raise SystemExit(f"--steps={config.num_train_iter} must be a multiple of {STEPS_PER_CALL}")
-    indices = batches(config, len(dataset.train))
-    programs = []
+def _digest(program: TrainProgram) -> str:
+    """Of a checkpoint's content."""
+    found = hashlib.sha256()
+    for name, variable in state(program).items():
+        found.update(name.encode() + variable.numpy().tobytes())
+    return found.hexdigest()
+
+
+def job_name(config: ExperimentConfig) -> str:
+    """The name of a run's job, of letters, digits, '_', '.' and '-', and its settings' alone."""
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(config.run_directory(""))).strip("-.")
+    return f"{readable}-{digest(config.to_json())[:8]}"
+
+
+def restored(directory: RunDirectory, program: TrainProgram) -> tuple[Saver, Progress | None]:
+    """Loads the newest checkpoint; returns what writes the next, and None where none was."""
+    saver = Saver(directory, program, RunOptions(max_unsaved_minutes=0.0))  # a failure ends it
+    return saver, saver.restore()
+
+
+def _plan(
+    config: ExperimentConfig, dataset: Dataset, first: int, last: int, model_every: int | None
+) -> dict[str, Any]:
+    """The steps of a hop, and what its batches are made of."""
+    every = model_every or max(config.eval_every, config.num_train_iter // _MODELS)
+    if not first < last <= config.num_train_iter or every < 1:
+        raise UserError(
+            f"the run stands at step {first} of {config.num_train_iter}: "
+            f"it cannot be trained to step {last} with a model every {every}"
+        )
+    return {
+        "first": first,
+        "last": last,
+        "per_call": STEPS_PER_CALL,
+        "summary_every": config.summary_every,
+        "model_every": every,
+        "num_images": len(dataset.train),
+        "batch_size": config.train_batchsize,
+        "seed": config.seed,
+        "most_bad": MAX_SKIPPED_IN_A_ROW,
+    }
+
+
+def _places(program: TrainProgram, found: exported.Exported) -> dict[str, Any]:
+    """Which arguments of the program are what."""
+    at = {id(variable): i for i, variable in enumerate(found.variables) if variable is not None}
+    # What the program does not touch stays as it is.
+    places = {name: at[id(v)] for name, v in state(program).items() if id(v) in at}
+    return {
+        "rows": _ROWS,
+        "count": _COUNT,
+        "state": places,
+        "model": [name for name in places if name.split()[0] in ("model", "state")],
+        "sums": [at[id(program.state.metric_sums)]],
+        "bad_in_a_row": at[id(program.state.skipped_in_a_row)],
+    }
+
+
+def export(
+    folder: Path,
+    directory: RunDirectory,
+    dataset: Dataset,
+    last: int | None = None,
+    model_every: int | None = None,
+) -> None:
+    """Writes a run as a job that goes on from its newest checkpoint.
+
+    Args:
+      folder: of all jobs.
+      directory: of the run; it is only read.
+      dataset: the run's.
+      last: step to train to; None: the run's last.
+      model_every: steps between models that come back; None: as evaluations, or every twentieth of
+        the run, whichever is less often.
+
+    Raises:
+      UserError: there is nothing to train.
+    """
+    config, _ = directory.read_config()
+    made: list[Any] = []
 
     def make() -> exported.Call:
         program = TrainProgram(config, dataset)
-        programs.append(program)
-        first, number = tf.constant(indices[0]), tf.constant(STEPS_PER_CALL)
-        arguments = program._images, first, number, program.run_key, STEPS_A_GROUP
+        _, progress = restored(directory, program)
+        first = progress.step if progress else 0
+        to = config.num_train_iter if last is None else last
+        plan = _plan(config, dataset, first, to, model_every)
+        made.extend((program, plan))
+        # A loop's trips of as many steps as divide whatever a call has to take.
+        steps = [plan[n] for n in ("first", "last", "per_call", "summary_every", "model_every")]
+        group = math.gcd(STEPS_A_GROUP, *steps)
+        rows = tf.zeros([STEPS_PER_CALL, config.train_batchsize], tf.int32)
+        arguments = program._images, rows, tf.constant(0), program.run_key, group
         return exported.Call(program._compiled, arguments)
 
     found = exported.export(make)
-    places = {id(variable): i for i, variable in enumerate(found.variables) if variable is not None}
-    # What the program does not touch stays as it is made.
-    keep = {name: places[id(v)] for name, v in kept(programs[0]).items() if id(v) in places}
-    name = f"{config.struct}-{config.baseline}-k{config.k}"
-    exported.write(
-        folder,
-        name,
-        found,
-        exported.Work(len(indices), "step", STEPS_PER_CALL),
-        {_INDICES: indices},
-        keep,
-        config=config.to_json(),
-        code=code_version(),
-    )
-    print(f"exported {name}", flush=True)
+    program, plan = made
+    plan |= _places(program, found) | {"id": _digest(program)}
+    job = {"training": plan, "config": config.to_json(), "code": code_version()}
+    exported.write(folder, job_name(config), found, job)
+    say(f"exported {job_name(config)}: steps {plan['first']} to {plan['last']}")
 
 
-def finish(folder: Path, out: Path, name: str, dataset: Dataset, log_dir: Path) -> dict[str, Any]:
-    """Evaluates a trained job and writes its result, if there is none yet; returns it."""
+def _models(out: Path, name: str, before: int) -> dict[int, dict[str, np.ndarray]]:
+    """The models that came back of steps before this one, by step."""
+    models: dict[int, dict[str, np.ndarray]] = {}
+    for path in sorted(out.glob(f"{name}.models-*.npz")):
+        for key, array in read_arrays(path).items():
+            step, variable = key.split("/")
+            if int(step) < before:
+                models.setdefault(int(step), {})[variable] = array
+    return dict(sorted(models.items()))
+
+
+def _assign(program: TrainProgram, arrays: dict[str, np.ndarray]) -> None:
+    variables = state(program)
+    for name, array in arrays.items():
+        variables[name].assign(array)
+
+
+def take(
+    folder: Path,
+    out: Path,
+    directory: RunDirectory,
+    dataset: Dataset,
+    keep_steps: tuple[int, ...] = (),
+) -> int:
+    """Gives a run what was trained of it elsewhere, as its newest checkpoint.
+
+    The models on the way are evaluated as run.py evaluates at their steps. That of the last step is
+    left to run.py, which does there what is due. Those of `keep_steps` are kept as run.py does.
+
+    Returns:
+      The step that the run stands at.
+
+    Raises:
+      UserError: nothing was trained, or it did not go on from where the run stands.
+    """
+    config, data_sha256 = directory.read_config()
+    name = job_name(config)
     job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
-    config = ExperimentConfig.from_json(job["config"])
-    directory = RunDirectory(config.run_directory(log_dir))
-    if directory.result.exists():
-        return read_result(directory.result)
-    times = json.loads((out / "times.json").read_text(encoding="utf-8"))
-    program = TrainProgram(config, dataset)
-    variables = kept(program)
-    with np.load(out / f"{name}.npz") as trained:
-        for key in job["keep"]:
-            variables[key].assign(trained[key])
-    steps = int(program.state.step)
-    if steps != config.num_train_iter:
-        raise SystemExit(f"{name} stands at step {steps}, not at {config.num_train_iter}")
-    key = stream_key(program.run_key, Stream.FINAL)
-    chains = program.sampler.chains(program.sampler_state())
-    evaluation = evaluate_model(Evaluator(program.model), config, dataset, chains, key)
-    record = run_record(
-        config,
-        dataset,
-        evaluation,
-        best_step=steps,
-        skipped_updates=int(program.state.skipped),
-        ms_per_step=1e-3 * times["jobs"][name]["microseconds"],
-        device=times["device"],
-        code=[job["code"]],
-    )
-    directory.open(config, dataset.sha256, fresh=False)
+    last = read_arrays(out / f"{name}.state.npz")
+    facts = json.loads(str(last.pop("facts"))) if last else {"step": job["training"]["first"]}
+    if facts["step"] == job["training"]["first"]:
+        raise UserError(f"nothing was trained of {name} in {out}")
+    models = _models(out, name, facts["step"])
+    for step in keep_steps:
+        if job["training"]["first"] < step < facts["step"] and step not in models:
+            raise UserError(f"no model of step {step} came back: see --model_every of export")
+    directory.open(config, data_sha256, fresh=False)
     try:
-        write_checked(directory.result, record)
+        program = TrainProgram(config, dataset)
+        saver, progress = restored(directory, program)
+        if not _digest(program) == job["training"]["id"] == facts["id"]:
+            raise UserError(
+                f"{directory.path} does not stand where {folder} was exported from: take it into a "
+                "copy of the directory made then"
+            )
+        summaries = Summaries(directory)
+        if progress is None:
+            directory.forget_after(-1, -1)
+            summaries.start(config, "")
+            progress = Progress()
+        else:
+            directory.forget_after(progress.step, progress.evaluated_step)
+        monitor = Monitor(config, dataset, program, summaries)
+        for step, model in models.items():
+            _assign(program, model)
+            progress.step = step
+            if step in keep_steps:
+                saver.save_kept(progress)
+            if step % config.summary_every == 0:
+                monitor.summarize(progress)
+            if monitor.evaluate(progress, lambda: None):
+                saver.save_best(progress)
+        summaries.flush()
+        _assign(program, last)
+        _note(progress, facts, job["code"])
+        saver.save(progress)
     finally:
         directory.unlock()
-    return record
+    say(f"{directory.path} stands at step {facts['step']}: run.py goes on from there")
+    return facts["step"]
+
+
+def _note(progress: Progress, facts: dict[str, Any], code: dict[str, str | None]) -> None:
+    """Adds what was trained elsewhere to what the run remembers."""
+    progress.step = facts["step"]
+    progress.train_seconds += facts["seconds"]
+    progress.timed_steps += facts["timed_steps"]
+    for device, steps in facts["devices"].items():
+        progress.devices[device] = progress.devices.get(device, 0) + steps
+    if [version["sources"] for version in progress.code[-1:]] != [code["sources"]]:
+        progress.code.append(code)
+
+
+def begin(log_dir: Path, cell: str, images: Dataset, /, **settings: Any) -> Path:
+    """Makes the directory of a new run, as run.py would; returns it."""
+    try:
+        struct, k, baseline, seed = cell.split("/")
+        numbers = {"k": int(k), "seed": int(seed)}
+    except ValueError:
+        raise UserError(f"{cell} is not STRUCT/K/BASELINE/SEED") from None
+    config = build_config(struct=struct, baseline=baseline, **numbers, **settings)
+    path = config.run_directory(log_dir)
+    directory = RunDirectory.of_run(path, config, images.sha256, fresh=False)
+    try:
+        directory.keep_data_facts(images)
+    finally:
+        directory.unlock()
+    return directory.path
+
+
+def data_of(directory: RunDirectory, data_dir: str) -> Dataset:
+    """A run's data set. Raises UserError when it is another than the run was begun with."""
+    config, data_sha256 = directory.read_config()
+    dataset = data.load(config.dataset, data_dir, config.input_size)
+    if dataset.sha256 != data_sha256:
+        raise UserError(f"{directory.path} was trained on other data than those in {data_dir}")
+    return dataset
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", default="binarized_mnist")
     parser.add_argument("--data_dir", default="datasets")
     modes = parser.add_subparsers(dest="mode", required=True)
-    writer = modes.add_parser("export")
+    new = modes.add_parser("begin")
+    new.add_argument("log_dir", type=Path)
+    new.add_argument("cells", nargs="+", metavar="STRUCT/K/BASELINE/SEED")
+    new.add_argument("--dataset", default="binarized_mnist")
+    new.add_argument("--steps", type=int, default=10_000)
+    new.add_argument("--eval_iw_samples", type=int, default=4000)
+    writer, reader = modes.add_parser("export"), modes.add_parser("take")
     writer.add_argument("folder", type=Path)
-    writer.add_argument("cells", nargs="+", metavar="STRUCT/K/BASELINE")
-    writer.add_argument("--steps", type=int, default=10_000)
-    writer.add_argument("--eval_iw_samples", type=int, default=100)
-    reader = modes.add_parser("finish")
-    for name in ("folder", "out", "log_dir"):
+    writer.add_argument("--to", type=int, help="step to train to; default: the run's last")
+    writer.add_argument("--model_every", type=int, help="steps between models that come back")
+    for name in ("folder", "out"):
         reader.add_argument(name, type=Path)
+    reader.add_argument("--keep_steps", type=int, nargs="*", default=(), help="as of run.py")
+    for mode in (writer, reader):
+        mode.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     return parser
 
 
+def _begin(options: argparse.Namespace) -> None:
+    dataset = data.load(options.dataset, options.data_dir)
+    for cell in options.cells:
+        settings = {
+            "dataset": options.dataset,
+            "num_train_iter": options.steps,
+            "eval_iw_samples": options.eval_iw_samples,
+            "input_size": dataset.input_size,
+        }
+        print(begin(options.log_dir, cell, dataset, **settings))
+
+
 def main() -> None:
-    """Exports runs, or finishes all that came back."""
+    """Begins, exports, or takes back runs."""
     options = _parser().parse_args()
     prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
-    dataset = data.load(options.dataset, options.data_dir)
-    if options.mode == "export":
-        for cell in options.cells:
-            struct, k, baseline = cell.split("/")
-            config = build_config(
-                dataset=options.dataset,
-                struct=struct,
-                k=int(k),
-                baseline=baseline,
-                num_train_iter=options.steps,
-                eval_iw_samples=options.eval_iw_samples,
-                input_size=dataset.input_size,
-            )
-            export(options.folder, config, dataset)
-        return
-    for path in sorted(options.out.glob("*.npz")):
-        announce(finish(options.folder, options.out, path.stem, dataset, options.log_dir))
+    try:
+        if options.mode == "begin":
+            _begin(options)
+            return
+        for path in options.runs:
+            directory = RunDirectory(path)
+            dataset = data_of(directory, options.data_dir)
+            if options.mode == "export":
+                export(options.folder, directory, dataset, options.to, options.model_every)
+            else:
+                take(options.folder, options.out, directory, dataset, tuple(options.keep_steps))
+    except (UserError, OSError, zipfile.BadZipFile) as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Runs programs that `benchmarks.exported` wrote: needs NumPy and JAX, and nothing of ours.
 
-    python benchmarks/run_exported.py FOLDER OUT [NAME ...]
+    python FOLDER/run_exported.py FOLDER OUT [NAME ...] [--seconds=N]
 
-OUT/NAME.npz gets what a job keeps; OUT/times.json the device, and of each job the median time of
-its unit and the seconds of compiling, beside those of earlier calls on the same device. Programs
-are compiled side by side and run one at a time. What fails is named at the end, and the exit code
-is 1.
+Programs are measured, or train a run: see `train_exported`. OUT/times.json gets the device, and of
+each job the median time of its unit and the seconds of compiling, beside those of earlier calls on
+the same device. Programs are compiled side by side and run one at a time. With --seconds it ends
+within so many seconds, compiling included; SIGTERM ends it at once; both keep what was trained.
+What fails is named at the end, and the exit code is 1.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_determin
 import jax
 import numpy as np
 from jax._src.lib import xla_client
+from train_exported import Hop, Limit  # beside this file, here and in FOLDER
 
 jax.config.update("jax_enable_x64", True)  # else it would round what it is given
 COMPILERS, STACK = 8, 2**29
@@ -61,11 +64,16 @@ class Program:
         )
         self.compile_seconds = time.perf_counter() - start
 
-    def __call__(self, arguments: list) -> list:
-        """The results, when they are there."""
+    def __call__(self, arguments: list, meanwhile: Callable[[], Any]) -> tuple[list, Any]:
+        """The arguments of the next call, when they are there, and what the host did meanwhile."""
+        arguments = [jax.device_put(argument) for argument in arguments]
         sharded = self._executable.execute_sharded(arguments)
+        done = meanwhile()
         results = [r[0] for r in sharded.disassemble_into_single_device_arrays()]
-        return jax.block_until_ready(results)
+        jax.block_until_ready(results)
+        for result, place in self.feedback:
+            arguments[place] = results[result]
+        return arguments, done
 
 
 def read_array(folder: Path, name: str) -> np.ndarray:
@@ -74,21 +82,38 @@ def read_array(folder: Path, name: str) -> np.ndarray:
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 
-def run(folder: Path, job: dict[str, Any], program: Program) -> tuple[list[float], dict]:
-    """The seconds of each call, and what the job keeps."""
-    arguments = [jax.device_put(read_array(folder, name)) for name in job["arguments"]]
-    schedule = {int(i): read_array(folder, name) for i, name in job["schedule"].items()}
+def measure(calls: int, program: Program, arguments: list) -> list[float]:
+    """The seconds of each of so many calls."""
     seconds = []
-    for call in range(job["calls"]):
-        for place, rows in schedule.items():
-            arguments[place] = jax.device_put(rows[call])
-        jax.block_until_ready(arguments)
+    for _ in range(calls):
+        arguments = jax.block_until_ready([jax.device_put(argument) for argument in arguments])
         start = time.perf_counter()
-        results = program(arguments)
+        arguments, _ = program(arguments, lambda: None)
         seconds.append(time.perf_counter() - start)
-        for result, place in program.feedback:
-            arguments[place] = results[result]
-    return seconds, {name: np.asarray(arguments[i]) for name, i in job["keep"].items()}
+    return seconds
+
+
+def run(folder: Path, out: Path, name: str, program: Program, limit: Limit) -> dict[str, Any]:
+    """Runs a job; returns what is told of it."""
+    job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
+    arguments = [read_array(folder, array) for array in job["arguments"]]
+    told: dict[str, Any] = {"compile_seconds": program.compile_seconds}
+    if "training" not in job:
+        seconds = measure(job["calls"], program, arguments)
+        microseconds = 1e6 * statistics.median(seconds) / job["per_call"]
+        told |= {"first_call_seconds": seconds[0], "unit": job["unit"]}
+        return told | {"microseconds": microseconds}
+    hop = Hop(out, name, job["training"], arguments, device_name())
+    before = hop.step
+    hop.train(program, limit)
+    microseconds = 1e6 * hop.facts["seconds"] / max(hop.facts["timed_steps"], 1)
+    return told | {"unit": "step", "microseconds": microseconds, "steps": [before, hop.step]}
+
+
+def device_name() -> str:
+    """As results name it."""
+    device = jax.devices()[0]
+    return f"{device.platform.upper()}: {device.device_kind}"
 
 
 def main() -> None:
@@ -99,15 +124,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
+    limit = Limit(options.seconds)
     folder, out = options.folder, options.out
     names = options.names or sorted(path.stem for path in (folder / "jobs").glob("*.json"))
     if not names:
         parser.error(f"there is no job in {folder / 'jobs'}")
     out.mkdir(parents=True, exist_ok=True)
-    device = jax.devices()[0]
-    kind = f"{device.platform.upper()}: {device.device_kind}"
-    times: dict[str, Any] = {"device": kind, "jax": jax.__version__, "jobs": {}}
+    print(device_name(), flush=True)  # at once: JAX takes a CPU where it finds no GPU
+    times: dict[str, Any] = {"device": device_name(), "jax": jax.__version__, "jobs": {}}
     if (out / "times.json").exists():
         before = json.loads((out / "times.json").read_text(encoding="utf-8"))
         times["jobs"] = before["jobs"] if before | {"jobs": {}} == times else {}
@@ -119,26 +145,22 @@ def main() -> None:
         }
         for future in as_completed(compiling):
             name = compiling[future]
+            if limit.reached():  # what is compiled is asked all the same: it ends at once
+                for other in compiling:
+                    other.cancel()
             try:
-                job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
-                program = future.result()
-                seconds, kept = run(folder, job, program)
+                told = run(folder, out, name, future.result(), limit)
             except Exception as error:  # the others are run all the same
                 failed.append(name)
                 print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
                 continue
-            if kept:
-                np.savez_compressed(out / f"{name}.npz", **kept)
-            times["jobs"][name] = {
-                "unit": job["unit"],
-                "microseconds": 1e6 * statistics.median(seconds) / job["per_call"],
-                "first_call_seconds": seconds[0],
-                "compile_seconds": program.compile_seconds,
-            }
+            times["jobs"][name] = told
             (out / "times.json").write_text(json.dumps(times) + "\n", encoding="utf-8")
+            first, last = told.get("steps", (0, 0))
             print(
-                f"{name}: compiled in {program.compile_seconds:.1f} s; {len(seconds)} calls, "
-                f"{times['jobs'][name]['microseconds']:.1f} us a {job['unit']}",
+                f"{name}: compiled in {told['compile_seconds']:.1f} s; "
+                f"{told['microseconds']:.1f} us a {told['unit']}"
+                f"{f'; from step {first} to {last}' if last else ''}",
                 flush=True,
             )
     if failed:

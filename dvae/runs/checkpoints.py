@@ -26,6 +26,7 @@ class Progress:
     """What the loop itself remembers; travels in each checkpoint as JSON.
 
     code: each version of the code that trained the run, as `code_version`, the present one last.
+    devices: how many steps each device trained.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class Progress:
     train_seconds: float = 0.0
     timed_steps: int = 0
     code: list[dict[str, str | None]] = dataclasses.field(default_factory=list)
+    devices: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +185,9 @@ class Saver:
             progress = Progress(**record)
         except TypeError as error:
             raise UserError(f"the checkpoint does not fit this version: {error}") from None
+        unknown = progress.step - sum(progress.devices.values())
+        if unknown:  # a checkpoint from before they were noted
+            progress.devices["not recorded"] = unknown
         self._saved_step = progress.step
         best = progress.best_step
         if best is not None and not self._best.is_sound("best", best):

@@ -43,7 +43,7 @@ class Run:
         self.monitor = Monitor(config, dataset, self.program, self._summaries)
         self._saver = Saver(directory, self.program, options)
         self._signals = SignalWatch()
-        self._code = code_version()
+        self._code, self._device = code_version(), device_name()
         # Traced before anything that differs between a fresh start and a resumed one, so that both
         # find the same compiled program in the cache.
         self.program.trace(STEPS_PER_CALL)
@@ -140,6 +140,7 @@ class Run:
         start = time.perf_counter()
         self.program.run(indices, num_steps)
         self.progress.step = int(self.program.state.step)
+        self.progress.devices[self._device] = self.progress.devices.get(self._device, 0) + num_steps
         return time.perf_counter() - start
 
     def _check_numbers(self) -> None:
@@ -200,7 +201,7 @@ class Run:
             best_step=progress.best_step,
             skipped_updates=int(self.program.state.skipped),
             ms_per_step=1e3 * progress.train_seconds / max(progress.timed_steps, 1),
-            device=device_name(),
+            devices=progress.devices,
             code=progress.code,
         )
         self.directory.check_lock()

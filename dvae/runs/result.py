@@ -153,12 +153,12 @@ def run_record(
     best_step: int | None,
     skipped_updates: int,
     ms_per_step: float,
-    device: str,
+    devices: dict[str, int],
     code: list[dict[str, str | None]],
 ) -> dict[str, Any]:
     """The content of result.json: what was trained, what `evaluate_model` found, and how.
 
-    code: each version that trained it, the last one last.
+    devices: how many steps each trained. code: each version that trained it, the last one last.
     """
     return {
         **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
@@ -173,7 +173,8 @@ def run_record(
         "skipped_updates": skipped_updates,
         "log_z_population": config.log_z_population,
         "ms_per_step": ms_per_step,
-        "device": device,
+        "device": " + ".join(devices),
+        "device_steps": devices,
         "code": code[-1],
         "earlier_code": code[:-1],
         "versions": versions(),

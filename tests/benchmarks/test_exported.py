@@ -1,7 +1,7 @@
-"""Programs as files: what JAX makes of them is what TensorFlow makes of them."""
+"""Programs as files, and runs that hop: what JAX makes of them is what TensorFlow makes of them."""
 
-import dataclasses
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +11,18 @@ import pytest
 import tensorflow as tf
 
 import benchmarks
-from benchmarks import exported, gpu_training
-from dvae.runs.records import read_json, read_result
-from dvae.train_step import STEPS_A_GROUP
-from tests.helpers import tiny_training
+import data
+from benchmarks import exported, gpu_training, train_exported
+from configs.errors import UserError
+from dvae.runs.checkpoints import RunOptions
+from dvae.runs.directory import RunDirectory
+from dvae.runs.loop import Run
+from dvae.runs.records import read_json
+from tests.helpers import tiny_runs, tiny_training
 
-RUNNER = Path(benchmarks.__file__).parent / "run_exported.py"
-CALLS, STEPS = 2, gpu_training.STEPS_PER_CALL
+ONE_GROUP = {"struct": "1-layer-nonlin", "structure": tiny_training.STRUCTURES["1-layer-nonlin"]}
+REPOSITORY = Path(benchmarks.__file__).parents[1]
+MEASURED = {"calls": 2, "unit": "call", "per_call": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -26,89 +31,254 @@ def seed():
     tf.random.set_seed(1)
 
 
-def run(folder, out):
-    """What the program says that has JAX alone, and its exit code."""
-    command = [sys.executable, str(RUNNER), str(folder), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def run(folder, out, *flags):
+    """What the program says that has JAX alone, and its exit code; nothing of ours is beside it."""
+    command = [sys.executable, str(folder / "run_exported.py"), str(folder), str(out), *flags]
+    environment = {"PATH": "/usr/bin", "HOME": str(out)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, cwd="/", env=environment
+    )
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_sum_is_fed_back(tmp_path):
-    """Two calls add 3 and 4 to a variable; an array of two jobs is written once."""
-    total = tf.Variable(10.0)
-
-    def add(row, times):
-        total.assign_add(times * row)
-
-    function = tf.function(add, jit_compile=True, autograph=False)
-    found = exported.export(lambda: exported.Call(function, (tf.constant(3.0), 2)))
-    assert [v is total for v in found.variables] == [False, True]
-    rows = np.float32([3.0, 4.0])
-    for name in ("one", "two"):
-        exported.write(tmp_path, name, found, exported.Work(2, "sum", 4), {0: rows}, {"total": 1})
-    assert len(list((tmp_path / "arrays").iterdir())) == 3
-    code, said = run(tmp_path, tmp_path / "out")
-    assert code == 0, said
-    for name in ("one", "two"):
-        assert np.load(tmp_path / "out" / f"{name}.npz")["total"] == 24.0
-    job = read_json(tmp_path / "out" / "times.json")["jobs"]["one"]
-    assert job["unit"] == "sum" and 0.0 < job["microseconds"] < 1e6 * job["first_call_seconds"]
-
-
 def test_what_fails_is_named_and_the_rest_is_run(tmp_path):
+    """Of two jobs, whose array is written once."""
     function = tf.function(lambda x: x + 1.0, jit_compile=True)
     found = exported.export(lambda: exported.Call(function, (tf.constant(1.0),)))
     for name in ("bad", "good"):
-        exported.write(tmp_path, name, found, exported.Work(1, "call", 1), keep={"x": 0})
+        exported.write(tmp_path, name, found, MEASURED)
+    assert len(list((tmp_path / "arrays").iterdir())) == 1
     (tmp_path / "programs" / "bad.hlo.gz").write_bytes(b"no program")
     code, said = run(tmp_path, tmp_path / "out")
     assert code == 1 and "failed: bad" in said
-    assert (tmp_path / "out" / "good.npz").exists()
+    job = read_json(tmp_path / "out" / "times.json")["jobs"]["good"]
+    assert job["unit"] == "call" and job["microseconds"] > 0.0
 
 
-@pytest.mark.parametrize("baseline, k", [("dvaes_power", 1), ("dvaess_pwl", 2)])
-def test_a_run_ends_with_the_weights_that_tensorflow_gives(baseline, k, tmp_path):
-    """All variables of a run of 200 steps; rounding may flip a draw, which shows in weights."""
-    struct = "1-layer-nonlin" if baseline == "dvaess_pwl" else "2-layer-nonlin"
-    config = tiny_training.config_of(
-        baseline=baseline,
-        k=k,
-        num_train_iter=CALLS * STEPS,
-        structure=tiny_training.STRUCTURES[struct],
-    )
-    dataset = tiny_training.dataset()
-    gpu_training.export(tmp_path, config, dataset)
-    code, said = run(tmp_path, tmp_path)
+def begun(tmp_path, steps, **fields):
+    """A run that stands at a step where one of its calls ends, its directory and its data."""
+    path = tiny_runs.write_data(tmp_path / "tiny.npz", grey=False)
+    config = tiny_runs.tiny_config(path, eval_every=20, summary_every=10, **fields)
+    dataset = data.load(config.dataset, ".")
+    directory = RunDirectory(tmp_path / "run")
+    directory.open(config, dataset.sha256, fresh=False)
+    current = Run(config, dataset, directory, RunOptions(checkpoint_minutes=0.0))
+    if steps:
+        current._resume()
+        current._boundary(None)
+        current._advance(steps)
+        current.save()
+    directory.unlock()
+    return current, directory, dataset
+
+
+def values(program):
+    return {name: v.numpy().copy() for name, v in gpu_training.state(program).items()}
+
+
+def hopped(current, directory, dataset, tmp_path, **options):
+    """Trains a run to step 50 there and takes it back; leaves its program as it does here."""
+    folder, out = tmp_path / "folder", tmp_path / "out"
+    gpu_training.export(folder, directory, dataset, last=50, **options)
+    code, said = run(folder, out)
     assert code == 0, said
-    (job,) = (tmp_path / "jobs").iterdir()
-    program = gpu_training.TrainProgram(config, dataset)
-    for rows in gpu_training.batches(config, len(dataset.train)):
-        program.run(rows, STEPS)
-    kept = gpu_training.kept(program)
-    with np.load(tmp_path / f"{job.stem}.npz") as found:
-        assert set(found) >= {"model 000", "sampler 000", "step"}
-        assert found["step"] == CALLS * STEPS and STEPS % STEPS_A_GROUP == 0
-        for name in found:
-            np.testing.assert_allclose(found[name], kept[name].numpy(), atol=2e-3, err_msg=name)
+    gpu_training.take(folder, out, directory, dataset, keep_steps=(40,))
+    while current.progress.step < 50:
+        if current.progress.step % current.config.summary_every == 0:
+            current.program.take_metrics()
+        current._advance(current._steps_to_boundary())
 
 
-def test_an_exported_run_is_finished_with_a_result(tmp_path):
-    """Of a model that was trained elsewhere; one that stopped early is refused."""
-    config = tiny_training.config_of(num_train_iter=STEPS, eval_batchsize=4, eval_iw_samples=3)
-    config = dataclasses.replace(config, dataset="tiny.npz", ais_chains=8)
-    dataset = tiny_training.dataset()
-    gpu_training.export(tmp_path, config, dataset)
-    (job,) = (tmp_path / "jobs").iterdir()
-    program = gpu_training.TrainProgram(config, dataset)
-    program.run(*gpu_training.batches(config, len(dataset.train)), STEPS)
-    named = {name: variable.numpy() for name, variable in gpu_training.kept(program).items()}
-    times = {"device": "GPU: a card", "jobs": {job.stem: {"microseconds": 250.0}}}
-    (tmp_path / "times.json").write_text(json.dumps(times))
-    np.savez(tmp_path / f"{job.stem}.npz", **named)
-    logs = tmp_path / "logs"
-    record = gpu_training.finish(tmp_path, tmp_path, job.stem, dataset, logs)
-    assert record["device"] == "GPU: a card" and record["ms_per_step"] == 0.25
-    assert read_result(config.run_directory(logs) / "result.json") == record
-    np.savez(tmp_path / f"{job.stem}.npz", **named | {"step": np.int64(7)})
-    with pytest.raises(SystemExit, match="stands at step 7, not at 100"):
-        gpu_training.finish(tmp_path, tmp_path, job.stem, dataset, tmp_path / "other")
+def check_close(program, expected):
+    """Rounding may flip a draw, which shows in weights."""
+    found = values(program)
+    assert set(found) == set(expected)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], atol=2e-3, err_msg=name)
+
+
+def test_a_run_hops_and_goes_on_as_if_it_had_not(tmp_path):
+    """From step 16, where no group of ten steps begins; then to its end here, with a result.
+
+    What comes back are the weights, slots, averages, chains, counts and sums that TensorFlow gives.
+    """
+    current, directory, dataset = begun(tmp_path, 16)
+    hopped(current, directory, dataset, tmp_path)
+    expected = values(current.program)
+    assert current._saver.restore().step == 50
+    check_close(current.program, expected)
+    lines = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
+    assert [(r["step"], r["kind"]) for r in lines if r["step"] > 16] == [
+        (step, kind) for step in (20, 40) for kind in ("train", "evaluation")
+    ]
+    assert (directory.checkpoints / "kept-0000000040").exists()
+    directory.open(current.config, dataset.sha256, fresh=False)
+    result = current.train()
+    directory.unlock()
+    validation = {
+        r["step"]: r["val/neg_ll"]
+        for r in map(json.loads, directory.metrics.read_text().splitlines())
+        if r["kind"] == "evaluation"
+    }
+    assert set(validation) == {20, 40, 60}
+    assert result["best_step"] == min(validation, key=validation.get)
+    assert result["device_steps"]["CPU: cpu"] == 34 and sum(result["device_steps"].values()) == 60
+    assert result["device"].split(" + ")[1] == "CPU: cpu"
+
+
+def test_a_run_with_states_of_images_is_trained_elsewhere_from_its_start(tmp_path):
+    current, directory, dataset = begun(tmp_path, 0, **ONE_GROUP, baseline="dvaess_pwl", k=2)
+    hopped(current, directory, dataset, tmp_path, model_every=60)
+    expected = values(current.program)
+    assert any(name.startswith("images") for name in expected)
+    assert current._saver.restore().step == 50
+    check_close(current.program, expected)
+
+
+def test_a_hop_is_taken_only_where_it_began(tmp_path):
+    current, directory, dataset = begun(tmp_path, 0)
+    folder, out = tmp_path / "folder", tmp_path / "out"
+    gpu_training.export(folder, directory, dataset)
+    with pytest.raises(UserError, match="nothing was trained"):
+        gpu_training.take(folder, out, directory, dataset)
+    out.mkdir()
+    (job,) = (folder / "jobs").iterdir()
+    plan = read_json(job)["training"]
+    facts = {"id": plan["id"], "step": 30, "devices": {}, "seconds": 0.0, "timed_steps": 0}
+    train_exported.write_arrays(
+        out / f"{job.stem}.state.npz", {"facts": np.array(json.dumps(facts))}
+    )
+    current.program.state.step.assign(18)
+    current.progress.step = 18
+    current.save()
+    with pytest.raises(UserError, match=r"does not stand where .* was exported from"):
+        gpu_training.take(folder, out, directory, dataset)
+    with pytest.raises(UserError, match="cannot be trained to step 18"):
+        gpu_training.export(folder, directory, dataset, last=18)
+
+
+def test_a_new_run_begins_with_its_directory(tmp_path):
+    dataset = data.load(str(tiny_runs.write_data(tmp_path / "tiny.npz", grey=False)), ".")
+    settings = {"dataset": str(tmp_path / "tiny.npz"), "input_size": 30, "num_train_iter": 70}
+    path = gpu_training.begin(tmp_path / "logs", "1-layer-lin/2/dvaess_pwl/3", dataset, **settings)
+    config, data_sha256 = RunDirectory(path).read_config()
+    assert (config.struct, config.k, config.baseline) == ("1-layer-lin", 2, "dvaess_pwl")
+    assert (config.seed, config.num_train_iter, data_sha256) == (3, 70, dataset.sha256)
+    assert gpu_training.data_of(RunDirectory(path), ".").sha256 == dataset.sha256
+    with pytest.raises(UserError, match="1-layer-lin/two/dvaess_pwl/3 is not STRUCT/K/BASELINE"):
+        gpu_training.begin(tmp_path / "logs", "1-layer-lin/two/dvaess_pwl/3", dataset, **settings)
+
+
+PLAN = {
+    "id": "here",
+    "first": 10,
+    "last": 60,
+    "per_call": 8,
+    "summary_every": 12,
+    "model_every": 20,
+    "num_images": 9,
+    "batch_size": 2,
+    "seed": 1,
+    "most_bad": 5,
+    "rows": 0,
+    "count": 1,
+    "sums": [3],
+    "bad_in_a_row": 4,
+    "state": {"weights": 2, "sums": 3},
+    "model": ["weights", "sums"],
+}
+
+
+def trained(out, limit, stop_at=None, bad=0):
+    """A hop whose program adds up the images that it is given; it may be killed at a step."""
+    hop = train_exported.Hop(out, "job", PLAN, [None, 0, 0, 0, 0], "GPU: a card")
+
+    def call(arguments, meanwhile):
+        rows, count, weights, sums, _ = arguments
+        if stop_at is not None and hop.step >= stop_at:
+            raise KeyboardInterrupt
+        seen = int((rows[:count] + 1).sum())
+        return [
+            None,
+            0,
+            np.int64(weights + seen),
+            np.int64(sums + count),
+            np.int64(bad),
+        ], meanwhile()
+
+    hop.train(call, limit)
+    return train_exported.read_arrays(out / "job.state.npz")
+
+
+class Never:
+    """No limit."""
+
+    def reached(self, _needed=0.0):
+        return False
+
+
+def test_a_killed_hop_goes_on_from_its_last_state(tmp_path):
+    """With the same batches and models as one that was not; each device's steps are counted."""
+    for out in ("whole", "killed"):
+        (tmp_path / out).mkdir()
+    whole = trained(tmp_path / "whole", Never())
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "killed", Never(), stop_at=50)
+    left = train_exported.read_arrays(tmp_path / "killed" / "job.state.npz")
+    assert json.loads(str(left["facts"]))["step"] == 40
+    again = trained(tmp_path / "killed", Never())
+    assert again["weights"] == whole["weights"] == whole_sum(10, 60)
+    assert again["sums"] == 12  # since the summary at 48
+    facts = json.loads(str(again["facts"]))
+    assert facts["step"] == 60 and facts["devices"] == {"GPU: a card": 50}
+    for out in ("whole", "killed"):
+        models = train_exported.read_arrays(tmp_path / out / "job.models-0.npz")
+        assert {k: int(v) for k, v in models.items() if k.endswith("weights")} == {
+            f"{step}/weights": whole_sum(10, step) for step in (20, 40, 60)
+        }
+
+
+def whole_sum(first, last):
+    return int((data.batch_indices(9, 2, 1, first, last - first) + 1).sum())
+
+
+def test_a_hop_ends_in_time_and_when_asked(tmp_path):
+    class Soon(Never):
+        asked = 0
+
+        def reached(self, _needed=0.0):
+            self.asked += 1
+            return self.asked > 3
+
+    facts = json.loads(str(trained(tmp_path, Soon())["facts"]))
+    assert facts["step"] == 24 and facts["timed_steps"] == 12  # all but the first call's
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        limit = train_exported.Limit(1000.0)
+        assert not limit.reached(10.0) and limit.reached(1000.0)
+        signal.raise_signal(signal.SIGTERM)
+        assert limit.reached()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_bad_numbers_end_a_hop_and_another_runs_state_is_refused(tmp_path):
+    with pytest.raises(ArithmeticError, match="5 updates in a row"):
+        trained(tmp_path, Never(), bad=5)
+    trained(tmp_path, Never())
+    with pytest.raises(ValueError, match="another run or checkpoint"):
+        train_exported.Hop(tmp_path, "job", PLAN | {"id": "there"}, [0] * 5, "GPU: a card")
+
+
+def test_parts_share_the_time_and_a_failed_one_stops_no_other(tmp_path):
+    """The first has all but a minute of it."""
+    says = "import sys, pathlib; pathlib.Path(sys.argv[2], 'said').open('a').write(sys.argv[3])"
+    for part, program in (("1", says + "; sys.exit(3)"), ("2", says)):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "run_exported.py").write_text(program)
+    script = REPOSITORY / "benchmarks" / "gpu_minutes.sh"
+    done = subprocess.run(["sh", script, tmp_path, tmp_path, "500"], check=False, timeout=60)
+    assert done.returncode == 1
+    _, first, second = (tmp_path / "said").read_text().split("--seconds=")
+    assert 430 < int(first) <= 440 and 490 < int(second) <= 500

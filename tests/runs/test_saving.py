@@ -83,7 +83,7 @@ def test_one_success_starts_the_limit_anew(tmp_path, clock, program, full_disk):
     clock.minutes += 55.0
     saver.save(Progress(step=3))
     full_disk.on = False
-    assert saver.restore() == Progress(step=2)
+    assert saver.restore() == Progress(step=2, devices={"not recorded": 2})
 
 
 def names(folder):
@@ -151,7 +151,9 @@ def test_removed_directory_is_made_again_by_a_checkpoint(tmp_path, program):
     directory.unlock()
     again = RunDirectory(tmp_path / "run")
     again.open(config, "5a", fresh=False)
-    assert Saver(again, program, RunOptions()).restore() == Progress(step=2)
+    assert Saver(again, program, RunOptions()).restore() == Progress(
+        step=2, devices={"not recorded": 2}
+    )
 
 
 def test_summaries_outlive_a_removed_directory(tmp_path, caplog):
