@@ -15,6 +15,7 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
 from dvae.runs import process
+from dvae.runs.records import read_config
 
 FLAGS = flags.FLAGS
 EXAMPLES = """Examples:
@@ -98,7 +99,7 @@ def _run_path() -> Path:
     if FLAGS.run is None:
         raise UserError(f"--mode={FLAGS.mode} needs --run=DIR, the directory of a run")
     path = Path(_value("run"))
-
+    read_config(path)  # whether there is a run
     return path
 
 

@@ -3,6 +3,7 @@
 Every flag of run.py that is no axis of the table is passed on. See docs/tables.md.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,15 @@ def _passed_on() -> list[str]:
     return [FLAGS[setting.name].serialize() for setting in known if given(setting)]
 
 
+def _own_sha256(dataset: str) -> str | None:
+    """The checksum of a user's own data file; None for a data set with a name."""
+    if not dataset.endswith(".npz"):
+        return None
+    import data  # takes a moment, which checks of flags must not
+
+    return data.load(os.path.expanduser(dataset), "").sha256
+
+
 def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> PlannedRun:
     config = run.config_from_flags(**setting._asdict(), seed=seed)
     flags_of_run = {**setting._asdict(), "seed": seed, "log_dir": log_dir}
@@ -106,7 +116,17 @@ def _plan(setting: Setting, seed: int, log_dir: Path, passed: Sequence[str]) -> 
 def _planned(log_dir: Path) -> list[PlannedRun]:
     """Every run of the table: all cells with their first seed before any has its second."""
     grid, passed = _grid(), _passed_on()
-    return [_plan(s, seed, log_dir, passed) for seed in grid.seeds for s in grid.settings()]
+    planned = [_plan(s, seed, log_dir, passed) for seed in grid.seeds for s in grid.settings()]
+    owners: dict[Path, PlannedRun] = {}
+    for one in planned:
+        other = owners.setdefault(one.directory, one)
+        if other is not one:
+            raise UserError(
+                f"{other.config.dataset} and {one.config.dataset} have one name, and so one run "
+                "directory: rename one, or give each a table with a --log_dir of its own"
+            )
+    sha256 = {dataset: _own_sha256(dataset) for dataset in {one.config.dataset for one in planned}}
+    return [one._replace(data_sha256=sha256[one.config.dataset]) for one in planned]
 
 
 def _executor() -> driver.Executor:

@@ -87,17 +87,15 @@ class ExperimentConfig(_Fields):
         """Whether the data set is a user's own file, of which `dataset` is the path."""
         return self.dataset.endswith(".npz")
 
+    @property
+    def dataset_name(self) -> str:
+        """The name of the data set: of a user's own file, that of the file."""
+        return Path(self.dataset).name
+
     def run_directory(self, log_dir: str | Path) -> Path:
         """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
         leaf = f"{self.sampler}_beta{self.beta:g}_seed{self.seed}"
-        return (
-            Path(log_dir)
-            / Path(self.dataset).name
-            / self.struct
-            / self.baseline
-            / str(self.k)
-            / leaf
-        )
+        return Path(log_dir) / self.dataset_name / self.struct / self.baseline / str(self.k) / leaf
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal configuration."""

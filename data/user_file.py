@@ -53,6 +53,6 @@ def load(path: str | Path) -> Dataset:
         test_grey=test,
         image_shape=tuple(shape) if len(shape) == 2 else near_square(width),
         notes=f"{len(train)} train + {len(validation)} validation + {len(test)} test images of "
-        f"{width} {'binary' if binary else 'grey'} pixels from {path}",
+        f"{width} {'binary' if binary else 'grey'} pixels; from {path}",
         dynamic_binarization=not binary,
     )

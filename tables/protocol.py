@@ -23,12 +23,6 @@ _NOT_PROTOCOL = {
 _MEASURING = [name for name, setting in SETTINGS.items() if setting.decides == "measurement"]
 PUBLISHED = "as published"  # stands for a value that depends on the cell
 _DATA_FIELDS = ("data_sha256", "training_binarization", "test_binarization", "num_test_images")
-# Data that a published file exists of, and the data_sha256 of that file where it is known: for
-# results from before `published_data` was recorded.
-_PUBLISHED_DATA = {
-    "binarized_mnist": "0ca16e91057b9a806f1c11355bb4610bb4d6c08dab952b1a3186e73244221ca1",
-    "omniglot": None,
-}
 
 
 class Protocol(NamedTuple):
@@ -61,16 +55,8 @@ def protocol_of(config: ExperimentConfig, record: Mapping[str, Any]) -> Protocol
     """The protocol of a finished run, from its configuration and `protocol` of its result.json."""
     fields = _config_fields(config)
     measuring = {name: fields.pop(name) for name in _MEASURING}
-    measuring |= {name: record.get(name) for name in (*_DATA_FIELDS, "checkpoint")}
-    measuring["published_data"] = _published_data(config.dataset, record)
+    measuring |= {name: record[name] for name in (*_DATA_FIELDS, "checkpoint", "published_data")}
     return Protocol(tuple(fields.items()), tuple(measuring.items()))
-
-
-def _published_data(dataset: str, record: Mapping[str, Any]) -> bool | None:
-    """Whether the data were the published file; None where there is no such file."""
-    if "published_data" in record:
-        return record["published_data"]
-    return record["data_sha256"] == _PUBLISHED_DATA[dataset] if dataset in _PUBLISHED_DATA else None
 
 
 def _text(name: str, value: Any) -> str:

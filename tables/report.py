@@ -92,7 +92,9 @@ def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
         header=tuple(header),
         rows=tuple(_row(cell, comparable) for cell in cells),
         commands=tuple(
-            protocols.commands_for(dataset, protocol, [(c.setting, c.seeds) for c in cells])
+            protocols.commands_for(
+                cells[0].dataset, protocol, [(c.setting, c.seeds) for c in cells]
+            )
         ),
     )
     if not has_published:

@@ -11,7 +11,7 @@ from configs.files import one_line
 from configs.paper import STRUCTURES, ExperimentConfig
 from configs.registry import BASELINES, SAMPLERS
 from configs.tables import Setting
-from dvae.runs.records import read_json, read_result, version_name
+from dvae.runs.records import read_config, read_result, version_name
 from tables.protocol import Protocol, protocol_of
 from tables.statistics import Sample, summarize
 
@@ -36,8 +36,7 @@ class Result(NamedTuple):
     def setting(self) -> Setting:
         """The cell of the table that it belongs to; a data file goes by its name alone."""
         c = self.config
-        dataset = Path(c.dataset).name
-        return Setting(dataset, c.struct, c.k, c.baseline, c.sampler)
+        return Setting(c.dataset_name, c.struct, c.k, c.baseline, c.sampler)
 
     @property
     def protocol(self) -> Protocol:
@@ -68,7 +67,7 @@ class Result(NamedTuple):
     @property
     def code(self) -> str:
         """Every version that trained the run, the first one first."""
-        versions = [*self.record.get("earlier_code", ()), self.record.get("code") or {}]
+        versions = [*self.record["earlier_code"], self.record["code"]]
         return " then ".join(map(version_name, versions))
 
 
@@ -91,22 +90,19 @@ def _run_directories(root: Path, problems: list[str]) -> Iterator[Path]:
 
 
 def _read(directory: Path) -> Result:
+    config = read_config(directory).config
     record = read_result(directory / "result.json")
-    config_record = read_json(directory / "config.json")
-    config_record.pop("data_sha256", None)
-    config = ExperimentConfig.from_json(config_record)
     result = Result(directory, config, record)
     try:
         numbers = [float(record[name]) for name in _NUMBERS]
         numbers += [result.nll_error, result.log_z_error]
         protocol, device = record["protocol"], record["device"]
+        hash(result.protocol), str(result.code)  # all that reports group and show is there
         fields = (protocol["data_sha256"], protocol["importance_samples"], protocol["data"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{directory}/result.json is damaged ({error!r})") from None
     if not all(map(math.isfinite, numbers)) or not all((device, *fields)):
         raise UserError(f"{directory}/result.json holds a number that is not finite")
-    if record.get("seed") != config.seed or record.get("k") != config.k:
-        raise UserError(f"{directory}: result.json and config.json are of different runs")
     return result
 
 
@@ -146,6 +142,12 @@ class Cell(NamedTuple):
         return tuple(run.config.seed for run in self.results)
 
     @property
+    def dataset(self) -> str:
+        """The data set as --datasets takes it: of a data file the path, where it lies still."""
+        places = [run.config.dataset for run in self.results]
+        return next((place for place in places if os.path.exists(place)), places[0])
+
+    @property
     def log_z_error(self) -> float:
         """Largest half-width of the 95 % interval of log Z over the seeds, in nats."""
         return max(run.log_z_error for run in self.results)
@@ -167,13 +169,8 @@ class Cell(NamedTuple):
 
     @property
     def data_note(self) -> str:
-        """What the loader reported of the data, without paths; earlier ones knew no checksum."""
-        note = self.results[0].record["protocol"]["data"].split("; from ")[0]
-        published = dict(self.protocol.measurement)["published_data"]
-        return note.replace(
-            "the published counts (the published checksum is not known here)",
-            "the published file" if published else "not the published file",
-        )
+        """What the loader reported of the data, without paths."""
+        return self.results[0].record["protocol"]["data"].split("; from ")[0]
 
     def all_of(self, attribute: str) -> str:
         """The distinct values of a field of result.json, or of `Result.code`, over the seeds."""

@@ -1,6 +1,7 @@
 """One run of a table: whether it is done, its process, and how that ended."""
 
 import ctypes
+import dataclasses
 import hashlib
 import os
 import signal
@@ -16,10 +17,9 @@ from configs.paper import ExperimentConfig
 from configs.signals import STOPPING
 from configs.text import printable
 from dvae.runs.places import places_of
-from dvae.runs.records import read_json
+from dvae.runs.records import RunConfig, read_config, read_result
 
 _ROOT = Path(__file__).parents[1]
-_FOLLOWS_DATA = "input_size"  # set by run.py once it has read the data
 _PR_SET_PDEATHSIG = 1
 _MOST_BYTES = 200  # of the name of a log
 _MAX_LOG_BYTES, _LAST_BYTES = 1 << 31, 1 << 16
@@ -34,12 +34,14 @@ class PlannedRun(NamedTuple):
       arguments: of run.py, without the program itself.
       log_dir: absolute; the run's own directory lies under it.
       start_in: the directory that relative paths among the arguments start from.
+      data_sha256: of a user's own data file, which is known by its content; None: a named data set.
     """
 
     config: ExperimentConfig
     arguments: tuple[str, ...]
     log_dir: Path
     start_in: Path
+    data_sha256: str | None = None
 
     @property
     def directory(self) -> Path:
@@ -64,14 +66,16 @@ class PlannedRun(NamedTuple):
         return any(map(self._is_this, places_of(self.directory)))
 
     def _is_this(self, place: Path) -> bool:
-        """Whether a directory holds the result of this configuration."""
-        wanted = self.config.to_json()
+        """Whether a directory holds the result of this configuration and these data."""
         try:
-            found = read_json(place / "config.json")
+            read_result(place / "result.json")
+            found = read_config(place)
         except UserError:
             return False
-        same = all(found.get(name) == wanted[name] for name in wanted if name != _FOLLOWS_DATA)
-        return same and (place / "result.json").exists()
+        sha256 = self.data_sha256 or found.data_sha256
+        # run.py sets the size once it has read the data.
+        config = dataclasses.replace(self.config, input_size=found.config.input_size)
+        return RunConfig(config, sha256).identity == found.identity
 
 
 class Outcome(NamedTuple):

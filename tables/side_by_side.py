@@ -51,7 +51,9 @@ def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
         header=("method", *columns),
         rows=tuple((method, *(text(method, name) for name in columns)) for method in methods),
         commands=tuple(
-            protocols.commands_for(dataset, protocol, [(c.setting, c.seeds) for c in cells])
+            protocols.commands_for(
+                cells[0].dataset, protocol, [(c.setting, c.seeds) for c in cells]
+            )
         ),
     )
 

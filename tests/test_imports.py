@@ -58,7 +58,8 @@ def test_tables_know_of_dvae_only_how_to_read_files():
     }
     assert used == {
         "dvae.runs.records.version_name",
-        "dvae.runs.records.read_json",
+        "dvae.runs.records.RunConfig",
+        "dvae.runs.records.read_config",
         "dvae.runs.records.read_result",
     }
 

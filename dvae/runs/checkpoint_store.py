@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from configs.errors import UserError
 from configs.files import aside_of, open_to_read, own_directory
-from dvae.runs.records import read_checked, write_checked
+from dvae.runs.records import read_bound, write_bound
 
 _MANIFEST = "manifest.json"
 _MAX_TENSOR_BYTES = 1 << 40
@@ -102,8 +102,8 @@ class CheckpointStore:
             with _prefix(aside) as prefix:
                 self._checkpoint.write(prefix)
             files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
-            manifest = {"step": step, "owner": self._owner, "progress": progress, "sha256": files}
-            write_checked(aside / _MANIFEST, manifest)
+            manifest = {"step": step, "progress": progress, "sha256": files}
+            write_bound(aside / _MANIFEST, manifest, self._owner)
             for path in aside.iterdir():
                 _sync(path)
             _sync(aside)
@@ -163,7 +163,7 @@ class CheckpointStore:
         """Step and progress of the newest checkpoint of a kind whose record can be read."""
         for path in self._found(kind):
             with contextlib.suppress(UserError, KeyError):
-                manifest = read_checked(path / _MANIFEST)
+                manifest = read_bound(path / _MANIFEST)
                 return int(manifest["step"]), manifest["progress"]
         return None
 
@@ -193,7 +193,7 @@ class CheckpointStore:
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         """The manifest of a checkpoint all of whose files are as they were written."""
         try:
-            manifest = read_checked(path / _MANIFEST)
+            manifest = read_bound(path / _MANIFEST)
             for name, expected in manifest["sha256"].items():
                 if _digest(path / Path(name).name) != expected:
                     raise DamagedCheckpoint(f"{name} does not match its checksum")
@@ -201,7 +201,7 @@ class CheckpointStore:
                 raise DamagedCheckpoint(f"it is of step {manifest['step']}")
         except (OSError, KeyError, UserError) as error:
             raise DamagedCheckpoint(f"{error}") from None
-        if manifest["owner"] != self._owner:
+        if manifest["identity"] != self._owner:
             raise UserError(
                 f"{path} belongs to a run of another configuration than the config.json beside it: "
                 "restore both from one copy, or start anew with --fresh"

@@ -84,6 +84,7 @@ def train_run(
     try:
         directory.keep_data_facts(dataset)
         if directory.result.exists():
+            read_result(directory.result)
             say("this run is finished")
         else:
             Run(config, dataset, directory, options).train()

@@ -21,7 +21,13 @@ from data.dataset import Dataset
 from dvae.runs.lock import RunLock
 from dvae.runs.places import differences, place_for
 from dvae.runs.process import say
-from dvae.runs.records import digest, read_json, write_json
+from dvae.runs.records import (
+    RunConfig,
+    read_bound,
+    read_config,
+    write_bound,
+    write_config,
+)
 
 # What an evaluation writes; everything else belongs to the training summaries.
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
@@ -43,7 +49,8 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
         self.card = path / "README.md"  # the model card, of exported models alone
         self._lock = RunLock(path / "lock.json")
-        self._record: dict[str, Any] = {}
+        self._run: RunConfig | None = None
+        self._facts: dict[str, Any] = {}
 
     def output(self, log_dir: str | Path) -> Path:
         """Where later measurements go: here, but for exported models, which stay as they are."""
@@ -60,19 +67,19 @@ class RunDirectory:
         Raises:
           UserError: as `open` does.
         """
-        record = _record(config, data_sha256)
+        run = RunConfig(config, data_sha256)
         while True:
-            directory = cls(place_for(path, record, fresh))
+            directory = cls(place_for(path, run, fresh))
             if directory.path != path:
                 other = ""
                 with contextlib.suppress(UserError):
-                    other = f" ({'; '.join(differences(path, record))})"
+                    other = f" ({differences(path, run)})"
                 say(f"{path} holds a run of other settings{other}: this one lies beside it")
             try:
                 directory.open(config, data_sha256, fresh)
             except UserError:
                 # Another process may have begun a run there in this moment.
-                if directory.path == place_for(path, record, fresh):
+                if directory.path == place_for(path, run, fresh):
                     raise
             else:
                 return directory
@@ -93,7 +100,7 @@ class RunDirectory:
                 )
             self._lock.take()
             try:
-                self._claim(_record(config, data_sha256), fresh)
+                self._claim(RunConfig(config, data_sha256), fresh)
             except BaseException:  # a session may live on for days
                 self.unlock()
                 raise
@@ -102,27 +109,27 @@ class RunDirectory:
                 f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
             ) from None
 
-    def _claim(self, record: dict[str, Any], fresh: bool) -> None:
+    def _claim(self, run: RunConfig, fresh: bool) -> None:
         if fresh and self.config.exists():
             self._move_aside()
-        begun = self.config.exists()
-        changed = differences(self.path, record) if begun else []
-        if changed:
-            raise UserError(
-                f"{self.path} holds a run of another configuration ({'; '.join(changed)}): "
-                "use its settings, another --log_dir, or --fresh to move it aside"
-            )
-        self._record = record
-        if not begun:
-            write_json(self.config, record)
+        if self.config.exists():
+            changed = differences(self.path, run)
+            if changed:
+                raise UserError(
+                    f"{self.path} holds a run of another configuration ({changed}): "
+                    "use its settings, another --log_dir, or --fresh to move it aside"
+                )
+        if not self.config.exists() or read_config(self.path) != run:
+            write_config(self.config, run)  # says where own data lie now
+        self._run = run
 
     def keep_data_facts(self, dataset: Dataset) -> None:
         """Writes what a model needs of its data, so that it can be used without them.
 
         Raises:
-          UserError: it cannot be written.
+          UserError: it cannot be written, or another is there already and damaged.
         """
-        facts = {
+        self._facts = {
             "name": dataset.name,
             "sha256": dataset.sha256,
             "published": dataset.published,
@@ -130,47 +137,52 @@ class RunDirectory:
             "image_shape": list(dataset.image_shape),
             "train_mean": [float(value) for value in dataset.train_mean],
         }
+        if self.data.exists():
+            self.read_data_facts()
+            return
         try:
-            write_json(self.data, facts)
+            write_bound(self.data, self._facts, self.owner())
         except OSError as error:
             raise UserError(f"cannot write {self.data} ({error.strerror})") from None
 
-    def read_data_facts(self, data_sha256: str) -> tuple[tuple[int, int], np.ndarray] | None:
-        """Image shape and training mean, float32 [X]; None in runs from before they were kept.
+    def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
+        """Image shape and training mean, float32 [X].
 
         Raises:
-          UserError: the file is damaged, or of other data than `data_sha256`.
+          UserError: the file is missing, damaged, or of another run.
         """
-        if not self.data.exists():
-            return None
-        facts = read_json(self.data)
+        remedy = "restore it, or remove it and start the run's command again, which writes it anew"
         try:
+            facts = read_bound(self.data)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
-            sound = facts["sha256"] == data_sha256 and mean.shape == (height * width,)
+            sound = facts["identity"] == self.owner() and mean.shape == (height * width,)
+            sound = sound and mean.size and np.all((mean >= 0.0) & (mean <= 1.0))
+        except UserError as error:
+            raise UserError(f"{str(error).partition(': restore')[0]}: {remedy}") from None
         except (KeyError, TypeError, ValueError):
             sound = False
-        if not sound or not mean.size or not np.all((mean >= 0.0) & (mean <= 1.0)):
-            raise UserError(f"{self.data} is damaged: restore it, or remove it and give --data_dir")
+        if not sound:
+            raise UserError(f"{self.data} is damaged or of another run: {remedy}")
         return (height, width), mean
 
     def restore_if_removed(self) -> None:
         """Makes an opened directory anew that was removed under the run. Raises OSError."""
-        if self._record and not self.config.exists():
+        if self._run and not self.config.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.take()
-            write_json(self.config, self._record)
+            write_config(self.config, self._run)
+            if self._facts:
+                write_bound(self.data, self._facts, self._run.identity)
             logging.warning("%s had been removed: made it again", self.path)
 
     def owner(self) -> str:
-        """What checkpoints of this directory's configuration are marked with; "" before it is."""
-        return digest(read_json(self.config)) if self.config.exists() else ""
+        """The run's identity, which its checkpoints hold; "" before there is a configuration."""
+        return read_config(self.path).identity if self.config.exists() else ""
 
     def read_config(self) -> tuple[ExperimentConfig, str]:
         """The recorded configuration and the checksum of its data. Raises UserError."""
-        record = read_json(self.config)
-        data_sha256 = str(record.pop("data_sha256", ""))
-        return ExperimentConfig.from_json(record), data_sha256
+        return read_config(self.path)
 
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""
@@ -222,11 +234,6 @@ class RunDirectory:
             if path.is_symlink() or not path.is_file():
                 _set_aside(path, "it is no file")
         return [path for path in found if path.exists()]
-
-
-def _record(config: ExperimentConfig, data_sha256: str) -> dict[str, Any]:
-    """The content of config.json."""
-    return {"data_sha256": data_sha256, **config.to_json()}
 
 
 def _set_aside(path: Path, why: object) -> None:

@@ -4,17 +4,25 @@ What is left out is what only training needs: optimiser slots, logs, TensorBoard
 model is a run directory still: `dvae.load` and the modes of run.py read it as they read any other.
 """
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-import data
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from dvae.runs.checkpoints import check_best
 from dvae.runs.directory import RunDirectory
-from dvae.runs.records import read_json, read_result, version_name, write_checked, write_json
+from dvae.runs.records import (
+    read_bound,
+    read_config,
+    read_json,
+    read_result,
+    version_name,
+    write_bound,
+    write_config,
+)
 from dvae.runs.trained_model import TrainedModel
 
 _SOURCES = {
@@ -181,7 +189,7 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str
         chains=protocol["ais_chains"],
         temperatures=protocol["ais_temperatures"],
         base=protocol["ais_base"],
-        code=version_name(result.get("code", {})),
+        code=version_name(result["code"]),
         height=facts["image_shape"][0],
         width=facts["image_shape"][1],
         schedule=reduced if steps < published else "the published number of steps",
@@ -190,38 +198,32 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str
     )
 
 
-def _copy_facts(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None:
-    """Copies data.json, or writes it from the data set for a run that did not keep it."""
-    config, sha256 = run.read_config()
-    if not run.data.exists():
-        if data_dir is None and config.dataset in ("binarized_mnist", "omniglot"):
-            raise UserError(f"{run.path} did not keep what it needs of its data: give --data_dir")
-        dataset = data.load(config.dataset, data_dir or ".", config.input_size)
-        if dataset.sha256 != sha256:
-            raise UserError(f"the data in {data_dir} are not what {run.path} was trained on")
-        target.keep_data_facts(dataset)
-    else:
-        shutil.copyfile(run.data, target.data)
-    facts = read_json(target.data)
-    write_json(target.data, facts | {"notes": _without_place(str(facts.get("notes", "")))})
+def _copy_facts(run: RunDirectory, target: RunDirectory) -> None:
+    """Copies data.json, without the data's place on a machine."""
+    run.read_data_facts()
+    facts = read_bound(run.data)
+    identity = facts.pop("identity")
+    write_bound(target.data, facts | {"notes": _without_place(str(facts["notes"]))}, identity)
 
 
 def copy_result(run: Path, target: Path) -> None:
-    """Copies config.json, byte for byte, and result.json, without the data's place on a machine.
+    """Copies config.json and result.json, without the data's place on a machine.
 
     Raises:
-      UserError: the result is damaged.
+      UserError: the result is damaged or of another run.
       OSError: nothing can be written.
     """
-    source, copy = RunDirectory(run), RunDirectory(target)
-    result = read_result(source.result)
+    found, result = read_config(run), read_result(run / "result.json")
     result["protocol"]["data"] = _without_place(result["protocol"]["data"])
-    shutil.copyfile(source.config, copy.config)
-    write_checked(copy.result, result)
+    if found.config.has_own_data:
+        config = dataclasses.replace(found.config, dataset=found.config.dataset_name)
+        found = found._replace(config=config)
+    write_config(target / "config.json", found)
+    write_bound(target / "result.json", result, result.pop("identity"))
 
 
-def _fill(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None:
-    """Everything but the card; the checkpoint and the configuration byte for byte."""
+def _fill(run: RunDirectory, target: RunDirectory) -> None:
+    """Everything but the card; the checkpoint byte for byte."""
     result = read_result(run.result)
     best = run.checkpoints / f"best-{result['best_step']:010d}"
     check_best(run, result["best_step"])
@@ -229,18 +231,16 @@ def _fill(run: RunDirectory, target: RunDirectory, data_dir: str | None) -> None
     picture = run.path / "samples.png"
     if picture.exists():
         shutil.copyfile(picture, target.path / picture.name)
-    _copy_facts(run, target, data_dir)
+    _copy_facts(run, target)
     copy_result(run.path, target.path)
 
 
-def export_run(path: Path, target: Path | None = None, data_dir: str | None = None) -> Path:
+def export_run(path: Path, target: Path | None = None) -> Path:
     """Writes the best model of a finished run as a small directory that works on its own.
 
     Args:
       path: the run directory; it is only read.
       target: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
-      data_dir: only needed for runs of versions that did not yet keep what a model needs of its
-        data.
 
     Returns:
       The new directory: config.json, data.json, result.json, README.md (the model card),
@@ -260,7 +260,7 @@ def export_run(path: Path, target: Path | None = None, data_dir: str | None = No
     aside = RunDirectory(target.with_name(f".{target.name}.{os.getpid()}"))
     try:
         aside.path.mkdir(parents=True)
-        _fill(run, aside, data_dir)
+        _fill(run, aside)
         TrainedModel(aside.path)
         card = model_card(config, read_result(aside.result), read_json(aside.data))
         aside.card.write_text(card, encoding="utf-8", errors="backslashreplace")

@@ -15,7 +15,7 @@ from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
 from dvae.runs.pictures import write_png
 from dvae.runs.process import SignalWatch, Stopped, device_name, progress_bar, say
-from dvae.runs.records import code_version, version_name, write_checked
+from dvae.runs.records import code_version, version_name, write_result
 from dvae.runs.result import evaluate_model, run_record
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
@@ -92,8 +92,6 @@ class Run:
     def _note_code(self) -> None:
         """Adds this version of the code to those that trained the run; says so if it is another."""
         versions = self.progress.code
-        if self.progress.step and not versions:  # a checkpoint from before they were noted
-            versions.append({"sources": None, "commit": None})
         if versions and versions[-1]["sources"] == self._code["sources"]:
             return
         if versions:
@@ -206,5 +204,4 @@ class Run:
         )
         self.directory.check_lock()
         self._summaries.finish(config.num_train_iter, result)
-        write_checked(self.directory.result, result)
-        return result
+        return write_result(self.directory.path, result)

@@ -2,10 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from configs.errors import UserError
-from dvae.runs.records import read_json
+from dvae.runs.records import RunConfig, read_config
 
 _CONFIG = "config.json"
 
@@ -25,27 +24,21 @@ def places_of(path: Path) -> list[Path]:
     return [found[number] for number in sorted(found)]
 
 
-def differences(place: Path, record: dict[str, Any]) -> list[str]:
-    """What is other in a run's config.json than in the content that it would have.
+def differences(place: Path, run: RunConfig) -> str:
+    """In what a run lies at a place that another would have: "seed: 0 there, 1 now; ..."; or "".
 
     Raises:
-      UserError: it cannot be read.
+      UserError: its config.json cannot be read.
     """
-    old = read_json(place / _CONFIG)
-    names = [*record, *(name for name in old if name not in record)]
-    return [
-        f"{name}: {old.get(name, 'none')} there, {record.get(name, 'none')} now"
-        for name in names
-        if old.get(name) != record.get(name)
-    ]
+    return run.differences(read_config(place).binding(), "now")
 
 
-def place_for(path: Path, record: dict[str, Any], fresh: bool) -> Path:
-    """The directory of the run with this config.json: where it lies, or else the first free one.
+def place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
+    """The directory of a run: where it lies, or else the first free one.
 
     Args:
       path: of the first run of this name.
-      record: what its config.json holds, or will.
+      run: what its config.json holds, or will.
       fresh: whether the run at `path` is to be moved aside, if this one is not there yet.
 
     Raises:
@@ -54,7 +47,7 @@ def place_for(path: Path, record: dict[str, Any], fresh: bool) -> Path:
     found, unreadable = places_of(path), None
     for place in found:
         try:
-            if not differences(place, record):
+            if not differences(place, run):
                 return place
         except UserError as error:
             unreadable = error

@@ -1,4 +1,8 @@
-"""JSON records on disk: written whole or not at all, checked when read; which code wrote them."""
+"""JSON records on disk: written whole or not at all, checked when read; which code wrote them.
+
+config.json, data.json, result.json and the manifest of each checkpoint of a run hold the number of
+this format and the run's identity, so that a file of another run is told apart.
+"""
 
 import functools
 import hashlib
@@ -6,12 +10,16 @@ import json
 import math
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from configs.errors import UserError
-from configs.files import read_bytes, replacing
+from configs.files import exists, read_bytes, replacing
+from configs.paper import ExperimentConfig
 
+# Of all files of a run. Another number: another version, and a converter where it is needed.
+FORMAT = 1
 _CHECKSUM = "checksum"
+_AGAIN = "remove it and start the same command again"  # a checkpoint is there still
 _MAX_JSON_BYTES = 1 << 26
 # What every result must hold, each a finite number.
 _NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "log_z_stderr", "val_nll")
@@ -89,12 +97,140 @@ def read_checked(path: Path) -> dict[str, Any]:
     return record
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """A run's result.json. Raises UserError when it is not what the run wrote.
+class RunConfig(NamedTuple):
+    """What config.json holds: the settings, the data, and what binds a run's files together."""
 
-    Older results have no checksum; of them only the sense of the likelihood fields is checked.
+    config: ExperimentConfig
+    data_sha256: str
+
+    def binding(self) -> dict[str, Any]:
+        """What makes a run another run: settings and data; own data by their content alone."""
+        record = self.config.to_json()
+        if self.config.has_own_data:
+            record["dataset"] = "own data"
+        return {"data_sha256": self.data_sha256, **record}
+
+    @property
+    def identity(self) -> str:
+        """The digest that all files of a run hold."""
+        return digest({"format": FORMAT, **self.binding()})
+
+    def differences(self, other: dict[str, Any], here: str) -> str:
+        """In what another run's `binding` differs: "seed: 0 there, 1 HERE; ..."; or ""."""
+        ours = self.binding()
+        names = [*ours, *(name for name in other if name not in ours)]
+        found = [
+            f"{name}: {other.get(name)} there, {ours.get(name)} {here}"
+            for name in names
+            if other.get(name) != ours.get(name)
+        ]
+        if self.config.has_own_data and len(found) == 1 and found[0].startswith("data_sha256"):
+            found[0] += f" (another file of the name {self.config.dataset_name})"
+        return "; ".join(found)
+
+
+def write_bound(path: Path, record: dict[str, Any], identity: str) -> None:
+    """Writes a file of a run, with its checksum. Raises OSError."""
+    write_checked(path, {"format": FORMAT, "identity": identity, **record})
+
+
+def read_bound(path: Path) -> dict[str, Any]:
+    """Reads a file of a run, which may be of any run.
+
+    Raises:
+      UserError: there is none, it is damaged, or of another format.
     """
-    record = read_checked(path) if _CHECKSUM in (record := read_json(path)) else record
+    found = read_json(path).get("format")
+    if found is None:
+        raise UserError(
+            f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
+            "copy of a finished run, or of an exported model, in the format of this one"
+        )
+    if found != FORMAT or isinstance(found, bool):
+        raise UserError(
+            f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "
+            "version that wrote it"
+        )
+    return read_checked(path)
+
+
+def write_config(path: Path, run: RunConfig) -> None:
+    """Writes a run's config.json. Raises OSError."""
+    record = {"data_sha256": run.data_sha256, **run.config.to_json()}
+    write_bound(path, record, run.identity)
+
+
+def read_config(directory: Path) -> RunConfig:
+    """A run's config.json. Raises UserError when there is none, or it is not what was written."""
+    path = directory / "config.json"
+    if not exists(path):
+        raise UserError(f"there is no run at {directory} (no config.json): give a run's directory")
+    record = read_bound(path)
+    identity, _ = record.pop("identity", None), record.pop("format")
+    data_sha256 = record.pop("data_sha256", None)
+    if not isinstance(data_sha256, str):
+        raise UserError(f"{path} is damaged (no data_sha256): restore it or train anew")
+    run = RunConfig(ExperimentConfig.from_json(record), data_sha256)
+    if identity != run.identity:
+        raise UserError(f"{path} is damaged (another identity): restore it or train anew")
+    return run
+
+
+def checkpoint_digest(checkpoint: Path) -> str:
+    """What tells the tensors of a checkpoint from those of another. Raises UserError."""
+    return digest(read_bound(checkpoint / "manifest.json").get("sha256", {}))
+
+
+def write_result(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Writes result.json, bound to config.json and the best checkpoint beside it; returns it.
+
+    Raises:
+      OSError: it cannot be written.
+      UserError: there is no config.json, or it is damaged.
+    """
+    run = read_config(directory)
+    best = directory / "checkpoints" / f"best-{record['best_step']:010d}"
+    bound = {
+        "checkpoint": checkpoint_digest(best) if exists(best) else None,
+        "config": run.binding(),
+        **record,
+    }
+    write_bound(directory / "result.json", bound, run.identity)
+    return read_checked(directory / "result.json")
+
+
+def _check_belongs(path: Path, record: dict[str, Any]) -> None:
+    """Raises UserError unless a result is of the config.json and best checkpoint beside it."""
+    run, remedy = read_config(path.parent), f"restore it, or {_AGAIN}"
+    if record.get("identity") != run.identity:
+        other = record.get("config")
+        differences = run.differences(other if isinstance(other, dict) else {}, "here")
+        raise UserError(
+            f"{path} is of another run than the config.json beside it ({differences}): {remedy}"
+        )
+    places = [place.name for place in sorted((path.parent / "checkpoints").glob("best-*"))]
+    best = f"best-{record.get('best_step')!s:0>10}"
+    if not places:  # results alone are kept, or it was lost
+        return
+    if best not in places:
+        raise UserError(f"{path} is of {best}, and not of {places[-1]} beside it: {remedy}")
+    try:
+        found = checkpoint_digest(path.parent / "checkpoints" / best)
+    except UserError:
+        return  # damaged, which whoever loads it says
+    if found != record.get("checkpoint"):
+        raise UserError(f"{path} is of another {best} than the one beside it: {remedy}")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A run's result.json.
+
+    Raises:
+      UserError: it is not what the run wrote, or it is of another run or checkpoint than those
+        beside it.
+    """
+    record = read_bound(path)
+    _check_belongs(path, record)
     try:
         values = [record[name] for name in _NUMBERS]
         values += [record[name][end] for name in _INTERVALS for end in ("low", "high")]
@@ -106,7 +242,7 @@ def read_result(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError):
         sound = False
     if not sound:
-        raise UserError(f"{path} is damaged: remove it and start the same command again")
+        raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")
     return record
 
 
@@ -131,8 +267,8 @@ def code_version() -> dict[str, str | None]:
 
 
 def version_name(version: dict[str, str | None]) -> str:
-    """The commit, or the digest of the sources, or "not recorded"."""
-    return version.get("commit") or version.get("sources") or "not recorded"
+    """The commit, or the digest of the sources."""
+    return str(version["commit"] or version["sources"])
 
 
 def _git(*arguments: str) -> str | None:

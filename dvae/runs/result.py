@@ -161,7 +161,8 @@ def run_record(
     devices: how many steps each trained. code: each version that trained it, the last one last.
     """
     return {
-        **{name: getattr(config, name) for name in ("dataset", "struct", "baseline", "k")},
+        "dataset": config.dataset_name,
+        **{name: getattr(config, name) for name in ("struct", "baseline", "k")},
         "data_sha256": dataset.sha256,
         "published_data": dataset.published,
         "sampler": config.sampler,

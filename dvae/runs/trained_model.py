@@ -1,9 +1,7 @@
 """A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
 
-import contextlib
 import dataclasses
 import math
-import operator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import data
 from configs.errors import UserError
 from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
+from configs.settings import SETTINGS
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
@@ -81,6 +80,14 @@ def _check_count(name: str, value: int) -> None:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
 
 
+def _seed(value: int) -> int:
+    """The seed as a plain number. Raises ValueError."""
+    try:
+        return SETTINGS["seed"].checked(value)
+    except UserError as error:
+        raise UserError(str(error).removeprefix("--")) from None
+
+
 def _binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:
     """The values as float32 [N, X]. Raises ValueError unless all are 0 or 1, of an allowed shape.
 
@@ -125,7 +132,7 @@ class TrainedModel:
         check_config(self.config)
         self._data_dir, self._dataset = data_dir, dataset
         prepare_device()
-        self.image_shape, mean = self._data_facts()
+        self.image_shape, mean = self._directory.read_data_facts()
         self.model = DVAE(self.config, mean)
         self._sampler = self.model.prior.sampler(self.config)
         self._key = counter_random.key(self.config.seed)
@@ -133,15 +140,6 @@ class TrainedModel:
         variables = to_variables(state)
         self.step = restore_model(self._directory, self.model, variables, step)
         self._sampler_state = from_variables(state, variables)
-
-    def _data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
-        facts = self._directory.read_data_facts(self._data_sha256)
-        if facts is None:  # a run from before they were kept: keep them from now on
-            dataset = self.dataset()
-            facts = dataset.image_shape, dataset.train_mean
-            with contextlib.suppress(UserError):  # a read-only copy needs its data each time
-                self._directory.keep_data_facts(dataset)
-        return facts
 
     def dataset(self) -> Dataset:
         """The data that it was trained on. Raises ValueError where they are not to be found."""
@@ -202,7 +200,7 @@ class TrainedModel:
 
     def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
         """The key of one purpose, from a seed or from the run's own."""
-        key = self._key if seed is None else counter_random.key(operator.index(seed))
+        key = self._key if seed is None else counter_random.key(_seed(seed))
         return stream_key(key, stream)
 
     def sample_latents(self, num: int = 100, seed: int | None = None) -> np.ndarray:

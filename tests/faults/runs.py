@@ -103,7 +103,7 @@ FAULTS = (
     ),
     fault(
         "a run that lies beside another is not found again",
-        change("dvae.runs.places:place_for", "if not differences(place, record):", "if False:"),
+        change("dvae.runs.places:place_for", "if not differences(place, run):", "if False:"),
         "runs/test_places.py::test_the_examples_do_not_collide_in_any_order",
     ),
 )

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 from configs.paper import build_config
+from dvae.runs import records
 
 LOADED = "3 train images: the published file; from /somewhere/file.npz"
 
@@ -45,7 +46,9 @@ def record_of(config, nll, half_width=0.02, log_z_error=0.03, sha="ab" * 32, **c
         "protocol": protocol,
         "ms_per_step": 36.0,
         "device": "CPU",
+        "best_step": 2,
         "code": {"commit": "c0ffee", "sources": "0123"},
+        "earlier_code": [],
     }
     return record | changed
 
@@ -74,8 +77,8 @@ def write(log_dir, nll, record_changes=None, **fields):
 def write_finished(directory, config, record):
     """Everything of a finished run that a table reads; result.json last."""
     directory.mkdir(parents=True, exist_ok=True)
-    data = {"data_sha256": record["protocol"]["data_sha256"]}
-    (directory / "config.json").write_text(json.dumps(data | config.to_json()))
+    run = records.RunConfig(config, record["protocol"]["data_sha256"])
+    records.write_config(directory / "config.json", run)
     lines = [
         {"kind": "train", "step": 1, "train/neg_elbo": 9.0},
         {"kind": "evaluation", "step": 2, "val/neg_ll": 8.0},
@@ -83,4 +86,4 @@ def write_finished(directory, config, record):
     ]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (directory / "samples.png").write_bytes(_png())
-    (directory / "result.json").write_text(json.dumps(record))
+    records.write_result(directory, record)

@@ -74,6 +74,7 @@ def train(config, directory, options=None):
     place = RunDirectory(directory)
     place.open(config, dataset.sha256, fresh=False)
     try:
+        place.keep_data_facts(dataset)
         return Run(config, dataset, place, options or RunOptions(checkpoint_minutes=0.0)).train()
     finally:
         place.unlock()

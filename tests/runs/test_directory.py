@@ -11,7 +11,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig
+from configs.paper import ExperimentConfig, build_config
 from dvae.runs import directory as run_directory
 from dvae.runs.directory import RunDirectory
 from dvae.runs.lock import RunLock
@@ -95,10 +95,25 @@ def test_a_directory_that_cannot_be_used_is_left_unlocked(tmp_path, config, monk
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(run_directory, "write_json", full)
+        monkeypatch.setattr(run_directory, "write_config", full)
     with pytest.raises(UserError):
         open_at(tmp_path, config)
     assert not (tmp_path / "lock.json").exists()
+
+
+def test_own_data_are_known_by_their_content(tmp_path, monkeypatch):
+    """The same file by another spelling or at another place is the same run."""
+    monkeypatch.setenv("HOME", "/home/somebody")
+    first = build_config(dataset="data/own.npz")
+    open_at(tmp_path, first).unlock()
+    for spelling in ("./data/../own.npz", "~/moved/own.npz", "/mnt/own.npz", "data/own.npz"):
+        config = build_config(dataset=spelling)
+        directory = open_at(tmp_path, config)
+        assert directory.read_config() == (config, "5a")  # where the file lies now
+        directory.unlock()
+    with pytest.raises(UserError) as caught:
+        open_at(tmp_path, build_config(dataset="other/own.npz"), sha256="6b")
+    assert "data_sha256: 5a there, 6b now (another file of the name own.npz)" in str(caught.value)
 
 
 def test_fresh_moves_everything_aside(tmp_path, config, caplog):

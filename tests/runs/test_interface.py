@@ -1,5 +1,6 @@
 """`dvae.train`, `dvae.load` and the trained model against the command line and enumeration."""
 
+import inspect
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import pytest
 import dvae
 from configs import paper
 from dvae.runs import commands, loop
+from dvae.runs.trained_model import TrainedModel
 from tests.helpers import statistical, tiny_models, tiny_runs
 
 ROOT = Path(__file__).parents[2]
@@ -278,11 +280,28 @@ _WRONG = {
     "sampler": (_digits(sampler="gibbs"), "sampler=gibbs is unknown"),
     "input_size": (_digits(input_size=63), "use input_size=64"),
     "train_batchsize": (_digits(train_batchsize=5000), "train_batchsize=5000 exceeds"),
+    "beta range": (_digits(beta=1e300), "beta=1e+300 must be positive and at most 3.4e+38"),
+    "beta infinite": (_digits(beta=math.inf), "beta=inf must be positive and at most"),
+    "beta of 401 digits": (_digits(beta=10**400), "beta=inf must be positive and at most"),
+    "base_lr": (_digits(base_lr=math.nan), "base_lr=nan must be positive"),
+    "base_lr of no float32": (_digits(base_lr=1e-60), "base_lr=1e-60 must be positive"),
+    "seed": (_digits(seed=1.0), "seed is 1.0, not of type int"),
+    "seed of NumPy": (_digits(seed=np.float32(1)), "not of type int"),
+    "seed of 5001 digits": (_digits(seed=10**5000), "must be at most 2147483647"),
+    "a truth value": (_digits(k=True), "k is True, not of type int"),
+    "fresh": (_digits(fresh="yes"), "fresh is 'yes', not of type bool"),
+    "an array": (_digits(k=np.arange(100).reshape(10, 10)), "not of type int"),
     "keep_steps": (_digits(keep_steps=(0,)), "keep_steps=0 must be at least 1"),
+    "keep_steps one": (_digits(keep_steps=10), "keep_steps is 10; it must be a list of whole"),
+    "keep_steps text": (_digits(keep_steps="10"), "keep_steps is '10'; it must be a list"),
+    "keep_steps half": (_digits(keep_steps=[10, 1.5]), "it must be a list of whole numbers"),
+    "log_dir type": (_digits(log_dir=3), "log_dir is 3, not of type str or path"),
     "dataset": (lambda: dvae.train("cifar"), "dataset=cifar is unknown"),
     "data missing": (lambda: dvae.train("nowhere/own.npz"), "nowhere/own.npz"),
     "log_dir": (_digits(log_dir="/proc/x--y"), "cannot write to /proc/x--y"),
-    "no such run": (lambda: dvae.load("nowhere"), "nowhere/config.json"),
+    "no such run": (lambda: dvae.load("nowhere"), "there is no run at nowhere"),
+    "no path": (lambda: dvae.load(3), "path is 3, not a path"),
+    "step": (lambda: dvae.load("nowhere", step=1.0), "step is 1.0, not of type int"),
 }
 
 
@@ -324,15 +343,16 @@ def _damaged(name, change):
     return damage
 
 
+_ANEW = "start the run's command again, which writes it anew"
 _DAMAGE = {
-    "no JSON": (_damaged("config.json", lambda _: "{"), "config.json is not valid JSON"),
-    "unknown field": (_damaged("config.json", lambda r: r | {"x": 1}), "does not fit this version"),
-    "wrong type": (_damaged("config.json", lambda r: r | {"k": "1"}), "k is '1', not of type int"),
-    "other owner": (_damaged("config.json", lambda r: r | {"seed": 9}), "fresh=True"),
-    "mean": (_damaged("data.json", lambda r: r | {"train_mean": [0.1]}), "give data_dir"),
-    "other data": (_damaged("data.json", lambda r: r | {"sha256": "0"}), "give data_dir"),
+    "no JSON": (_damaged("config.json", lambda _: "{"), "config.json is damaged"),
+    "config": (_damaged("config.json", lambda r: r | {"k": 5}), "does not match its checksum"),
+    "mean": (_damaged("data.json", lambda r: r | {"train_mean": [0.1]}), _ANEW),
+    "other data": (_damaged("data.json", lambda r: r | {"sha256": "0"}), _ANEW),
     "no checkpoint": (lambda path: shutil.rmtree(path / "checkpoints"), "no best checkpoint"),
-    "data gone": (lambda path: (path / "data.json").unlink(), "own.npz"),
+    "data gone": (lambda path: (path / "data.json").unlink(), _ANEW),
+    "older": (_damaged("config.json", lambda r: {"k": 1}), "benchmarks.convert_runs"),
+    "newer": (_damaged("config.json", lambda r: r | {"format": 2}), "the version that wrote it"),
 }
 
 
@@ -362,7 +382,10 @@ _WRONG_CALLS = {
     "latents": (lambda run, _: run.decode(np.zeros([2, 5])), r"latents have shape \[2, 5\]"),
     "step": (lambda run, _: dvae.load(run.path, step=7), "no model of step 7"),
     "modes": (lambda run, images: run.count_modes(images), "has no undirected posterior"),
-    "the data": (lambda run, _: run.evaluate(), "own.npz"),
+    "the data": (lambda run, _: run.evaluate(), "own.npz.* say where the file lies now with data"),
+    "seed": (lambda run, _: run.sample(seed=1.0), "^seed is 1.0, not of type int"),
+    "seed of text": (lambda run, images: run.encode(images, seed="1"), "^seed is '1', not of"),
+    "seed range": (lambda run, images: run.log_likelihood(images, seed=-1), "^seed=-1 must be"),
 }
 
 
@@ -386,6 +409,43 @@ def test_seeds(trained):
         assert not np.array_equal(drawn, other)
         np.testing.assert_array_equal(drawn, method(images, seed=1)[0])
     assert not np.array_equal(run.sample(seed=1), run.sample(seed=2))
+
+
+def test_the_seed_of_a_mode_is_that_of_its_draws(trained):
+    """`--mode=generate --seed=2`; the model is that of the run all the same."""
+    run = trained[0]
+    other = TrainedModel(run.path, seed=2)
+    np.testing.assert_array_equal(other.sample(4), run.sample(4, seed=2))
+    assert not np.array_equal(other.sample(4), run.sample(4))
+    np.testing.assert_array_equal(other.prior.coupling, run.prior.coupling)
+
+
+def test_own_data_are_found_where_they_lie_now(trained, tmp_path, monkeypatch):
+    """By their content: another name, a link, another spelling; another file is refused."""
+    run = trained[0]
+    moved = tiny_runs.write_data(tmp_path / "moved.npz", grey=False)
+    (tmp_path / "link.npz").symlink_to(moved)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for place in (moved, "moved.npz", "link.npz", "~/moved.npz", "./nowhere/../moved.npz"):
+        if "nowhere" in str(place):
+            (tmp_path / "nowhere").mkdir()
+        assert dvae.load(run.path, dataset=place).dataset().test.shape == (17, 30)
+    (tmp_path / "own.npz").symlink_to(moved)
+    assert dvae.load(run.path, data_dir="~").dataset().test.shape == (17, 30)
+    tiny_runs.write_data(tmp_path / "moved.npz", grey=True)
+    for where in ({"dataset": moved}, {"data_dir": tmp_path}):
+        with pytest.raises(ValueError, match=r"are not what .* was trained on"):
+            dvae.load(run.path, **where).dataset()
+
+
+def test_every_setting_is_in_signature_and_help():
+    """With the defaults of run.py, but for the directory of the data."""
+    parameters = inspect.signature(dvae.train).parameters
+    assert {"dataset", "k", "num_train_iter", "beta", "keep_steps", "ais_base"} <= set(parameters)
+    assert parameters["eval_iw_samples"].default == 4000
+    assert parameters["data_dir"].default == "datasets"
+    assert all(f"{name}: " in dvae.train.__doc__ for name in parameters)
 
 
 def test_import_is_quick():

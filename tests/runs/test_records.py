@@ -6,6 +6,7 @@ import os
 import pytest
 
 from configs.errors import UserError
+from configs.paper import build_config
 from dvae.runs import records
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
@@ -21,15 +22,28 @@ RESULT = {
     "nll_interval": {"low": 23.25, "high": 23.5, "log_z": [-0.25, 0.25]},
     "versions": {"python": "3"},
     "best_val_nll": float("inf"),
+    "best_step": 20,
 }
+RUN = records.RunConfig(build_config(dataset="digits"), "5a")
 
 
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "result.json"
     records.write_checked(path, RESULT)
     assert records.read_checked(path) == RESULT
-    assert records.read_result(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def write_run(directory, result):
+    records.write_config(directory / "config.json", RUN)
+    records.write_result(directory, result)
+
+
+def test_a_run_is_read_back(tmp_path):
+    write_run(tmp_path, RESULT)
+    assert records.read_config(tmp_path) == RUN
+    found = records.read_result(tmp_path / "result.json")
+    assert {name: found[name] for name in RESULT} == RESULT
 
 
 def test_key_order_and_layout_are_free(tmp_path):
@@ -55,14 +69,17 @@ def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
-@pytest.mark.parametrize("read", [records.read_checked, records.read_result])
-def test_damaged_records_are_refused_in_one_line(tmp_path, read):
+@pytest.mark.parametrize("bound", [False, True])
+def test_damaged_records_are_refused_in_one_line(tmp_path, bound):
     """Each of some 700 damaged results: refused, or, where only layout changed, read as it was."""
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
+    if bound:
+        write_run(tmp_path, RESULT)
+    else:
+        records.write_checked(path, RESULT)
+    read = records.read_result if bound else records.read_checked
     good = path.read_bytes()
-    record = json.loads(good)
-    contents = [*damaged_bytes(good, 1), *damaged_records(record)]
+    contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
     assert len(contents) >= 700
     refused = 0
     for content in contents:
@@ -76,24 +93,19 @@ def test_damaged_records_are_refused_in_one_line(tmp_path, read):
             assert str(path) in text
             refused += 1
         else:
-            # A checksum under another name is none: the numbers are the same all the same.
             assert {name: found[name] for name in RESULT} == RESULT, content
     assert refused > 0.95 * len(contents)
 
 
-def test_result_without_checksum_must_make_sense(tmp_path):
-    """Results of older versions have none: their numbers must fit each other."""
-    path = tmp_path / "result.json"
-    contents = list(damaged_records(RESULT))
-    for content in contents:
-        path.write_bytes(content)
-        try:
-            with no_hang():
-                found = records.read_result(path)
-        except UserError as error:
-            assert len(str(error).splitlines()) == 1
-        else:
-            likelihood = ("test_nll", "unnormalized_nll", "log_z", "nll_interval")
-            close = [found[name] for name in likelihood[:3]] == [23.4375, 3.1875, 20.25]
-            assert close, content
-            assert found["nll_interval"]["low"] <= 23.4375 <= found["nll_interval"]["high"]
+def test_numbers_that_do_not_fit_each_other(tmp_path):
+    """With the right checksum, too."""
+    for changed in (
+        {"log_z": 21.25},
+        {"test_nll": "23.4375"},
+        {"nll_interval": {"low": 23.5, "high": 23.25}},
+        {"log_z_interval": None},
+        {"log_z_stderr": -1.0},
+    ):
+        write_run(tmp_path, RESULT | changed)
+        with pytest.raises(UserError, match=r"damaged: restore it, or remove it"):
+            records.read_result(tmp_path / "result.json")

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from absl import flags
 import run
 from configs import command_line, paper
 from configs.errors import UserError
+from configs.settings import SETTINGS
+from dvae.runs import commands, timing
 from tests.helpers import table_process, tiny_runs
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +161,129 @@ def test_published_flags_keep_names_and_defaults():
     )
     for name, default in published.items():
         assert flags.FLAGS[name].default == default, name
+
+
+# A valid value of each flag, and the modes that heed it.
+_TRAIN = "train time"
+_ANY = "train time evaluate generate log_z export"
+_HEEDED = {
+    "--dataset=digits": f"{_TRAIN} evaluate",
+    "--data_dir=elsewhere": f"{_TRAIN} evaluate",
+    "--log_dir=elsewhere": f"{_TRAIN} evaluate generate log_z",
+    "--run=models/digits-1-layer-nonlin-dvaes_power-k1": "evaluate generate log_z export",
+    "--out_dir=elsewhere": "evaluate generate log_z export",
+    "--step=3": "evaluate generate log_z",
+    "--seed=2": f"{_TRAIN} evaluate generate log_z",
+    "--num_images=3": "generate",
+    "--eval_iw_samples=7": f"{_TRAIN} evaluate",
+    "--eval_batchsize=7": f"{_TRAIN} evaluate",
+    "--ais_chains=7": f"{_TRAIN} evaluate log_z",
+    "--ais_temperatures=7": f"{_TRAIN} evaluate log_z",
+    "--ais_base=fitted": f"{_TRAIN} evaluate log_z",
+    "--compile_cache=": _ANY,
+}
+_HEEDED |= dict.fromkeys(
+    "--struct=1-layer-lin --baseline=vimco --k=7 --sampler=pcd --noqupa --beta=3 --base_lr=0.1 "
+    "--num_train_iter=9 --train_batchsize=9 --input_size=64 --eval_every=9 --summary_every=9 "
+    "--num_chains=9 --num_sweeps=9 --resample_threshold=0.5 --log_z_population=none "
+    "--log_z_chains=9 --fresh --checkpoint_minutes=1 --max_unsaved_minutes=1 "
+    "--keep_steps=5".split(),
+    _TRAIN,
+)
+
+
+def test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it(capsys, monkeypatch):
+    """In one line, before anything is done; every flag of every mode."""
+    names = {flag[2:].removeprefix("no").partition("=")[0] for flag in _HEEDED}
+    assert names == {name for name in SETTINGS if name != "mode"}
+    done = []
+    for mode in ("train", "evaluate", "generate", "log_z", "export"):
+        monkeypatch.setattr(commands, mode, lambda *_, mode=mode, **__: done.append(mode) or 0)
+    monkeypatch.setattr(timing, "time_run", lambda *_, **__: done.append("time") or 0)
+    run_of, k_of_vimco = "--run=models/digits-1-layer-nonlin-dvaes_power-k1", "--k=2"
+    for mode in _ANY.split():
+        for flag, heeded in _HEEDED.items():
+            more = [run_of] if mode not in ("train", "time") and flag != run_of else []
+            more += [k_of_vimco] if "vimco" in flag and mode in heeded else []
+            code, _, err = _run(capsys, f"--mode={mode}", *more, flag)
+            if mode in heeded.split():
+                assert (code, done) == (0, [mode]), (mode, flag, err)
+            else:
+                name = flag.removeprefix("--no").removeprefix("--").partition("=")[0]
+                assert (code, done) == (2, []), (mode, flag)
+                assert err.startswith(f"error: --mode={mode} does not know --{name}, ")
+                assert len(err.splitlines()) == 1
+            done.clear()
+
+
+def test_what_is_given_reaches_the_mode(capsys, monkeypatch):
+    """Settings that a finished run is measured with, or drawn from, and nothing else."""
+    seen = []
+    for mode in ("evaluate", "generate"):
+        monkeypatch.setattr(commands, mode, lambda _, changed, **__: seen.append(changed) or 0)
+    model = "--run=models/digits-1-layer-nonlin-dvaes_power-k1"
+    assert _run(capsys, "--mode=generate", model, "--seed=2", "--num_images=5")[0] == 0
+    assert _run(capsys, "--mode=evaluate", model, "--ais_chains=7", "--dataset=digits")[0] == 0
+    assert seen == [{"seed": 2}, {"ais_chains": 7}]
+
+
+def test_a_run_without_a_mode_is_not_trained(capsys, monkeypatch):
+    monkeypatch.setattr(commands, "train", lambda *_, **__: pytest.fail("trains"))
+    code, _, err = _run(capsys, "--run=models/digits-1-layer-nonlin-dvaes_power-k1")
+    assert code == 2 and "--mode=train does not know --run" in err
+    for mode in ("evaluate", "generate", "log_z", "export"):
+        code, _, err = _run(capsys, f"--mode={mode}", "--run=nowhere")
+        assert code == 2 and "there is no run at nowhere" in err
+
+
+def test_paths_of_flags_may_begin_with_a_tilde(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    seen = {}
+    monkeypatch.setattr(commands, "train", lambda config, **given: seen.update(given) or 0)
+    assert _run(capsys, "--dataset=~/own.npz", "--data_dir=~/data", "--log_dir=~/logs")[0] == 0
+    assert seen["data_dir"] == f"{tmp_path}/data"
+    assert str(seen["run_path"]).startswith(f"{tmp_path}/logs/own.npz/")
+    shutil.copytree(ROOT / "models/digits-1-layer-nonlin-dvaes_power-k1", tmp_path / "model")
+    monkeypatch.setattr(commands, "generate", lambda path, *_, **given: seen.update(given) or 0)
+    assert _run(capsys, "--mode=generate", "--run=~/model", "--out_dir=~/out")[0] == 0
+    assert seen["out_dir"] == tmp_path / "out"
+
+
+_QUICK = """
+import contextlib, io, sys
+import {program}
+for line in ({lines}):
+    printed, said = io.StringIO(), io.StringIO()
+    sys.argv = ["{program}.py", *line]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+            {program}.program()
+    except SystemExit as stop:
+        first = (printed.getvalue() + said.getvalue()).strip().splitlines()[:1]
+        slow = sorted({{"tensorflow", "scipy", "matplotlib"}} & set(sys.modules))
+        print(stop.code, *first, *slow, sep="|")
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "usage", "said"),
+    [
+        ("run", "--k=0", "error: --k=0 must be at least 1"),
+        ("run", "--mode=evaluate", "error: --mode=evaluate needs --run=DIR"),
+        ("run", "--help", "Examples:"),
+        ("run_table", "--jobs=0", "error: --jobs=0 must be at least 1"),
+        ("run_table", "--help", "Examples:"),
+    ],
+)
+def test_usage_is_answered_before_anything_slow_is_imported(program, usage, said):
+    script = _QUICK.format(program=program, lines=f"[{usage!r}],")
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    code, first, *slow = done.stdout.strip().splitlines()[-1].split("|")
+    assert code == ("0" if usage == "--help" else "2") and first.startswith(said)
+    assert not slow
 
 
 def test_flag_files_are_valid():

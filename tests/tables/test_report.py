@@ -1,7 +1,6 @@
 """What a report says of results made by hand: nothing mixed, nothing invented."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -47,9 +46,9 @@ def test_published_protocol_is_compared_with_its_mark(tmp_path):
 
 
 def test_a_run_resumed_by_other_code_names_both(tmp_path):
-    earlier = [{"commit": None, "sources": None}, {"commit": None, "sources": "4567"}]
+    earlier = [{"commit": "bead", "sources": "0"}, {"commit": None, "sources": "4567"}]
     hand_made_results.write(tmp_path, 85.0, record_changes=dict(earlier_code=earlier))
-    assert _document(tmp_path)[1][0]["code"] == "not recorded then 4567 then c0ffee"
+    assert _document(tmp_path)[1][0]["code"] == "bead then 4567 then c0ffee"
 
 
 def test_one_seed_claims_no_significance(tmp_path):
@@ -112,27 +111,26 @@ def test_published_values_are_compared_with_on_the_published_file_alone(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("dataset", "sha", "departures", "stated"),
-    [
-        ("binarized_mnist", "0ca16e91", "", "the published file"),
-        ("binarized_mnist", "53d96b84", "data: not the published file", "not the published file"),
-        ("omniglot", "91502cb9", "data: not the published file", "not the published file"),
-        ("digits", "01234567", "", "not the published file"),
-    ],
+    ("published", "departures"), [(True, ""), (False, "data: not the published file"), (None, "")]
 )
-def test_earlier_results_count_as_published_by_the_checksum_of_their_data(
-    tmp_path, dataset, sha, departures, stated
-):
-    known = "0ca16e91057b9a806f1c11355bb4610bb4d6c08dab952b1a3186e73244221ca1"
-    note = "5 images: the published counts (the published checksum is not known here); from x"
-    changes = dict(sha=known if known.startswith(sha) else sha * 8, data_note=note)
-    directory = hand_made_results.write(tmp_path, 85.0, changes, dataset=dataset)
-    record = json.loads((directory / "result.json").read_text())
-    del record["protocol"]["published_data"]
-    (directory / "result.json").write_text(json.dumps(record))
+def test_data_that_are_not_the_published_file_are_a_departure(tmp_path, published, departures):
+    note = "5 images: said by the loader; from x"
+    changes = dict(data_note=note, published_data=published)
+    hand_made_results.write(tmp_path, 85.0, changes, dataset="omniglot")
     document, [record] = _document(tmp_path)
     assert record["departures_from_published"] == departures
-    assert document.tables[0].notes[0].startswith(f"Data: 5 images: {stated} (sha256 {sha}")
+    assert document.tables[0].notes[0].startswith("Data: 5 images: said by the loader (sha256 abab")
+
+
+def test_the_command_names_a_data_file_by_its_path(tmp_path):
+    """Where it lies; of several places, one where it lies still."""
+    gone, there = tmp_path / "gone" / "own.npz", tmp_path / "there" / "own.npz"
+    there.parent.mkdir()
+    there.touch()
+    for seed, path in enumerate((gone, there)):
+        hand_made_results.write(tmp_path / "logs", 85.0, seed=seed, dataset=str(path))
+    [table] = _document(tmp_path / "logs")[0].tables
+    assert f"--datasets={there} " in table.commands[0]
 
 
 def test_samplers_are_compared(tmp_path):

@@ -36,3 +36,24 @@ def test_damaged_and_moved_results_are_not_counted(tmp_path):
     document = driver.write_report(tmp_path, tmp_path)
     assert document.tables[-1].title == "Not counted"
     assert len(document.tables[-1].rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (dict(seed=1), "seed: 1 there, 0 here"),
+        (dict(base_lr=0.5), "base_lr: 0.5 there, 0.003 here"),
+        (dict(ais_temperatures=7), "ais_temperatures: 7 there, 1000 here"),
+        (dict(eval_batchsize=3), "eval_batchsize: 3 there, 1000 here"),
+        (dict(record_changes=dict(sha="cd" * 32)), f"data_sha256: {'cd' * 32} there"),
+    ],
+)
+def test_a_result_of_another_run_is_named_and_not_counted(tmp_path, fields, named):
+    """Whatever the two runs differ in, the data included."""
+    run = hand_made_results.write(tmp_path / "a", 85.0)
+    other = hand_made_results.write(tmp_path / "b", 70.0, **fields)
+    (run / "result.json").write_bytes((other / "result.json").read_bytes())
+    tree = read_tree(tmp_path / "a")
+    assert not tree.results
+    [problem] = tree.problems
+    assert f"{run}/result.json is of another run" in problem and named in problem

@@ -55,6 +55,12 @@ def test_published_values_and_their_mark():
 _BAD = {
     "--k=1": "--k is of run.py: a table takes --ks=",
     "--fresh": "--fresh is of run.py",
+    "--report_only --num_train_iter=9": "--report_only runs nothing: leave --num_train_iter out",
+    "--report_only --jobs=2": "--report_only does not know --jobs",
+    "--dry_run --report_dir=x": "--dry_run does not know --report_dir",
+    "--run_gpus=0.5": "--executor=local does not know --run_gpus",
+    "--num_images=3": "--num_images is of run.py",
+    "--datasets=a/own.npz,b/own.npz": "have one name, and so one run directory",
     "--ks=1,x": "--ks=1,x must be whole numbers",
     "--baselines=dvae_magic": "dvae_magic is unknown",
     "--seeds=1,1": "--seeds must name at least one value, and none twice",

@@ -11,6 +11,8 @@ def test_a_result_of_another_configuration_finishes_nothing(tmp_path):
     assert run.directory.exists() and not run.is_finished()
     hand_made_results.write(tmp_path, 90.0, k=1, input_size=64)
     assert run.is_finished()
+    assert run._replace(data_sha256="ab" * 32).is_finished()
+    assert not run._replace(data_sha256="cd" * 32).is_finished()  # another file of that name
     (run.directory / "config.json").write_text("{")
     assert not run.is_finished()
 
