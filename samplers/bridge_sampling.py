@@ -2,11 +2,12 @@
 
 import tensorflow as tf
 
+from samplers import checks
+
 _TOLERANCE = 1e-10
 _MAX_ITERATIONS = 1000
 
 
-@tf.function
 def bennett_acceptance_ratio(forward: tf.Tensor, backward: tf.Tensor) -> tuple:
     """log Z_{t+1} / Z_t of neighbours from samples of both, and each ladder's pull on it.
 
@@ -22,7 +23,18 @@ def bennett_acceptance_ratio(forward: tf.Tensor, backward: tf.Tensor) -> tuple:
       (ratio [P], influence [N, P]), float64: the solution with all ladders pooled, and the
       derivative with which each ladder's own data moves it; the influences of a pair average to
       zero, and their spread is N times the squared standard error.
+
+    Raises:
+      ValueError: there are no differences, or not the same number of both.
     """
+    checks.float_type(forward.dtype)
+    checks.tensor("forward", forward, [None, None, None], forward.dtype)
+    checks.tensor("backward", backward, forward.shape, forward.dtype)
+    return _solve(forward, backward)
+
+
+@tf.function
+def _solve(forward: tf.Tensor, backward: tf.Tensor) -> tuple:
     forward, backward = tf.cast(forward, tf.float64), tf.cast(backward, tf.float64)
     log_count = tf.math.log(tf.cast(tf.reduce_prod(tf.shape(forward)[:2]), tf.float64))
 

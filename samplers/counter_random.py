@@ -316,5 +316,6 @@ def bernoulli_logits(key: tf.Tensor, logits: tf.Tensor, stream: Stream = 0) -> t
     Returns:
       0 or 1 in the dtype and shape of the logits; no gradient flows.
     """
+    checks.float_type(logits.dtype)
     exponents = tf.reshape(logits * EXPONENT_PER_LOGIT, [1, -1])
     return tf.reshape(bernoulli_exponents(key, exponents, stream), logits.shape)

@@ -193,6 +193,11 @@ MISFITS = {
     "the mean of nothing": lambda: diagnostics.log_mean_estimate(tf.zeros([0])),
     "a base fitted to nothing": lambda: ais.fitted_base(Chains(tf.zeros([0, 3]), tf.zeros([0, 5]))),
     "a base of no name": lambda: log_partition.make_base("uniforn", SMALL, chains()),
+    "differences of other pairs": lambda: tempering.bennett_acceptance_ratio(
+        tf.zeros([3, 4, 2]), tf.zeros([3, 4, 1])
+    ),
+    "no differences": lambda: tempering.bennett_acceptance_ratio(*2 * [tf.zeros([0, 4, 2])]),
+    "whole logits": lambda: counter_random.bernoulli_logits(KEY, tf.zeros([3], tf.int32)),
     "a key of three words": lambda: pcd.step(
         SMALL, pcd.PCDState(chains()), tf.zeros([3], tf.int32), 1
     ),
