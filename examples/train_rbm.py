@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import data
 from configs import command_line
+from configs.setting import Setting
 from data.batches import batch_indices
 from data.dataset import Dataset
 from dvae.runs.pictures import grid, write_png
@@ -29,22 +30,26 @@ from samplers import ais, counter_random, diagnostics, pcd, population_annealing
 from samplers.rbm import RBM, Chains, energy, left_log_marginal
 
 FLAGS = flags.FLAGS
-_MOST = 10**6
-flags.DEFINE_string("dataset", "binarized_mnist", "as for run.py")
-flags.DEFINE_string("data_dir", "./data", "as for run.py")
-flags.DEFINE_enum("sampler", "pcd", ["pcd", "annealing"], "sampler of the negative phase")
-flags.DEFINE_integer("num_hidden", 500, "hidden units", 1, _MOST)
-flags.DEFINE_float("minutes", 30.0, "training time", 0.0, 1e6)
-flags.DEFINE_float("base_lr", 1e-3, "learning rate of Adam; falls linearly to zero", 0.0, 1e6)
-flags.DEFINE_integer("batch_size", 100, "images per step", 1, _MOST)
-flags.DEFINE_integer("num_chains", 500, "chains", 1, _MOST)
-flags.DEFINE_integer("num_sweeps", 5, "block-Gibbs sweeps per step", 1, _MOST)
-flags.DEFINE_integer("ais_chains", 500, "chains of AIS", 1, _MOST)
-flags.DEFINE_integer("ais_temperatures", 10_000, "temperatures of AIS", 1, _MOST)
-flags.DEFINE_integer("seed", 0, "random seed", 0, 2**31 - 1)
-flags.DEFINE_string("picture", "rbm_samples.png", "where the picture of the chains goes")
-for _name in ("minutes", "base_lr"):
-    flags.register_validator(_name, math.isfinite, "it must be a finite number")
+_COUNT = dict(kind=int, known_by=(), least=1, most=10**6)
+_POSITIVE = dict(kind=float, known_by=(), least=0.0, most=1e6)
+SETTINGS = (
+    Setting("dataset", "binarized_mnist", "as for run.py", str, ()),
+    Setting("data_dir", "./data", "as for run.py", Path, ()),
+    Setting(
+        "sampler", "pcd", "sampler of the negative phase", str, (), choices=("pcd", "annealing")
+    ),
+    Setting("num_hidden", 500, "hidden units", **_COUNT),
+    Setting("minutes", 30.0, "training time", **_POSITIVE),
+    Setting("base_lr", 1e-3, "learning rate of Adam; falls linearly to zero", **_POSITIVE),
+    Setting("batch_size", 100, "images per step", **_COUNT),
+    Setting("num_chains", 500, "chains", **_COUNT),
+    Setting("num_sweeps", 5, "block-Gibbs sweeps per step", **_COUNT),
+    Setting("ais_chains", 500, "chains of AIS", **_COUNT),
+    Setting("ais_temperatures", 10_000, "temperatures of AIS", **_COUNT),
+    Setting("seed", 0, "random seed", int, (), least=0, most=2**31 - 1),
+    Setting("picture", "rbm_samples.png", "where the picture of the chains goes", Path, ()),
+)
+command_line.define(SETTINGS)
 
 _STEPS_PER_CALL = 100
 _Z95 = 1.959963984540054
@@ -144,6 +149,8 @@ def report(rbm: RBM, chains: Chains, images: np.ndarray) -> None:
 
 def train() -> int:
     """Trains for the given time, then reports; returns the exit code."""
+    for setting in SETTINGS:
+        FLAGS[setting.name].value = command_line.value(setting)
     dataset = data.load(FLAGS.dataset, FLAGS.data_dir)
     trainer = Trainer(dataset, FLAGS.seed)
     print(f"{dataset.notes}; {FLAGS.num_hidden} hidden units, {FLAGS.sampler}", flush=True)
@@ -165,4 +172,4 @@ def train() -> int:
 
 
 if __name__ == "__main__":
-    command_line.start(train)
+    command_line.start(train, __doc__, SETTINGS)
