@@ -40,7 +40,8 @@ def path_errors() -> Iterator[None]:
         if error.filename is None:
             raise UserError(one_line(error)) from error
         reason = error.strerror or error
-        raise bad_file(error.filename, reason, "choose another place, or mend this one") from error
+        path = error.filename2 or error.filename  # renamed: the name that it was to have
+        raise bad_file(path, reason, "choose another place, or mend this one") from error
 
 
 def exists(path: Path) -> bool:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import data
 from configs import command_line
-from configs.setting import Setting
+from configs.setting import MIN_FLOAT, Setting
 from data.batches import batch_indices
 from data.dataset import Dataset
 from dvae.runs.pictures import grid, write_png
@@ -31,7 +31,7 @@ from samplers.rbm import RBM, Chains, energy, left_log_marginal
 
 FLAGS = flags.FLAGS
 _COUNT = dict(kind=int, known_by=(), least=1, most=10**6)
-_POSITIVE = dict(kind=float, known_by=(), least=0.0, most=1e6)
+_POSITIVE = dict(kind=float, known_by=(), least=MIN_FLOAT, most=1e6)
 SETTINGS = (
     Setting("dataset", "binarized_mnist", "as for run.py", str, ()),
     Setting("data_dir", "./data", "as for run.py", Path, ()),
