@@ -13,11 +13,12 @@ from absl import app, flags, logging
 
 from configs import errors, signals
 from configs.errors import UserError
-from configs.files import path_errors
+from configs.files import path_errors, read_bytes
 from configs.setting import Setting
 from configs.text import one_row
 
 Main = Callable[[], int]
+_MAX_FLAG_BYTES = 1 << 20
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # they are those of whoever calls `define`
@@ -131,9 +132,30 @@ def _check_text() -> None:
             raise UserError(f"--{name}={value[:80]!r} holds characters that are not text")
 
 
+def _check_flag_files(arguments: Sequence[str]) -> None:
+    """Reads the flag files that are named, and those that they name, before absl does.
+
+    It would wait for a pipe in their place for ever.
+
+    Raises:
+      UserError: one is no regular file.
+    """
+    waiting, read = list(arguments), set[str]()
+    while waiting:
+        name, given, value = waiting.pop(0).strip().lstrip("-").partition("=")
+        if name != "flagfile":
+            continue
+        path = os.path.expanduser(value if given or not waiting else waiting.pop(0)).strip()
+        if path and path not in read:
+            read.add(path)
+            content = read_bytes(Path(path), _MAX_FLAG_BYTES, may_be_empty=True)
+            waiting += content.decode(errors="replace").splitlines()
+
+
 def parse(argv: Sequence[str]) -> None:
     """Parses flags and flag files; what is wrong with them ends the program with code 2."""
     try:
+        _check_flag_files(argv)
         rest = FLAGS(list(argv))
         if len(rest) > 1:
             if rest[1].startswith("\ufeff"):

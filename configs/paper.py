@@ -109,6 +109,8 @@ class ExperimentConfig(_Fields):
             config = cls(
                 **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
             )
+            if None in dataclasses.astuple(config):
+                raise ValueError("a setting is null")
             unknown = record.keys() - {field.name for field in dataclasses.fields(cls)}
             if unknown:
                 raise KeyError(min(unknown))
@@ -140,6 +142,10 @@ def check_config(config: ExperimentConfig) -> None:
         setting.checked(getattr(config, setting.name))
     for name, known in (("baseline", BASELINES), ("sampler", SAMPLERS), ("struct", STRUCTURES)):
         _require_known(name, getattr(config, name), known)
+    _require(
+        config.dataset.isprintable(),
+        f"--dataset={config.dataset[:80]!r} holds characters that are not text",
+    )
     if not config.has_own_data:
         _require_known("dataset", config.dataset, DATASETS, ", or the path of an .npz file")
     method = BASELINES[config.baseline]

@@ -1,12 +1,15 @@
 """The .amat text: one image a line, its pixels 0 or 1 separated by blanks."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from configs.files import bad_file, open_to_read
+from configs import memory
+from configs.files import bad_file, one_line, open_to_read
 
 MAX_AMAT_BYTES = 1 << 30  # the published training set has 78 MB
+_WORKING = 4  # bytes for each of the text: the text, the kind of each byte, which are pixels
 # What each byte is: a blank, a pixel or neither.
 _BLANK, _PIXEL, _STRANGE = 0, 1, 2
 _KINDS = np.full(256, _STRANGE, np.uint8)
@@ -29,6 +32,8 @@ def read_amat(path: Path, width: int, remedy: str) -> np.ndarray:
       UserError: the file cannot be read, or is anything but lines of `width` characters 0/1.
     """
     with open_to_read(path, MAX_AMAT_BYTES, remedy) as file:
+        needed = _WORKING * os.fstat(file.fileno()).st_size
+        memory.require(needed, f"{one_line(path)}: it", remedy)
         text = np.frombuffer(file.read(), dtype=np.uint8)
     if text.size % (2 * width) == 0:  # the published layout is read ten times faster
         images = text.reshape(-1, 2 * width)[:, ::2] - ord("0")

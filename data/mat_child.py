@@ -11,6 +11,7 @@ import struct
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import scipy.io
@@ -32,6 +33,9 @@ def main(max_bytes: int, names: list[str]) -> None:
         if hard == resource.RLIM_INFINITY or hard > max_bytes:
             resource.setrlimit(resource.RLIMIT_AS, (max_bytes, hard))
     raw = sys.stdin.buffer.read()
+    needed = len(raw) + largest_inflated(raw)
+    if needed > max_bytes:
+        raise MemoryError(f"it needs {needed} bytes, more than the {max_bytes} for it")
     warnings.simplefilter("error", scipy.io.matlab.MatReadWarning)
     found = scipy.io.loadmat(io.BytesIO(raw), variable_names=names)
     check_compressed(raw)
@@ -39,8 +43,8 @@ def main(max_bytes: int, names: list[str]) -> None:
     np.savez(sys.stdout.buffer, allow_pickle=False, **arrays)
 
 
-def check_compressed(raw: bytes) -> None:
-    """Compares the checksum of each compressed element, which SciPy does not always do."""
+def elements(raw: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """Byte order, type and content of each element."""
     byte_order = {b"IM": "<", b"MI": ">"}.get(raw[126:128])
     if byte_order is None:
         raise ValueError("it has no MATLAB 5 header")
@@ -48,9 +52,25 @@ def check_compressed(raw: bytes) -> None:
     while start < len(raw):
         kind, length = struct.unpack_from(byte_order + "II", raw, start)
         start += 8
-        if kind == _COMPRESSED:
-            zlib.decompress(raw[start : start + length])
+        yield byte_order, kind, raw[start : start + length]
         start += length
+
+
+def largest_inflated(raw: bytes) -> int:
+    """Bytes of the largest compressed element once it is inflated, as its first bytes say."""
+    largest = 0
+    for byte_order, kind, content in elements(raw):
+        if kind == _COMPRESSED:
+            tag = zlib.decompressobj().decompress(content, 8)
+            largest = max(largest, struct.unpack(byte_order + "II", tag)[1])
+    return largest
+
+
+def check_compressed(raw: bytes) -> None:
+    """Compares the checksum of each compressed element, which SciPy does not always do."""
+    for _, kind, content in elements(raw):
+        if kind == _COMPRESSED:
+            zlib.decompress(content)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from typing import BinaryIO
 
 import numpy as np
 
+from configs import memory
 from configs.files import bad_file, open_to_read
 from data.checks import check_dtype
 
 MAX_FILE_BYTES = 512 << 20
 MAX_MEMORY_BYTES = 1 << 30  # of the child; the published chardata.mat holds arrays of 260 MB
+_LEAST_BYTES = 1 << 29  # of addresses, without which Python and SciPy cannot start
 TIME_LIMIT = 300.0  # seconds; the published file takes two
 _CHILD = Path(__file__).with_name("mat_child.py")
 
@@ -51,7 +53,8 @@ def read_mat(path: Path, names: tuple[str, ...], remedy: str) -> dict[str, np.nd
 
 def _run_child(file: BinaryIO, names: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
     # -P: the child's own folder is no place to import modules from.
-    command = [sys.executable, "-P", str(_CHILD), str(MAX_MEMORY_BYTES), *names]
+    most = min(MAX_MEMORY_BYTES, max(memory.free_bytes(), _LEAST_BYTES))
+    command = [sys.executable, "-P", str(_CHILD), str(most), *names]
     # Each thread of OpenBLAS would reserve address space, which is what is limited.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(

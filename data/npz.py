@@ -2,14 +2,19 @@
 
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from configs import memory
 from configs.errors import UserError
-from configs.files import bad_file, open_to_read
+from configs.files import bad_file, one_line, open_to_read
 from data.checks import check_dtype
 
 MAX_ARRAY_BYTES = 8 << 30
+# Bytes for each number that checks and binarisation take for a moment: random numbers of 64 bits,
+# grey values of 64 bits beside their levels.
+_WORKING_WHOLE, _WORKING_FLOAT = 10, 32
 
 
 def read_npz(
@@ -32,9 +37,10 @@ def read_npz(
     with open_to_read(path, max_bytes * len(names), remedy) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                arrays = {
-                    name: _read_array(path, archive, name, remedy, max_bytes) for name in names
-                }
+                members = [_member(path, archive, name, remedy, max_bytes) for name in names]
+                memory.require(_bytes_needed(archive, members), f"{one_line(path)}: it", remedy)
+                pairs = zip(names, members, strict=True)
+                arrays = {name: _read_array(archive, member) for name, member in pairs}
         except (UserError, OSError):
             raise
         except MemoryError as error:
@@ -49,10 +55,10 @@ def read_npz(
     return arrays
 
 
-def _read_array(
+def _member(
     path: Path, archive: zipfile.ZipFile, name: str, remedy: str, max_bytes: int
-) -> np.ndarray:
-    """One member, read to its end, where zipfile compares the CRC: `np.load` would stop short."""
+) -> zipfile.ZipInfo:
+    """The entry of an array. Raises UserError when there is none, or it is too large."""
     members = {member.filename: member for member in archive.infolist()}
     member = members.get(f"{name}.npy")
     if member is None:
@@ -63,8 +69,33 @@ def _read_array(
             f"'{name}' has {member.file_size} bytes, more than the {max_bytes} that are plausible"
         )
         raise bad_file(path, what, remedy)
+    return member
+
+
+def _bytes_needed(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> int:
+    """Of the arrays together, and of what is made of one of them at a time; from headers alone."""
+    working = 0
+    for member in members:
+        with archive.open(member) as stream:
+            dtype = _dtype(stream)
+        each = _WORKING_FLOAT if dtype.kind == "f" else _WORKING_WHOLE
+        working = max(working, member.file_size // max(dtype.itemsize, 1) * each)
+    return sum(member.file_size for member in members) + working
+
+
+def _dtype(stream: IO[bytes]) -> np.dtype:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)[2]
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(stream)[2]
+    raise ValueError(f"an array of format {version}")  # 3.0 is for names of fields alone
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One member, read to its end, where zipfile compares the CRC: `np.load` would stop short."""
     with archive.open(member) as stream:
         array = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):
-            raise ValueError(f"'{name}' is longer than its header says")
+            raise ValueError(f"'{member.filename}' is longer than its header says")
     return array

@@ -8,9 +8,9 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from configs import memory
 from configs.errors import UserError
 from configs.files import one_line
 from dvae.runs.process import SignalWatch
@@ -32,15 +32,6 @@ class Machine(NamedTuple):
     cores: int
     memory_gib: float
     gpus: tuple[tuple[str, float], ...]
-
-
-def _memory_gib() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
-        return int(kib) / 2**20
-    except (OSError, StopIteration, ValueError):  # not Linux, or an old one
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 
 
 def _gpus() -> tuple[tuple[str, float], ...]:
@@ -88,7 +79,7 @@ def this_machine() -> Machine:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux ties processes to cores
         cores = os.cpu_count() or 1
-    return Machine(cores, _memory_gib(), _gpus())
+    return Machine(cores, memory.free_bytes() / 2**30, _gpus())
 
 
 def threads_environment(cores: float) -> dict[str, str]:

@@ -96,6 +96,7 @@ def _read(directory: Path) -> Result:
     try:
         numbers = [float(record[name]) for name in _NUMBERS]
         numbers += [result.nll_error, result.log_z_error]
+        hash(result.protocol)  # every field is there, and none is a list
         protocol, device = record["protocol"], record["device"]
         hash(result.protocol), str(result.code)  # all that reports group and show is there
         fields = (protocol["data_sha256"], protocol["importance_samples"], protocol["data"])

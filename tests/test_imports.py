@@ -49,7 +49,7 @@ def test_the_method_knows_nothing_of_runs(path):
     assert reaches == (path.stem == "__init__")
 
 
-def test_tables_know_of_dvae_only_how_to_read_files():
+def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
     used = {
         name
         for path in _modules("tables")
@@ -57,6 +57,8 @@ def test_tables_know_of_dvae_only_how_to_read_files():
         if name.split(".")[0] == "dvae"
     }
     assert used == {
+        "dvae.runs.places.places_of",
+        "dvae.runs.process.SignalWatch",
         "dvae.runs.records.version_name",
         "dvae.runs.records.RunConfig",
         "dvae.runs.records.read_config",

@@ -60,6 +60,28 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _manifest_of(path: Path) -> dict[str, Any]:
+    """The manifest in a checkpoint's directory, which names every file that TensorFlow reads.
+
+    Raises:
+      UserError: it is damaged.
+      OSError: the directory cannot be read.
+    """
+    manifest = read_bound(path / _MANIFEST)
+    types = {"step": int, "identity": str, "progress": dict, "sha256": dict}
+    if not all(type(manifest.get(name)) is kind for name, kind in types.items()):
+        raise UserError(f"{path / _MANIFEST} is damaged: restore it from a copy")
+    there = {entry.name for entry in path.iterdir() if entry.name.startswith(_TENSORS)}
+    if f"{_TENSORS}.index" not in there or there != set(manifest["sha256"]):
+        raise UserError(f"{path} has other files than its manifest names: restore it from a copy")
+    return manifest
+
+
+def checkpoint_files(path: Path) -> list[str]:
+    """Names of the files of a checkpoint, as its manifest has them. Raises UserError, OSError."""
+    return [_MANIFEST, *_manifest_of(path)["sha256"]]
+
+
 class CheckpointStore:
     """Checkpoints of one run in one directory.
 
@@ -162,9 +184,9 @@ class CheckpointStore:
     def newest(self, kind: str) -> tuple[int, dict[str, Any]] | None:
         """Step and progress of the newest checkpoint of a kind whose record can be read."""
         for path in self._found(kind):
-            with contextlib.suppress(UserError, KeyError):
-                manifest = read_bound(path / _MANIFEST)
-                return int(manifest["step"]), manifest["progress"]
+            with contextlib.suppress(UserError, OSError):
+                manifest = _manifest_of(path)
+                return manifest["step"], manifest["progress"]
         return None
 
     def is_sound(self, kind: str, step: int) -> bool:
@@ -193,13 +215,13 @@ class CheckpointStore:
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         """The manifest of a checkpoint all of whose files are as they were written."""
         try:
-            manifest = read_bound(path / _MANIFEST)
+            manifest = _manifest_of(path)
             for name, expected in manifest["sha256"].items():
-                if _digest(path / Path(name).name) != expected:
+                if _digest(path / name) != expected:
                     raise DamagedCheckpoint(f"{name} does not match its checksum")
             if manifest["step"] != int(path.name.rsplit("-", 1)[1]):
                 raise DamagedCheckpoint(f"it is of step {manifest['step']}")
-        except (OSError, KeyError, UserError) as error:
+        except (OSError, UserError) as error:
             raise DamagedCheckpoint(f"{error}") from None
         if manifest["identity"] != self._owner:
             raise UserError(

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -38,6 +39,23 @@ class Progress:
     timed_steps: int = 0
     code: list[dict[str, str | None]] = dataclasses.field(default_factory=list)
     devices: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def _progress_of(record: dict[str, Any]) -> Progress:
+    """The progress that a checkpoint's manifest holds. Raises UserError when it does not fit."""
+    try:
+        progress = Progress(**record)
+        numbers = [progress.step, progress.summarized_step, progress.evaluated_step]
+        numbers += [progress.timed_steps, 0 if progress.best_step is None else progress.best_step]
+        numbers += dict(progress.devices).values()
+        times = [progress.best_val_nll, progress.train_seconds]
+        sound = all(type(n) is int for n in numbers) and all(type(t) in (int, float) for t in times)
+        sound = sound and all("sources" in dict(version) for version in progress.code)
+    except (TypeError, ValueError):  # another number of fields, or no list of objects
+        sound = False
+    if not sound:
+        raise UserError("the progress in the checkpoint is damaged: restore it from a copy")
+    return progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,10 +199,7 @@ class Saver:
         record = self._latest.restore("latest")
         if record is None:
             return None
-        try:
-            progress = Progress(**record)
-        except TypeError as error:
-            raise UserError(f"the checkpoint does not fit this version: {error}") from None
+        progress = _progress_of(record)
         unknown = progress.step - sum(progress.devices.values())
         if unknown:  # a checkpoint from before they were noted
             progress.devices["not recorded"] = unknown

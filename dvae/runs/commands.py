@@ -12,7 +12,7 @@ import data
 from configs.errors import UserError
 from configs.files import replacing
 from configs.paper import ExperimentConfig
-from dvae.runs import result
+from dvae.runs import memory, result
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
@@ -74,6 +74,7 @@ def train_run(
             f"training images of {config.dataset}"
         )
     prepare_device()
+    memory.check_training(config, dataset)
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
@@ -95,7 +96,11 @@ def train_run(
 
 def _present(path: Path) -> int:
     """Prints a result and, as the last line, where it is."""
-    result.announce(read_result(path))
+    record = read_result(path)
+    try:
+        result.announce(record)
+    except KeyError as error:
+        raise UserError(f"{path} is damaged: it lacks {error}; restore it") from None
     say(f"result: {path}")
     return 0
 

@@ -158,9 +158,10 @@ class RunDirectory:
             mean = np.array(facts["train_mean"], np.float32)
             sound = facts["identity"] == self.owner() and mean.shape == (height * width,)
             sound = sound and mean.size and np.all((mean >= 0.0) & (mean <= 1.0))
+            sound = sound and height > 0
         except UserError as error:
             raise UserError(f"{str(error).partition(': restore')[0]}: {remedy}") from None
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             sound = False
         if not sound:
             raise UserError(f"{self.data} is damaged or of another run: {remedy}")

@@ -5,13 +5,18 @@ model is a run directory still: `dvae.load` and the modes of run.py read it as t
 """
 
 import dataclasses
+import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 from configs.errors import UserError
+from configs.files import aside_of, exists, open_to_read
 from configs.paper import ExperimentConfig
+from configs.text import markdown, one_row
+from dvae.runs.checkpoint_store import checkpoint_files
 from dvae.runs.checkpoints import check_best
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import (
@@ -61,6 +66,8 @@ _DATA = {
     "digits": "Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine "
     "Learning Repository (CC BY 4.0), as bundled with scikit-learn",
 }
+_MAX_BYTES = 1 << 40
+_REMEDY = "put the file itself there"
 _UPPER = {
     "certified": "reverse AIS from exact samples bounds it from above on average: certified",
     "checked": "reverse AIS from the run's own chains is a check of the upper side and no "
@@ -98,12 +105,12 @@ python run.py --mode=log_z --run={path}        # no data set needed
 python run.py --mode=evaluate --run={path} --data_dir=datasets
 ```
 
-They write to `logs/models/{name}`, or where `--out_dir` says, never into this directory. In Python:
+They write to `logs/models/{span}`, or where `--out_dir` says, never into this directory. In Python:
 
 ```python
 import dvae
 
-model = dvae.load("{path}")
+model = dvae.load({quoted})
 model.sample(100), model.log_partition()
 ```
 
@@ -162,12 +169,14 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str
     name = model_name(config)
     dataset = Path(config.dataset).stem
     return _CARD.format(
-        name=name,
-        path=f"models/{name}",
+        name=markdown(name),
+        span=name.replace("`", "'"),  # nothing within a span of code is escaped
+        path=shlex.quote(f"models/{name}"),
+        quoted=json.dumps(f"models/{name}", ensure_ascii=False),
         method=config.baseline,
         struct=config.struct,
         k=config.k,
-        dataset=dataset,
+        dataset=markdown(dataset),
         sampler=config.sampler,
         steps=steps,
         seed=config.seed,
@@ -181,15 +190,15 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str
         z_low=z["low"],
         z_high=z["high"],
         certificate=_certificate(z),
-        data=facts["notes"],
-        sha256=protocol["data_sha256"],
+        data=markdown(str(facts["notes"])),
+        sha256=one_row(protocol["data_sha256"]).replace("`", "'"),
         samples=protocol["importance_samples"],
         images=protocol["num_test_images"],
-        binarization=f"binarisation {protocol['test_binarization']}",
+        binarization=markdown(f"binarisation {protocol['test_binarization']}"),
         chains=protocol["ais_chains"],
         temperatures=protocol["ais_temperatures"],
-        base=protocol["ais_base"],
-        code=version_name(result["code"]),
+        base=markdown(protocol["ais_base"]),
+        code=markdown(version_name(result["code"])),
         height=facts["image_shape"][0],
         width=facts["image_shape"][1],
         schedule=reduced if steps < published else "the published number of steps",
@@ -204,6 +213,27 @@ def _copy_facts(run: RunDirectory, target: RunDirectory) -> None:
     facts = read_bound(run.data)
     identity = facts.pop("identity")
     write_bound(target.data, facts | {"notes": _without_place(str(facts["notes"]))}, identity)
+
+
+def copy_file(run: Path, name: str, target: Path) -> None:
+    """Copies run/NAME to target/NAME: a regular file, which no link on the way leads to.
+
+    Raises:
+      UserError: it is anything else. A model that somebody sent could pass off any file of this
+        machine as its own by a link.
+      OSError: it cannot be written.
+    """
+    path = run / name
+    for parent in path.relative_to(run).parents[:-1]:
+        if (run / parent).is_symlink():
+            raise UserError(f"{run / parent} is a link: a model is exported from files of its own")
+    copy = target / name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open_to_read(path, _MAX_BYTES, _REMEDY, follow_links=False) as source,
+        copy.open("xb") as to,
+    ):
+        shutil.copyfileobj(source, to)
 
 
 def copy_result(run: Path, target: Path) -> None:
@@ -227,10 +257,13 @@ def _fill(run: RunDirectory, target: RunDirectory) -> None:
     result = read_result(run.result)
     best = run.checkpoints / f"best-{result['best_step']:010d}"
     check_best(run, result["best_step"])
-    shutil.copytree(best, target.checkpoints / best.name)
-    picture = run.path / "samples.png"
-    if picture.exists():
-        shutil.copyfile(picture, target.path / picture.name)
+    for name in (run.config, run.data, run.result):
+        if name.is_symlink():
+            raise UserError(f"{name} is a link, not a file; {_REMEDY}")
+    for name in checkpoint_files(best):
+        copy_file(run.path, f"{run.checkpoints.name}/{best.name}/{name}", target.path)
+    if exists(run.path / "samples.png"):
+        copy_file(run.path, "samples.png", target.path)
     _copy_facts(run, target)
     copy_result(run.path, target.path)
 
@@ -257,16 +290,19 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     target = Path("models") / model_name(config) if target is None else target
     if target.exists():
         raise UserError(f"{target} exists: remove it, or choose another --out_dir")
-    aside = RunDirectory(target.with_name(f".{target.name}.{os.getpid()}"))
+    aside = RunDirectory(aside_of(target))
     try:
         aside.path.mkdir(parents=True)
         _fill(run, aside)
         TrainedModel(aside.path)
         card = model_card(config, read_result(aside.result), read_json(aside.data))
-        aside.card.write_text(card, encoding="utf-8", errors="backslashreplace")
+        with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(card)
         os.rename(aside.path, target)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror})") from None
+    except KeyError as error:
+        raise UserError(f"{path} is damaged: a record lacks {error}; restore it") from None
     finally:
         shutil.rmtree(aside.path, ignore_errors=True)
     return target

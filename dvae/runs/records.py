@@ -10,10 +10,11 @@ import json
 import math
 import subprocess
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 from configs.errors import UserError
-from configs.files import exists, read_bytes, replacing
+from configs.files import bad_file, exists, read_bytes, replacing
 from configs.paper import ExperimentConfig
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
@@ -24,6 +25,43 @@ _MAX_JSON_BYTES = 1 << 26
 # What every result must hold, each a finite number.
 _NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "log_z_stderr", "val_nll")
 _INTERVALS = ("log_z_interval", "nll_interval")
+# Types of what is read of a result, where it is there; [x] is a list of x.
+_TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float, NoneType)
+_CODE = {"sources": (str, NoneType), "commit": (str, NoneType)}
+_TYPES = {
+    **dict.fromkeys(("dataset", "struct", "baseline", "sampler", "device"), _TEXT),
+    **dict.fromkeys(("k", "seed", "num_train_iter", "eval_iw_samples", "best_step"), _WHOLE),
+    "ms_per_step": _NUMBER,
+    "log_z_interval": {
+        "upper_status": _TEXT,
+        **dict.fromkeys(
+            (
+                *("low", "high", "exact", "forward_ais", "forward_ais_stderr", "forward_ais_ess"),
+                *("markov_lower_bound", "reverse_ais", "reverse_ais_stderr"),
+            ),
+            _NUMBER,
+        ),
+    },
+    "nll_interval": {
+        "log_z": [_NUMBER],
+        **dict.fromkeys(("low", "high", "low_with_test_set", "high_with_test_set"), _NUMBER),
+    },
+    "protocol": {
+        "published_data": (bool, NoneType),
+        **dict.fromkeys(
+            (
+                *("data_sha256", "data", "training_binarization", "test_binarization"),
+                *("ais_base", "checkpoint"),
+            ),
+            _TEXT,
+        ),
+        **dict.fromkeys(
+            ("num_test_images", "importance_samples", "ais_temperatures", "ais_chains"), _WHOLE
+        ),
+    },
+    "code": _CODE,
+    "earlier_code": [_CODE],
+}
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
@@ -42,7 +80,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+        raise UserError(f"{path} is not valid JSON ({error}), so damaged: {remedy}") from None
     if not isinstance(record, dict):
         raise UserError(f"{path} is damaged (no JSON object): {remedy}")
     if not _is_text(record):
@@ -95,6 +133,17 @@ def read_checked(path: Path) -> dict[str, Any]:
     if record.pop(_CHECKSUM, None) != digest(record):
         raise UserError(f"{path} does not match its checksum: restore it or train anew")
     return record
+
+
+def _fits(value: Any, types: Any) -> bool:
+    """Whether a value of JSON is of these types: those of `_TYPES`."""
+    if isinstance(types, dict):
+        if not isinstance(value, dict):
+            return False
+        return all(_fits(value[name], types[name]) for name in types if name in value)
+    if isinstance(types, list):
+        return isinstance(value, list) and all(_fits(inner, types[0]) for inner in value)
+    return type(value) in types
 
 
 class RunConfig(NamedTuple):
@@ -170,7 +219,10 @@ def read_config(directory: Path) -> RunConfig:
     data_sha256 = record.pop("data_sha256", None)
     if not isinstance(data_sha256, str):
         raise UserError(f"{path} is damaged (no data_sha256): restore it or train anew")
-    run = RunConfig(ExperimentConfig.from_json(record), data_sha256)
+    try:
+        run = RunConfig(ExperimentConfig.from_json(record), data_sha256)
+    except UserError as error:
+        raise bad_file(path, f"is damaged ({error})", "") from None
     if identity != run.identity:
         raise UserError(f"{path} is damaged (another identity): restore it or train anew")
     return run
@@ -232,9 +284,10 @@ def read_result(path: Path) -> dict[str, Any]:
     record = read_bound(path)
     _check_belongs(path, record)
     try:
+        sound = _fits(record, _TYPES)
         values = [record[name] for name in _NUMBERS]
         values += [record[name][end] for name in _INTERVALS for end in ("low", "high")]
-        sound = all(isinstance(v, float) and math.isfinite(v) for v in values)
+        sound = sound and all(isinstance(v, float) and math.isfinite(v) for v in values)
         nll, low, high = record["test_nll"], *(record["nll_interval"][e] for e in ("low", "high"))
         sound = sound and low <= nll <= high and record["log_z_stderr"] >= 0.0
         total = record["unnormalized_nll"] + record["log_z"]

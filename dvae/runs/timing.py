@@ -10,6 +10,7 @@ from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, num_workers
+from dvae.runs import memory
 from dvae.runs.loop import STEPS_PER_CALL
 from dvae.runs.process import device_name, prepare_device, say
 from dvae.runs.result import ais_settings
@@ -116,7 +117,9 @@ def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None)
     """Prints how long a run would take here; the last line is `measure`'s result as JSON."""
     dataset = data.load(config.dataset, data_dir, input_size)
     prepare_device()
-    measured = measure(dataclasses.replace(config, input_size=dataset.input_size), dataset)
+    config = dataclasses.replace(config, input_size=dataset.input_size)
+    memory.check_training(config, dataset)
+    measured = measure(config, dataset)
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
         f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "

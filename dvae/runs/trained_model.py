@@ -18,7 +18,7 @@ from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
 from dvae.prior_sampler import from_variables, to_variables
-from dvae.runs import result
+from dvae.runs import memory, result
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.pictures import Inspector
@@ -132,7 +132,13 @@ class TrainedModel:
         check_config(self.config)
         self._data_dir, self._dataset = data_dir, dataset
         prepare_device()
+        memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
+        if mean.size != self.config.input_size:
+            raise UserError(
+                f"{self.path}/data.json is damaged: it has {mean.size} pixels, config.json has "
+                f"{self.config.input_size}"
+            )
         self.model = DVAE(self.config, mean)
         self._sampler = self.model.prior.sampler(self.config)
         self._key = counter_random.key(self.config.seed)
@@ -210,6 +216,7 @@ class TrainedModel:
         one. Arguments and errors as in `sample`.
         """
         _check_count("num", num)
+        memory.check_images(self.config, num, "images")
         key = self._stream_key(Stream.GENERATE, seed)
         prior = self.model.prior
         return prior.samples(prior.parameters(), self._chains(), int(num), key).numpy()
@@ -316,6 +323,7 @@ class TrainedModel:
 
     @cached_property
     def _log_partition(self) -> LogPartitionValue:
+        memory.check_measuring(self.config)
         prior = self.model.prior
         key = counter_random.fold_in(self._stream_key(Stream.EVALUATE), EvaluationKey.LOG_PARTITION)
         found = prior.measure_log_partition(
@@ -326,6 +334,7 @@ class TrainedModel:
 
     def log_partition_table(self) -> list[Row]:
         """What every estimator says of log Z: rows ready for JSON, see `samplers.log_partition`."""
+        memory.check_measuring(self.config)
         prior = self.model.prior
         key = self._stream_key(Stream.LOG_Z)
         rows = prior.log_partition_table(
@@ -342,6 +351,7 @@ class TrainedModel:
         Raises:
           ValueError: the data set is not to be found.
         """
+        memory.check_measuring(self.config)
         key = self._stream_key(Stream.EVALUATE)
         return result.evaluate_model(
             self._evaluator, self.config, self.dataset(), self._chains(), key

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -124,6 +126,65 @@ def test_what_cannot_be_exported(finished, exported, tmp_path):
     with pytest.raises(UserError, match="not finished"):
         export_run(run, tmp_path / "damaged" / "model")
     assert not any((tmp_path / "damaged").iterdir())
+
+
+def _checkpoint(run):
+    [best] = (run / "checkpoints").glob("best-*")
+    return best
+
+
+_LINKED = {
+    "config.json": lambda run: run / "config.json",
+    "data.json": lambda run: run / "data.json",
+    "samples.png": lambda run: run / "samples.png",
+    "manifest": lambda run: _checkpoint(run) / "manifest.json",
+    "tensors": lambda run: _checkpoint(run) / "tensors.index",
+    "checkpoint": _checkpoint,
+    "checkpoints": lambda run: run / "checkpoints",
+}
+
+
+@pytest.mark.parametrize("which", _LINKED)
+def test_nothing_is_exported_that_a_link_leads_to(finished, tmp_path, which):
+    """A model that somebody sent may name any file of this machine so."""
+    run = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    path = _LINKED[which](run)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="is a link") as caught:
+        export_run(run, tmp_path / "model")
+    assert len(str(caught.value).splitlines()) == 1
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["elsewhere", "run"]
+
+
+def test_only_what_the_manifest_names_is_exported(finished, tmp_path):
+    run = Path(shutil.copytree(finished[0], tmp_path / "run"))
+    (_checkpoint(run) / "secret").symlink_to("/etc/passwd")
+    (_checkpoint(run) / "more").write_text("more")
+    (run / "checkpoints" / "notes.txt").write_text("notes")
+    target = export_run(run, tmp_path / "model")
+    names = {path.name for path in target.rglob("*")}
+    assert not names & {"secret", "more", "notes.txt"} and "tensors.index" in names
+
+
+def test_names_of_others_are_text_in_the_card(finished, exported):
+    """No markup, no line of their own, no command of a shell."""
+    _, config = finished
+    odd = "a`|b <img src=x> [l](e) $(id) ; rm.npz"
+    result, facts = read_result(exported / "result.json"), {"image_shape": [6, 5]}
+    result["code"] = {"commit": "c\n# h <b>", "sources": None}
+    result["protocol"] |= {"data_sha256": "`x`", "ais_base": "|", "test_binarization": "<i>"}
+    facts["notes"] = "x | y\n\n<script> ![p](http://e)"
+    text = model_card(dataclasses.replace(config, dataset=odd), result, facts)
+    markup = re.sub(r"(?<!\\)`[^`\n]*`", "", "\n".join(text.split("```")[::2]))
+    assert not any(piece in markup for piece in ("<img", "<script", "<i>", "<b>", "://"))
+    assert "\\[l\\](e)" in markup
+    assert "\n# h" not in markup and markup.count("\n# ") == 0
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {3}
+    [command] = [line for line in text.splitlines() if "--mode=log_z" in line]
+    words = shlex.split(command, comments=True)
+    assert words[-1] == f"--run=models/{model_name(dataclasses.replace(config, dataset=odd))}"
 
 
 def test_the_python_interface_exports(finished, tmp_path):
