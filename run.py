@@ -3,6 +3,7 @@
 The flags of the 2018 command line keep their names and defaults. See README.md.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from configs.command_line import given, value
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
-from dvae.runs import process
+from dvae.runs import isolation, process
 from dvae.runs.records import read_config
 
 FLAGS = flags.FLAGS
@@ -163,10 +164,13 @@ def main() -> int:
     cache = _value("compile_cache")
     cache = process.compile_cache_directory() if cache is None else cache
     if cache == "":
-        return job()
+        with isolation.isolated():
+            process.share_gpus()
+            return job()
     process.enable_compile_cache(None if cache is None else Path(cache))
     try:
-        with process.compile_cache_guard():
+        with isolation.isolated(), process.compile_cache_guard():
+            process.share_gpus()
             return job()
     except process.CompileCacheSuspected as error:
         # A run goes on from its newest checkpoint.
@@ -181,6 +185,7 @@ def main() -> int:
 
 def program() -> None:
     """run.py, and the console script dvae-run."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's own programs run on
     command_line.start(main, f"{EXAMPLES}\n{__doc__}", [*SETTINGS.values()])
 
 

@@ -9,12 +9,9 @@ quick run keeps nothing.
 """
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np

@@ -9,9 +9,6 @@ import argparse
 import os
 import resource
 import time
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from typing import Any
 
 import numpy as np

@@ -14,13 +14,10 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf

@@ -8,9 +8,6 @@ A step is what `run.py` does in one: sampler, batch, forward and backward pass, 
 
 import argparse
 import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from collections.abc import Callable
 from typing import Any
 

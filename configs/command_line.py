@@ -205,6 +205,4 @@ def start(main: Main, about: str, settings: Sequence[Setting]) -> None:
         print(help_text(about, settings))
         sys.exit(0)
     signals.receive()
-    # TensorFlow greets a machine without a GPU with lines that look like errors.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     app.run(lambda _: guarded(main), flags_parser=parse)

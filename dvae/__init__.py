@@ -21,8 +21,10 @@ __all__ = ["TrainedModel", "export", "load", "train"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'dvae' has no attribute '{name}'")
-    from dvae.runs import interface
+    from dvae.runs.isolation import isolated
 
+    with isolated():
+        from dvae.runs import interface
     return getattr(interface, name)
 
 

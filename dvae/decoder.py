@@ -15,7 +15,7 @@ class Decoder(keras.layers.Layer):
     def __init__(
         self, structure: Structure, train_mean: np.ndarray, likelihood: Likelihood, seed: int
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         hidden = [structure.hidden_units] * structure.num_hidden_layers
         self.network = Network(
             [structure.num_latents], hidden, len(train_mean), layer_seed(seed, 2)

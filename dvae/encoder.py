@@ -49,7 +49,7 @@ class Encoder(keras.layers.Layer):
     def __init__(
         self, structure: Structure, train_mean: tf.Tensor, posterior: Posterior, seed: int
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.posterior = posterior
         self._mean = tf.constant(train_mean, tf.float32)
         units = structure.units_per_group

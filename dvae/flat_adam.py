@@ -20,7 +20,7 @@ class FlatAdam(tf.Module):
         super().__init__()
         self._variables = variables
         num_weights = sum(int(np.prod(v.shape)) for v in variables)
-        self._flat = keras.Variable(tf.zeros([num_weights]), name="flat_weights")
+        self._flat = keras.Variable(tf.zeros([num_weights]), name="flat_weights", dtype="float32")
         self.adam = keras.optimizers.Adam(learning_rate=learning_rate, **ADAM)
         self.adam.build([self._flat])
 

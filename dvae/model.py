@@ -37,7 +37,7 @@ class DVAE(keras.layers.Layer):
     """A discrete VAE, built from a configuration and the training mean, float32 [X]."""
 
     def __init__(self, config: ExperimentConfig, train_mean: np.ndarray) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.config = config
         structure = config.structure
         prior = resolve(PRIORS[structure.prior])(structure)

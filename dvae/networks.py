@@ -44,7 +44,7 @@ class Network(keras.layers.Layer):
     def __init__(
         self, part_sizes: list[int], hidden_sizes: list[int], output_size: int, seed: int
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         sizes = [*hidden_sizes, output_size]
         self.first = [
             self._dense(size, sizes[0], sum(part_sizes), layer_seed(seed, 0, i))
@@ -63,13 +63,15 @@ class Network(keras.layers.Layer):
         init = keras.initializers.TruncatedNormal(
             stddev=math.sqrt(KERNEL_INIT_GAIN / fan_in), seed=seed
         )
-        layer = keras.layers.Dense(outputs, use_bias=False, kernel_initializer=init)
+        layer = keras.layers.Dense(
+            outputs, use_bias=False, kernel_initializer=init, dtype="float32"
+        )
         layer.build((None, inputs))
         return layer
 
     @staticmethod
     def _norm(size: int) -> keras.layers.BatchNormalization:
-        layer = keras.layers.BatchNormalization(**BATCH_NORM)
+        layer = keras.layers.BatchNormalization(**BATCH_NORM, dtype="float32")
         layer.build((None, size))
         return layer
 

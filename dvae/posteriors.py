@@ -87,7 +87,7 @@ class MixturePosterior(Posterior):
     """q r(ζ|1) + (1-q) r(ζ|0) with implicit gradients (DVAE#; Figurnov et al. 2018)."""
 
     def __init__(self, smoothing: Smoothing) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.smoothing = smoothing
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
@@ -123,7 +123,7 @@ class SpikeExponentialPosterior(Posterior):
     """ζ = 0 for z = 0, β e^(βζ) / (e^β - 1) on [0, 1] for z = 1; DVAE (Rolfe 2017)."""
 
     def __init__(self, sharpness: float) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.sharpness = float(sharpness)
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
@@ -151,7 +151,7 @@ class ShiftedGaussianPosterior(Posterior):
     outputs_per_unit = 2
 
     def __init__(self, num_groups: int, units_per_group: int) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.raw_scales = [
             self.add_weight(shape=(units_per_group,), initializer="ones", name=f"raw_scale_{group}")
             for group in range(num_groups)

@@ -26,6 +26,7 @@ from samplers.log_partition import LogPartition, Settings
 from samplers.rbm import RBM, Chains, energy, halves
 
 SAMPLE_SWEEPS = 1000
+_SWEPT = hardware.Program(gibbs.sweeps, autograph=False)
 
 
 class Prior(keras.layers.Layer, abc.ABC):
@@ -99,7 +100,7 @@ class RBMPrior(Prior):
     """The restricted Boltzmann machine of the papers: a, b, W, all started at zero."""
 
     def __init__(self, structure: Structure) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         num_latents = structure.num_latents
         half = num_latents // 2
         self.left_bias = self.add_weight(shape=(half,), initializer="zeros", name="left_bias")
@@ -151,9 +152,7 @@ class RBMPrior(Prior):
         """After `SAMPLE_SWEEPS` block-Gibbs sweeps, which part chains that start as copies."""
         rows = tf.range(count) % chains.left.shape[0]
         start = Chains(*(tf.gather(half, rows) for half in chains))
-        swept = tf.function(gibbs.sweeps, jit_compile=True)(
-            params, start, key, tf.constant(SAMPLE_SWEEPS)
-        )
+        swept = _SWEPT(params, start, key, tf.constant(SAMPLE_SWEEPS))
         return tf.concat(swept, axis=1)
 
     def estimate_log_partition(  # noqa: D102

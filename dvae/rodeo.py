@@ -50,7 +50,7 @@ class Rodeo(keras.layers.Layer, Estimator):
     """
 
     def __init__(self, structure: Structure) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self._units = structure.units_per_group
         self.coefficients = self.add_weight(
             shape=(2, structure.num_groups), initializer="zeros", name="stein_coefficients"

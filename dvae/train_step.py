@@ -103,7 +103,7 @@ class TrainProgram:
         self._image_states = ImageStates(init_states(self.model, len(dataset.train), states_key))
         self.metrics = MetricNames.of(self.model, self.sampler.metric_names)
         self.state = TrainState(initial, len(self.metrics.all()), self._image_states)
-        self._compiled = tf.function(self._steps, jit_compile=True, autograph=False)
+        self._compiled = hardware.Program(self._steps, autograph=False)
 
     def sampler_state(self) -> SamplerState:
         """The sampler's state as tensors."""

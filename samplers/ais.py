@@ -149,7 +149,7 @@ def run(
     return _run(rbm, base, key, temperatures, checks.whole("num_chains", num_chains))
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _run(
     rbm: RBM, base: Base, key: tf.Tensor, temperatures: tf.Tensor, num_chains: int
 ) -> AISResult:
@@ -184,7 +184,7 @@ def run_reverse(
     return _run_reverse(rbm, base, left, key, temperatures)
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _run_reverse(
     rbm: RBM, base: Base, left: tf.Tensor, key: tf.Tensor, temperatures: tf.Tensor
 ) -> AISResult:

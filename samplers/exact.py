@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import checks, counter_random
+from samplers import checks, counter_random, hardware
 from samplers.rbm import RBM, Chains, check_rbm, left_log_marginal
 
 MAX_ENUMERATED_UNITS = 20
@@ -44,7 +44,7 @@ def _states(first: tf.Tensor, count: int, num_units: int) -> tf.Tensor:
     return _bits(first + tf.range(count, dtype=tf.int32), num_units)
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _log_partition_by_left(rbm: RBM) -> tf.Tensor:
     num_units = rbm.left_bias.shape[0]
     chunk = 2 ** min(num_units, _CHUNK_BITS)
@@ -71,7 +71,7 @@ def log_partition(rbm: RBM) -> tf.Tensor:
     return _log_partition_by_left(rbm if left <= right else _transposed(rbm))
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _moments_by_left(rbm: RBM, log_z: tf.Tensor) -> Moments:
     num_left, num_right = rbm.coupling.shape
     chunk = 2 ** min(num_left, _CHUNK_BITS)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import checks, counter_random
+from samplers import checks, counter_random, hardware
 from samplers.rbm import RBM, Chains, check_rbm
 
 
@@ -87,7 +87,7 @@ def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> 
     return _anneal(rbm, key, num_chains, num_temperatures)
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
     rows, coupling = rbm.left_bias.shape[0], rbm.coupling
     left_bias = rbm.left_bias + 0.5 * tf.reduce_sum(coupling, axis=2)
@@ -132,7 +132,7 @@ def mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
     return _mean_field(rbm, left, checks.whole("num_iterations", num_iterations, 0))
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
 
     def update(index: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tuple:

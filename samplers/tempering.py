@@ -190,7 +190,7 @@ def run(
     return _run(rbm, base, key, temperatures, num_ladders, num_rounds, num_burn_in)
 
 
-@tf.function(jit_compile=True)
+@hardware.Program
 def _run(
     rbm: RBM,
     base: Base,

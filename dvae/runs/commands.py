@@ -18,7 +18,7 @@ from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.loop import Run
 from dvae.runs.pictures import grid, write_png
-from dvae.runs.process import Stopped, device_name, prepare_device, say
+from dvae.runs.process import Stopped, device_name, say
 from dvae.runs.records import read_result, write_json
 from dvae.runs.trained_model import TrainedModel
 from samplers import log_partition
@@ -73,7 +73,6 @@ def train_run(
             f"--train_batchsize={config.train_batchsize} exceeds the {len(dataset.train)} "
             f"training images of {config.dataset}"
         )
-    prepare_device()
     memory.check_training(config, dataset)
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "

@@ -17,6 +17,7 @@ from configs.settings import SETTINGS
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
 from dvae.runs.export import export_run
+from dvae.runs.isolation import isolated
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
 
@@ -64,6 +65,7 @@ def _path(what: str, value: str | Path) -> Path:
         raise UserError(f"{what} is {shown(value)}, not a path") from None
 
 
+@isolated()
 def train(
     dataset: str | Path = SETTINGS["dataset"].default,
     struct: str = SETTINGS["struct"].default,
@@ -75,8 +77,7 @@ def train(
     A finished run of the same settings is loaded and not trained again. Progress is printed.
     Numbers are those of run.py with the same settings. While it trains in the main thread,
     SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button), SIGHUP, SIGUSR2 and SIGXCPU write a
-    checkpoint first; the handlers of before are then put back. TensorFlow's operations are
-    deterministic afterwards.
+    checkpoint first; the handlers of before are then put back.
 
     Args:
       SETTINGS
@@ -134,6 +135,7 @@ def _describe(function: Any) -> None:
 _describe(train)
 
 
+@isolated()
 def load(
     path: str | Path,
     *,
@@ -161,6 +163,7 @@ def load(
         )
 
 
+@isolated()
 def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
     """Writes a finished run's best model as a small directory that works on its own.
 
@@ -169,7 +172,8 @@ def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
 
     Args:
       path: the run directory; it is only read.
-      out_dir: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
+      out_dir: the new directory; None: exported/<dataset>-<struct>-<baseline>-k<k>-<the last part
+        of a run's path>.
 
     Returns:
       The model, loaded from there.

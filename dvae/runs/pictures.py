@@ -8,6 +8,7 @@ import tensorflow as tf
 from configs.files import replacing
 from configs.paper import ExperimentConfig
 from dvae.model import DVAE
+from samplers import hardware
 
 
 def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.ndarray:
@@ -47,8 +48,8 @@ class Inspector:
     def __init__(self, model: DVAE, image_shape: tuple[int, int]) -> None:
         self._model = model
         self._image_shape = image_shape
-        self._latents = tf.function(self._latents_of, jit_compile=True, autograph=False)
-        self._decode = tf.function(self._decode_latents, jit_compile=True, autograph=False)
+        self._latents = hardware.Program(self._latents_of, autograph=False)
+        self._decode = hardware.Program(self._decode_latents, autograph=False)
 
     def _latents_of(self, images: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
         """Histograms' tensors for images [B, X]."""

@@ -12,10 +12,11 @@ import os
 import platform
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -40,6 +41,8 @@ def say(message: str) -> None:
 
 class _Bar(tqdm):
     """A bar that goes on unseen when its stream cannot be written to."""
+
+    monitor_interval = 0  # no thread that outlives it
 
     def display(self, *arguments: Any, **options: Any) -> None:
         with suppress(OSError):
@@ -68,24 +71,25 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
     )
 
 
-def _is_no_retracing_of_ours(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not ("retracing" in message and " of <dvae." in message)
-
-
-def prepare_device() -> None:
-    """GPU memory as it is needed, so that runs can share a GPU; deterministic, exact operations."""
+def share_gpus() -> None:
+    """For programs of ours: GPU memory as it is needed, so that several can share a GPU."""
     import tensorflow as tf
 
-    from samplers import hardware
-
-    # One compiled program for each batch shape is meant; TensorFlow warns of the fifth.
-    tf.get_logger().addFilter(_is_no_retracing_of_ours)
     for gpu in tf.config.list_physical_devices("GPU"):
         with suppress(RuntimeError):  # a program that used the GPU before has decided that
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def prepare_device() -> None:
+    """For programs of ours: `share_gpus`, and deterministic and exact operations from now on.
+
+    Where others' code runs too there is `dvae.runs.isolation`.
+    """
+    import tensorflow as tf
+
+    share_gpus()
     tf.config.experimental.enable_op_determinism()
-    hardware.use_exact_products()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def device_name() -> str:
@@ -107,11 +111,37 @@ class Stopped(Exception):
         self.exit_code = 128 + number
 
 
+@contextlib.contextmanager
+def _said_at_once(numbers: Iterable[int]) -> Iterator[None]:
+    """Lets a thread say that a signal has come: Python's handlers wait for compiled calls."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def announce() -> None:
+        while received := reader.recv(1):
+            if received[0] in numbers:
+                name = signal.Signals(received[0]).name
+                say(f"{name}: stopping as soon as the work under way allows")
+                return
+
+    thread = threading.Thread(target=announce, daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writer.close()
+        thread.join()
+        reader.close()
+
+
 class SignalWatch:
     """Remembers signals while it is entered; whoever works asks between two pieces of it.
 
-    Those of `configs.signals.STOPPING` ask to stop, SIGUSR1 for a checkpoint. Outside the main
-    thread, where Python allows no handlers, it watches nothing.
+    Those of `configs.signals.STOPPING` ask to stop, which a line says at once, however long the
+    work takes; SIGUSR1 for a checkpoint. Outside the main thread, where Python allows no handlers,
+    it watches nothing.
 
     Attributes:
       number: of the signal that asked to stop, the last one, or None.
@@ -122,6 +152,7 @@ class SignalWatch:
         self._save = False
         self._previous: dict[int, object] = {}
         self._deaf_to_interrupts = False
+        self._announcing = contextlib.ExitStack()
 
     def __enter__(self) -> "SignalWatch":
         if threading.current_thread() is threading.main_thread():
@@ -132,12 +163,14 @@ class SignalWatch:
                 if before is None or (before is signal.SIG_IGN and number != signal.SIGUSR1):
                     continue
                 self._previous[number] = signal.signal(number, self._received)
+            self._announcing.enter_context(_said_at_once(self._previous.keys() - {signal.SIGUSR1}))
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous, self._deaf_to_interrupts = {}, False
+        self._announcing.close()
 
     def _received(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGUSR1:

@@ -12,7 +12,7 @@ from data.dataset import Dataset
 from dvae.evaluation import Evaluator, num_workers
 from dvae.runs import memory
 from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import device_name, prepare_device, say
+from dvae.runs.process import device_name, say
 from dvae.runs.result import ais_settings
 from dvae.train_step import TrainProgram
 from samplers import counter_random
@@ -116,7 +116,6 @@ def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
 def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None) -> int:
     """Prints how long a run would take here; the last line is `measure`'s result as JSON."""
     dataset = data.load(config.dataset, data_dir, input_size)
-    prepare_device()
     config = dataclasses.replace(config, input_size=dataset.input_size)
     memory.check_training(config, dataset)
     measured = measure(config, dataset)

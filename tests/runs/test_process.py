@@ -1,12 +1,16 @@
 """The process of a run: what its cache of compiled programs is kept apart by, and its precision."""
 
+import ctypes
 import os
 import pwd
+import signal
+import threading
+import time
 
 import pytest
 import tensorflow as tf
 
-from dvae.runs import process
+from dvae.runs import isolation, process
 from samplers import gibbs, hardware
 from samplers.rbm import RBM, Chains
 
@@ -86,12 +90,20 @@ def test_a_user_without_a_home(tmp_path, monkeypatch, caplog):
     assert process.compile_cache_directory() == tmp_path / "dvae-xla"
 
 
-def test_products_are_exact():
-    """TF32 is off for whoever samples, and for a run even if something switched it on."""
-    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+def test_products_are_exact(monkeypatch):
+    """TF32 is off wherever a program of ours is compiled, even if something switched it on."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    monkeypatch.setattr(hardware.tf, "function", lambda function, **_: function)
+    before = enabled()
     tf.config.experimental.enable_tensor_float_32_execution(True)
-    process.prepare_device()
-    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    try:
+        assert hardware.Program(enabled)() is False
+        assert enabled()
+        with isolation.isolated():
+            assert not enabled()
+        assert enabled()
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def test_programs_ask_for_exact_products(monkeypatch):
@@ -104,7 +116,35 @@ def test_programs_ask_for_exact_products(monkeypatch):
         lambda *arguments: gibbs.sweeps(*arguments, 2), jit_compile=True, autograph=False
     )
     arguments = rbm, chains, tf.constant([1, 2])
-    text = program.experimental_get_compiler_ir(*arguments)(stage="hlo", platform_name="GPU")
+    with hardware.exact_products():
+        text = program.experimental_get_compiler_ir(*arguments)(stage="hlo", platform_name="GPU")
     products = [line for line in text.splitlines() if " dot(" in line]
     assert len(products) == 4
     assert all("operand_precision={highest,highest}" in line for line in products)
+
+
+def _wait_as_compiled_calls_do(seconds):
+    """In C, where Python's signal handlers do not run."""
+    libc, mutex = ctypes.CDLL(None), (ctypes.c_byte * 256)()
+    end = (ctypes.c_long * 2)(int(time.time()) + seconds, 0)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, end)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_is_spoken_of_before_the_call_under_way_ends(number, capsys):
+    """A request to stop; one for a checkpoint is not. What was there before is there again."""
+    handlers = [signal.getsignal(n) for n in signal.valid_signals()]
+    main = threading.main_thread().ident
+    with process.SignalWatch() as watch:
+        timer = threading.Timer(0.2, signal.pthread_kill, (main, number))
+        timer.start()
+        _wait_as_compiled_calls_do(2)
+        print("the call has ended")
+    timer.join()
+    stops = number != signal.SIGUSR1
+    said = [f"{number.name}: stopping as soon as the work under way allows"] if stops else []
+    assert capsys.readouterr().out.splitlines() == [*said, "the call has ended"]
+    assert [signal.getsignal(n) for n in signal.valid_signals()] == handlers
+    assert signal.set_wakeup_fd(-1) == -1
+    assert watch.save_requested() != stops

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -316,9 +317,9 @@ def finished_run(tmp_path_factory):
     return folder, arguments, _process(arguments)
 
 
-def _process(arguments):
+def _process(arguments, environment=None):
     command = [sys.executable, str(ROOT / "run.py"), *arguments]
-    environment = {**os.environ, "TF_XLA_FLAGS": ""}
+    environment = environment or {**os.environ, "TF_XLA_FLAGS": ""}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=400, cwd=ROOT, env=environment
     )
@@ -373,7 +374,6 @@ def test_a_finished_run_is_shown_and_another_configuration_refused(finished_run)
     ("mode", "left"),
     [
         ("evaluate", "evaluation.json"),
-        ("generate", "generated.png"),
         ("log_z", "log_z.json"),
     ],
 )
@@ -381,11 +381,7 @@ def test_modes_on_a_finished_run(finished_run, mode, left):
     folder, _, done = finished_run
     directory = Path(done.stdout.strip().split("\n")[-1].removeprefix("result: ")).parent
     arguments = [f"--mode={mode}", f"--run={directory}"]
-    cache = folder / 'of "programs" \\ [1]'  # TensorFlow would cut the name at its first blank
-    if mode == "generate":
-        arguments.append(f"--compile_cache={cache}")
-    else:
-        arguments += ["--ais_temperatures=20", "--ais_chains=64"]
+    arguments += ["--ais_temperatures=20", "--ais_chains=64"]
     hidden = folder / "hidden.npz"
     if mode != "evaluate":  # the others need no data set
         (folder / "own.npz").rename(hidden)
@@ -394,14 +390,48 @@ def test_modes_on_a_finished_run(finished_run, mode, left):
         hidden.rename(folder / "own.npz")
     assert process.returncode == 0, process.stderr[-2000:]
     assert (directory / left).exists()
-    if mode == "generate":
-        assert any(cache.rglob("xla_compile_cache*"))
     if mode == "evaluate":
         record = json.loads((directory / left).read_text())
         trained = json.loads((directory / "result.json").read_text())
         difference = record["test_nll"] - trained["test_nll"]
         assert abs(difference) < 1.0  # the same model, other samples
         assert record["protocol"]["ais_temperatures"] == 20
+
+
+def test_errors_of_tensorflow_are_seen_and_nothing_else(finished_run, tmp_path):
+    """At a first start, and at a second one from make, where an entry of the cache is not sound."""
+    directory = Path(finished_run[2].stdout.strip().split("\n")[-1].removeprefix("result: ")).parent
+    cache = tmp_path / 'of "programs" \\ [1]'  # TensorFlow would cut the name at its first blank
+    arguments = ["--mode=generate", f"--run={directory}", f"--compile_cache={cache}"]
+    environment = {**os.environ, "TF_XLA_FLAGS": ""}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    first = _process(arguments, environment)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert (directory / "generated.png").exists()  # no data set is needed
+    kept = {path: path.read_bytes() for path in cache.rglob("xla_compile_cache*")}
+    assert kept
+    for path, content in kept.items():
+        path.write_bytes(content.replace(b"+prefer-no-gather", b"+prefer-no-gathex"))
+    if not any(b"+prefer-no-gather" in content for content in kept.values()):
+        pytest.skip("this processor's programs have no such feature")
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    command = shlex.join([sys.executable, str(ROOT / "run.py"), *arguments])
+    python.write_text(f"#!/bin/sh\nexec {command}\n")
+    python.chmod(0o755)
+    (tmp_path / ".installed").touch()
+    second = subprocess.run(
+        ["make", "-s", "quickstart", f"VENV={tmp_path}"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert second.returncode == 0, second.stderr
+    assert "Target machine feature +prefer-no-gathex is not" in second.stderr
+    harmless = ("+prefer-no-scatter is not", "+prefer-no-gather is not", "text-format", "cuInit")
+    assert not any(words in second.stderr for words in harmless)
+    assert all("prefer-no-gathex" in line for line in second.stderr.splitlines())
 
 
 @pytest.mark.slow

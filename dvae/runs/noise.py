@@ -1,0 +1,164 @@
+"""Keeps off the terminal what TensorFlow prints when nothing is wrong, and lets all else pass.
+
+Its libraries write to file descriptor 2, and their log levels hide errors together with noise. So
+the descriptor leads, for a while, to a small process that drops the lines named below and writes
+all others where they would have gone. A thread would not do: TensorFlow may end the process with
+its last words still unread.
+"""
+
+import atexit
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+_HARMLESS = [
+    # Information, and the second line of one of its messages.
+    r"I\d{4} ",
+    r"\d{4}-\d\d-\d\d [\d:.]+: I ",
+    r"To enable the following instructions: ",
+    r"WARNING: All log messages before absl::InitializeLog\(\)",
+    # An entry of the compile cache is read as text before it is read as what it is.
+    r"E\d{4} .*\] Error parsing text-format tensorflow\.XlaSerializedCacheEntry",
+    # XLA's own hints to its compiler, which it then does not find among the processor's features.
+    r"E\d{4} .*\] .*\. Target machine feature \+prefer-no-(scatter|gather) is not",
+]
+# No library of the driver: an error only where there is a GPU.
+_NO_GPU = r"E\d{4} .*\] failed call to cuInit: .*\(303\)"
+
+# Reads standard input to its end, whatever becomes of the output: the writer must never wait. What
+# is no line yet waits a moment for its end.
+_PROGRAM = """
+import contextlib, os, re, select, sys
+harmless = re.compile(sys.argv[1].encode()).match
+def write(text):
+    with contextlib.suppress(OSError):
+        while text:
+            text = text[os.write(1, text):]
+rest = b""
+while True:
+    if rest and not select.select([0], [], [], 0.2)[0]:
+        write(rest)
+        rest = b""
+    chunk = os.read(0, 65536)
+    if not chunk:
+        break
+    *lines, rest = (rest + chunk).splitlines(keepends=True) + [b""]
+    if lines and not lines[-1].endswith(b"\\n"):
+        rest = lines.pop()
+    write(b"".join(line for line in lines if not harmless(line)))
+write(rest)
+"""
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+class _Filter:
+    """The process: takes what is written to `entrance`, and passes it on to a descriptor.
+
+    direct: leads to the descriptor itself; it stays open, since logging keeps such streams.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = _identity(target)
+        harmless = _HARMLESS + ([] if Path("/proc/driver/nvidia").exists() else [_NO_GPU])
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, "|".join(harmless)],
+            stdin=subprocess.PIPE,
+            stdout=target,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+        self.entrance = self._process.stdin.fileno()
+        # Of the kind that sys.stderr is, which may bear what this one would raise.
+        kind = type(getattr(getattr(sys.stderr, "buffer", None), "raw", None))
+        raw = (kind if issubclass(kind, io.FileIO) else io.FileIO)(os.dup(target), "w")
+        encoding = {name: getattr(sys.stderr, name, None) for name in ("encoding", "errors")}
+        self.direct = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True, **encoding)
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Lets it write what it still has."""
+        atexit.unregister(self.close)
+        self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):  # a child of ours may hold the entrance open
+            self._process.wait(1.0)
+
+
+class _Diversion:
+    """Descriptor 2 led through a filter while anybody wants it; Python's own stderr past it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._filter: _Filter | None = None
+        self._real: int | None = None
+        self._python: TextIO | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            self._wanted += 1
+            # No stderr, or one that is to show everything. Without a process nothing is dropped.
+            if self._wanted > 1 or sys.__stderr__ is None:
+                return
+            if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or not sys.executable:
+                return
+            with suppress(OSError):
+                self._divert()
+
+    def _divert(self) -> None:
+        if self._filter is None or self._filter.target != _identity(2):
+            if self._filter is not None:
+                self._filter.close()
+                self._filter = None
+            self._filter = _Filter(2)
+        real = os.dup(2)
+        with suppress(AttributeError, OSError, ValueError):  # another stream than descriptor 2's
+            if sys.stderr.fileno() == 2:
+                sys.stderr.flush()
+                self._python, sys.stderr = sys.stderr, self._filter.direct
+        os.dup2(self._filter.entrance, 2)
+        self._real = real
+
+    def end(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if self._wanted or self._real is None:
+                return
+            os.dup2(self._real, 2)
+            os.close(self._real)
+            self._real = None
+            if self._python is not None and sys.stderr is self._filter.direct:
+                sys.stderr = self._python
+            self._python = None
+
+
+_DIVERSION = _Diversion()
+
+
+def drop_until_exit() -> None:
+    """`dropped` for the whole life of a program."""
+    _DIVERSION.begin()
+    atexit.register(_DIVERSION.end)
+
+
+@contextlib.contextmanager
+def dropped() -> Iterator[None]:
+    """Within it, what TensorFlow prints of no consequence is not seen, from any thread or child.
+
+    TF_CPP_MIN_LOG_LEVEL=0 shows everything.
+    """
+    _DIVERSION.begin()
+    try:
+        yield
+    finally:
+        _DIVERSION.end()
