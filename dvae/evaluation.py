@@ -50,9 +50,14 @@ def _most_rows() -> int:
     return _ROWS_PER_PASS_GPU if hardware.on_gpu() else _ROWS_PER_PASS_CPU
 
 
+def _padded(count: int, most: int) -> int:
+    """The next power of 4, or `most` if that is less: few sizes, each of which is compiled once."""
+    return min(most, 4 ** (((count - 1).bit_length() + 1) // 2))
+
+
 def rows_per_pass(batch_size: int, num_samples: int) -> int:
     """Rows that one pass takes: all images of the batch with some samples each, at least one."""
-    return batch_size * max(1, min(num_samples, _most_rows() // batch_size))
+    return batch_size * max(1, _padded(num_samples, _most_rows() // batch_size))
 
 
 class PerImage(NamedTuple):
@@ -123,9 +128,7 @@ class Evaluator:
 
     def __init__(self, model: DVAE) -> None:
         self.model = model
-        self._compiled = tf.function(
-            self._batch, jit_compile=True, autograph=False, reduce_retracing=False
-        )
+        self._compiled = hardware.Program(self._batch, autograph=False)
 
     def log_weights(
         self,
@@ -164,7 +167,7 @@ class Evaluator:
     def images_per_call(self, batch_size: int, num_samples: int) -> int:
         """`batch_size`, or less where the encoder wants several samples of an image in a pass."""
         wanted = self.model.encoder.samples_per_pass
-        return max(1, _most_rows() // min(num_samples, wanted)) if wanted > 1 else batch_size
+        return max(1, _most_rows() // _padded(num_samples, wanted)) if wanted > 1 else batch_size
 
     def per_image(
         self,
@@ -181,12 +184,12 @@ class Evaluator:
         Args:
           images: binary images.
           num_samples: K, importance samples per image.
-          batch_size: images per compiled call; a short last batch is padded and cut again.
+          batch_size: images per compiled call, at most; a short batch is padded and cut again.
           key: int32 [2].
           progress: called with the number of images done after each call.
         """
-        batch_size = min(batch_size, len(images))
         batch_size = min(batch_size, self.images_per_call(batch_size, num_samples))
+        batch_size = _padded(len(images), batch_size)
         per_pass = rows_per_pass(batch_size, num_samples) // batch_size
         starts = range(0, len(images), batch_size)
 

@@ -46,7 +46,7 @@ class UndirectedEncoder(keras.layers.Layer):
     def __init__(
         self, structure: Structure, train_mean: tf.Tensor, posterior: Posterior, seed: int
     ) -> None:
-        super().__init__()
+        super().__init__(dtype="float32")
         self.posterior = posterior
         self.num_temperatures = POSTERIOR_TEMPERATURES
         self._mean = tf.constant(train_mean, tf.float32)
@@ -56,7 +56,7 @@ class UndirectedEncoder(keras.layers.Layer):
         hidden = [structure.hidden_units] * structure.num_hidden_layers
         outputs = structure.num_latents + num_couplings
         self.network = Network([len(train_mean)], hidden, outputs, layer_seed(seed, 1, 0))
-        self.norm = keras.layers.BatchNormalization(**COUPLING_NORM)
+        self.norm = keras.layers.BatchNormalization(**COUPLING_NORM, dtype="float32")
         self.norm.build((None, num_couplings))
 
     def posteriors(self, images: tf.Tensor, training: bool) -> RBM:
@@ -166,12 +166,16 @@ class UndirectedEncoder(keras.layers.Layer):
           key: int32 [2].
         """
         counts = []
-        for first in range(0, len(images), _MODES_AT_ONCE):
-            rbm = self.posteriors(tf.constant(images[first : first + _MODES_AT_ONCE]), False)
+        filled = np.zeros([-(-len(images) // _MODES_AT_ONCE) * _MODES_AT_ONCE, images.shape[1]])
+        filled[: len(images)] = images
+        for first in range(0, len(filled), _MODES_AT_ONCE):
+            rbm = self.posteriors(
+                tf.constant(filled[first : first + _MODES_AT_ONCE], tf.float32), False
+            )
             part_key = counter_random.fold_in(key, first)
             found = row_rbms.anneal(rbm, part_key, num_samples, self.num_temperatures)
             counts.append(modes_from(rbm, found.chains.left))
-        return np.concatenate(counts)
+        return np.concatenate(counts)[: len(images)]
 
     def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to."""

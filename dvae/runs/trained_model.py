@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +22,34 @@ from dvae.prior_sampler import from_variables, to_variables
 from dvae.runs import memory, result
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
+from dvae.runs.isolation import isolated
 from dvae.runs.pictures import Inspector
-from dvae.runs.process import prepare_device
 from dvae.runs.records import read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.undirected import UndirectedEncoder
-from samplers import counter_random
+from samplers import counter_random, hardware
 from samplers.log_partition import Row, tracked_row, with_distance
 from samplers.rbm import RBM
+
+# Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
+# for the first rows does not depend on how many follow.
+_BLOCK = 100
+
+
+def _block_key(key: tf.Tensor, block: int) -> tf.Tensor:
+    return counter_random.fold_in(key, block) if block else key
+
+
+def _in_blocks(program: Callable[..., Sequence[tf.Tensor]], rows: np.ndarray) -> list[np.ndarray]:
+    """Outputs [N, ...] of a program for rows [N, X]: of calls with `_BLOCK` rows and their number.
+
+    The last block is filled up with zeros, whose outputs are cut off.
+    """
+    filled = np.zeros([-(-len(rows) // _BLOCK) * _BLOCK, rows.shape[1]], rows.dtype)
+    filled[: len(rows)] = rows
+    blocks = filled.reshape(-1, _BLOCK, rows.shape[1])
+    outputs = [program(tf.constant(block), index) for index, block in enumerate(blocks)]
+    return [np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True)]
 
 
 class Encoded(NamedTuple):
@@ -113,6 +134,7 @@ class TrainedModel:
       model: the `dvae.model.DVAE` itself, for whoever wants its tensors.
     """
 
+    @isolated()
     def __init__(
         self,
         path: str | Path,
@@ -131,7 +153,6 @@ class TrainedModel:
         self.config: ExperimentConfig = dataclasses.replace(trained, **measuring)
         check_config(self.config)
         self._data_dir, self._dataset = data_dir, dataset
-        prepare_device()
         memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
         if mean.size != self.config.input_size:
@@ -147,6 +168,7 @@ class TrainedModel:
         self.step = restore_model(self._directory, self.model, variables, step)
         self._sampler_state = from_variables(state, variables)
 
+    @isolated()
     def dataset(self) -> Dataset:
         """The data that it was trained on. Raises ValueError where they are not to be found."""
         name = self._dataset or self.config.dataset
@@ -185,17 +207,20 @@ class TrainedModel:
         return read_result(self._directory.result)
 
     @property
+    @isolated()
     def prior(self) -> RBM:
         """The prior's parameters as arrays: an RBM has left_bias, right_bias and coupling."""
         parameters = self.model.prior.parameters()
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), parameters)
 
     @property
+    @isolated()
     def chains(self) -> Any:
         """The prior's chains that the run left, float32: of an RBM left [C, L], right [C, R]."""
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), self._chains())
 
     @property
+    @isolated()
     def tracked_log_partition(self) -> float | None:
         """log Z in nats as the run's sampler tracked it (low if shared), or None."""
         tracked = self._sampler.log_partition(self._sampler_state)
@@ -209,18 +234,27 @@ class TrainedModel:
         key = self._key if seed is None else counter_random.key(_seed(seed))
         return stream_key(key, stream)
 
+    @isolated()
     def sample_latents(self, num: int = 100, seed: int | None = None) -> np.ndarray:
         """Samples of the prior, float32 [num, D] of 0 and 1, from the run's chains.
 
         As good as chains after 1000 more sweeps are; above the number of chains several start from
-        one. Arguments and errors as in `sample`.
+        one. The first ones do not depend on how many follow. Arguments and errors as in `sample`.
         """
         _check_count("num", num)
         memory.check_images(self.config, num, "images")
         key = self._stream_key(Stream.GENERATE, seed)
-        prior = self.model.prior
-        return prior.samples(prior.parameters(), self._chains(), int(num), key).numpy()
+        prior, chains = self.model.prior, self._chains()
+        drawn = []
+        for block in range(-(-int(num) // _BLOCK)):
+            start = tf.nest.map_structure(
+                lambda t, n=-block * _BLOCK: tf.roll(t, n, axis=0), chains
+            )
+            block_key = _block_key(key, block)
+            drawn.append(prior.samples(prior.parameters(), start, _BLOCK, block_key).numpy())
+        return np.concatenate(drawn)[:num]
 
+    @isolated()
     def sample(self, num: int = 100, seed: int | None = None) -> np.ndarray:
         """Images from the model: the likelihood's means, float32 [num, height, width] in [0, 1].
 
@@ -234,6 +268,7 @@ class TrainedModel:
         """
         return self.decode(self.sample_latents(num, seed))
 
+    @isolated()
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Means of p(x | z), float32 [N, height, width] in [0, 1], from latents [N, D] of 0 and 1.
 
@@ -241,8 +276,10 @@ class TrainedModel:
           ValueError: latents of another shape, or with other values.
         """
         rows = _binary_rows("latents", latents, [(self.config.structure.num_latents,)])
-        return self._inspector.decode(tf.constant(rows)).reshape(-1, *self.image_shape)
+        [means] = _in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
+        return means.reshape(-1, *self.image_shape)
 
+    @isolated()
     def encode(self, images: np.ndarray, seed: int | None = None) -> Encoded:
         """A binary sample of q(z | x) for each image.
 
@@ -253,15 +290,22 @@ class TrainedModel:
         Raises:
           ValueError: images of another shape, or with other values.
         """
-        encoder = self.model.encoder
-        products = encoder.image_products(tf.constant(self._rows(images)))
-        found = encoder.sample_binary(products, 1, self._stream_key(Stream.INSPECTION, seed))
-        return Encoded(
-            found.latents.numpy().astype(np.uint8),
-            tf.sigmoid(found.logits).numpy(),
-            found.log_q.numpy(),
+        key = self._stream_key(Stream.INSPECTION, seed)
+        latents, probabilities, log_prob = _in_blocks(
+            lambda block, index: self._encoded(block, _block_key(key, index)), self._rows(images)
         )
+        return Encoded(latents.astype(np.uint8), probabilities, log_prob)
 
+    @cached_property
+    def _encoded(self) -> hardware.Program:
+        def encode(images: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            encoder = self.model.encoder
+            found = encoder.sample_binary(encoder.image_products(images), 1, key)
+            return found.latents, tf.sigmoid(found.logits), found.log_q
+
+        return hardware.Program(encode, autograph=False)
+
+    @isolated()
     def reconstruct(self, images: np.ndarray, seed: int | None = None) -> np.ndarray:
         """Means of p(x | z) at one sample z of the posterior, float32 [N, height, width].
 
@@ -269,6 +313,7 @@ class TrainedModel:
         """
         return self.decode(self.encode(images, seed).latents)
 
+    @isolated()
     def count_modes(
         self, images: np.ndarray, num_samples: int = 1000, seed: int | None = None
     ) -> np.ndarray:
@@ -294,6 +339,7 @@ class TrainedModel:
         key = self._stream_key(Stream.INSPECTION, seed)
         return encoder.count_modes(rows, int(num_samples), key)
 
+    @isolated()
     def log_likelihood(
         self, images: np.ndarray, num_samples: int = 1000, seed: int | None = None
     ) -> LogLikelihood:
@@ -317,6 +363,7 @@ class TrainedModel:
         stderr = np.sqrt(found.variance) if num_samples > 1 else np.full(len(rows), math.nan)
         return LogLikelihood(-found.nll - log_z.value, stderr, log_z)
 
+    @isolated()
     def log_partition(self) -> LogPartitionValue:
         """log Z of the prior in nats, with its 95 % interval; measured once, seconds at most."""
         return self._log_partition
@@ -332,6 +379,7 @@ class TrainedModel:
         status = "exact" if found.exact is not None else found.upper_status
         return LogPartitionValue(found.best(), *found.interval(), status)
 
+    @isolated()
     def log_partition_table(self) -> list[Row]:
         """What every estimator says of log Z: rows ready for JSON, see `samplers.log_partition`."""
         memory.check_measuring(self.config)
@@ -345,6 +393,7 @@ class TrainedModel:
             rows.append(tracked_row(tracked, self.config.log_z_population == "shared"))
         return with_distance(rows)
 
+    @isolated()
     def evaluate(self) -> dict[str, Any]:
         """log Z and the likelihood of the test set: the fields of evaluation.json.
 

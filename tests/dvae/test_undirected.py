@@ -132,7 +132,7 @@ class TestEvaluation:
         """So few that a pass has a hundred samples of each, or all there are."""
         evaluator = self.evaluator(exact, 1)
         assert evaluator.images_per_call(1000, 4000) == 8
-        assert evaluator.images_per_call(1000, 20) == 40
+        assert evaluator.images_per_call(1000, 20) == 12
         directed = Evaluator(tiny_models.make_model())
         assert directed.images_per_call(1000, 4000) == 1000
 

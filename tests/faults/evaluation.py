@@ -86,4 +86,13 @@ FAULTS = (
         ),
         "dvae/test_evaluation.py::test_reduce_images_divides_by_the_count",
     ),
+    fault(
+        "rows beyond the first hundred are drawn as those",
+        change(
+            "dvae.runs.trained_model:_block_key",
+            "counter_random.fold_in(key, block) if block else key",
+            "key",
+        ),
+        "runs/test_isolation.py::test_any_number_is_compiled_once",
+    ),
 )
