@@ -173,7 +173,7 @@ SETTINGS = by_name(
         "out_dir",
         None,
         "where these modes write; exported models are left as they are: "
-        "LOG_DIR/models/NAME; --mode=export: models/<dataset>-<struct>-<baseline>-k<k>",
+        "LOG_DIR/models/NAME; --mode=export: exported/NAME",
         Path,
         (*_SHOWN, "export"),
         unset="the run directory",

@@ -160,19 +160,28 @@ def _with_test_set(interval: dict[str, Any]) -> str:
     return f"with the finite test set [{low:.2f}, {high:.2f}]"
 
 
-def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str, Any]) -> str:
-    """The text of an exported model's README.md, all of it from result.json and data.json."""
+def model_card(
+    config: ExperimentConfig,
+    result: dict[str, Any],
+    facts: dict[str, Any],
+    path: Path | None = None,
+) -> str:
+    """The text of an exported model's README.md, all of it from result.json and data.json.
+
+    path: where it lies, for the commands that use it; None: as those of this repository.
+    """
     nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
     published = ExperimentConfig.num_train_iter
     steps = config.num_train_iter
     reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
     name = model_name(config)
+    path = Path("models", name) if path is None else path
     dataset = Path(config.dataset).stem
     return _CARD.format(
         name=markdown(name),
-        span=name.replace("`", "'"),  # nothing within a span of code is escaped
-        path=shlex.quote(f"models/{name}"),
-        quoted=json.dumps(f"models/{name}", ensure_ascii=False),
+        span=path.name.replace("`", "'"),  # nothing within a span of code is escaped
+        path=shlex.quote(str(path)),
+        quoted=json.dumps(str(path), ensure_ascii=False),
         method=config.baseline,
         struct=config.struct,
         k=config.k,
@@ -205,6 +214,17 @@ def model_card(config: ExperimentConfig, result: dict[str, Any], facts: dict[str
         method_source=_METHODS.get(config.baseline, "your own"),
         data_source=_DATA.get(dataset, "your own"),
     )
+
+
+def _shown(target: Path) -> Path:
+    """How a card names its directory: from where it was exported, or, elsewhere, its name alone.
+
+    A card is for others, and says nothing of the places of a machine.
+    """
+    try:
+        return target.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return Path(target.name)
 
 
 def _copy_facts(run: RunDirectory, target: RunDirectory) -> None:
@@ -273,7 +293,8 @@ def export_run(path: Path, target: Path | None = None) -> Path:
 
     Args:
       path: the run directory; it is only read.
-      target: the new directory; None: models/<dataset>-<struct>-<baseline>-k<k>.
+      target: the new directory; None: exported/<dataset>-<struct>-<baseline>-k<k>-<the last part
+        of a run's path>, which no shipped model and no table's directory has.
 
     Returns:
       The new directory: config.json, data.json, result.json, README.md (the model card),
@@ -287,7 +308,8 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     config, _ = run.read_config()
     if not run.result.exists():
         raise UserError(f"{path} is not finished: its command, started again, goes on")
-    target = Path("models") / model_name(config) if target is None else target
+    if target is None:
+        target = Path("exported") / f"{model_name(config)}-{config.run_directory('.').name}"
     if target.exists():
         raise UserError(f"{target} exists: remove it, or choose another --out_dir")
     aside = RunDirectory(aside_of(target))
@@ -295,7 +317,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         aside.path.mkdir(parents=True)
         _fill(run, aside)
         TrainedModel(aside.path)
-        card = model_card(config, read_result(aside.result), read_json(aside.data))
+        card = model_card(config, read_result(aside.result), read_json(aside.data), _shown(target))
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)

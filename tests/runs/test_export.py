@@ -114,6 +114,20 @@ def test_the_card_says_what_the_results_say(finished, exported):
         assert "the method: your own" not in model_card(named, result, facts), baseline
 
 
+def test_by_default_it_is_no_shipped_model_and_the_card_says_where_it_lies(
+    finished, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    path = export_run(finished[0])
+    assert path.parts[0] not in ("models", "logs") and not path.is_absolute()
+    text = (path / "README.md").read_text()
+    uses = re.findall(r"--run=(\S+)", text) + re.findall(r'load\("(.*)"\)', text)
+    assert len(uses) == 4 and {Path(use) for use in uses} == {path}
+    elsewhere = export_run(finished[0], tmp_path / "a b" / "mine")
+    assert "--run='a b/mine'" in (elsewhere / "README.md").read_text()
+    assert f"seed{finished[1].seed}" in path.name  # another seed lies elsewhere
+
+
 def test_what_cannot_be_exported(finished, exported, tmp_path):
     run = Path(shutil.copytree(finished[0], tmp_path / "run"))
     with pytest.raises(UserError, match="exists: remove it, or choose another --out_dir"):
