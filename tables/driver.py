@@ -11,7 +11,7 @@ from typing import Protocol
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from dvae.runs.process import SignalWatch
-from tables import report
+from tables import progress, report
 from tables.documents import Document, write_all
 from tables.pictures import draw_all
 from tables.results import Tree, gather, read_tree
@@ -70,11 +70,11 @@ def run_missing(
     missing = [run for run in planned if not run.is_finished()]
     log(f"{len(planned) - len(missing)} of {len(planned)} runs are finished")
     failed: list[Outcome] = []
-    with SignalWatch() as stop:
+    with SignalWatch() as stop, progress.said(missing, log) as how_far:
         if missing:
             log(f"{len(missing)} to do, {executor.describe()}")
         for number, ended in enumerate(executor.outcomes(missing, stop), start=1):
-            log(f"[{number}/{len(missing)}] {_line(ended)}")
+            log(f"[{number}/{len(missing)}] {_line(ended)}; {how_far.text()}")
             if ended.status == "failed":
                 failed.append(ended)
             try:

@@ -1,0 +1,194 @@
+"""The training of train_rbm.py: an RBM by maximum likelihood, and its likelihood by AIS."""
+
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import data
+from data.batches import batch_indices
+from data.dataset import Dataset
+from dvae.runs.pictures import grid, write_png
+from dvae.runs.process import SignalWatch, Stopped, progress_bar, say
+from samplers import ais, counter_random, diagnostics, hardware, pcd, population_annealing
+from samplers.rbm import RBM, Chains, energy, left_log_marginal
+
+_STEPS_PER_CALL = 100
+_Z95 = 1.959963984540054
+_PARTS = 10  # in which chains are annealed, so that there is progress to be seen
+
+
+class Options(NamedTuple):
+    """The flags of train_rbm.py."""
+
+    dataset: str
+    data_dir: str
+    sampler: str
+    num_hidden: int
+    minutes: float
+    base_lr: float
+    batch_size: int
+    num_chains: int
+    num_sweeps: int
+    ais_chains: int
+    ais_temperatures: int
+    seed: int
+    picture: str
+
+
+class Trainer:
+    """An RBM of images x hidden units, its chains and its optimizer."""
+
+    def __init__(self, dataset: Dataset, options: Options) -> None:
+        self._dataset, self._options = dataset, options
+        self._images = tf.constant(dataset.train)
+        self._key = counter_random.key(options.seed)
+        mean = np.clip(dataset.train_mean, 0.01, 0.99)
+        rng = np.random.default_rng(options.seed)
+        coupling = 0.01 * rng.standard_normal([dataset.input_size, options.num_hidden])
+        self.weights = [
+            keras.Variable(np.log(mean / (1.0 - mean)), dtype="float32"),
+            keras.Variable(np.zeros(options.num_hidden), dtype="float32"),
+            keras.Variable(coupling, dtype="float32"),
+        ]
+        self._optimizer = keras.optimizers.Adam(options.base_lr)
+        self._optimizer.build(self.weights)
+        size = (options.num_chains, dataset.input_size, options.num_hidden)
+        self._kernel = population_annealing if options.sampler == "annealing" else pcd
+        self.state = self._kernel.init(counter_random.fold_in(self._key, 0), *size)
+        self._compiled = hardware.Program(self._steps, autograph=False)
+        self.step = 0
+
+    def rbm(self) -> RBM:
+        """The present parameters."""
+        return RBM(*(tf.convert_to_tensor(w) for w in self.weights))
+
+    def _follow(self, state: tf.nest, key: tf.Tensor) -> tf.nest:
+        """The sampler's state at the present parameters."""
+        num_sweeps = self._options.num_sweeps
+        if self._kernel is pcd:
+            return pcd.step(self.rbm(), state, key, num_sweeps)[0]
+        # Bridges, since the first step goes from uniform bits to the pixels' means.
+        return population_annealing.step(self.rbm(), state, key, num_sweeps, bridge_ess=0.5)[0]
+
+    def _steps(
+        self, images: tf.Tensor, indices: tf.Tensor, first: tf.Tensor, state: tf.nest
+    ) -> tf.nest:
+        def body(index: tf.Tensor, state: tf.nest) -> tuple:
+            keys = counter_random.split(counter_random.fold_in(self._key, 1 + first + index), 2)
+            state = self._follow(state, keys[0])
+            grey = tf.cast(tf.gather(images, indices[index]), tf.float32) * self._dataset.grey_unit
+            batch = tf.cast(counter_random.uniform(keys[1], grey.shape) < grey, tf.float32)
+            variables = [w.value for w in self.weights]
+            with tf.GradientTape() as tape:
+                rbm = RBM(*(tf.convert_to_tensor(v) for v in variables))
+                negative = -tf.reduce_mean(energy(rbm, state.chains))
+                loss = negative - tf.reduce_mean(left_log_marginal(rbm, batch))
+            self._optimizer.apply(tape.gradient(loss, variables), self.weights)
+            return index + 1, state
+
+        start = (tf.constant(0), state)
+        return tf.while_loop(lambda i, _: i < _STEPS_PER_CALL, body, start)[1]
+
+    def run_call(self, rate: float) -> None:
+        """One compiled call of steps at a learning rate."""
+        options = self._options
+        self._optimizer.learning_rate.assign(rate)
+        indices = batch_indices(
+            len(self._dataset.train), options.batch_size, options.seed, self.step, _STEPS_PER_CALL
+        )
+        first = tf.constant(self.step)
+        self.state = self._compiled(self._images, tf.constant(indices), first, self.state)
+        self.step += _STEPS_PER_CALL
+
+
+def _train_for(trainer: Trainer, options: Options, signals: SignalWatch) -> None:
+    """Trains for so many minutes, at a rate that falls to zero. Raises Stopped."""
+    start, share = time.monotonic(), 0.0
+    with progress_bar(round(60.0 * options.minutes), 0, "training", "s") as bar:
+        while share < 1.0:
+            trainer.run_call(options.base_lr * (1.0 - share))
+            signals.raise_if_stopped()
+            seconds = time.monotonic() - start
+            share = seconds / (60.0 * options.minutes) if options.minutes else 1.0
+            bar.update(min(round(seconds), bar.total) - bar.n)
+    say(f"{trainer.step} steps in {seconds / 60.0:.1f} minutes")
+
+
+def _anneal(
+    rbm: RBM, chains: Chains, options: Options, signals: SignalWatch
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Log weights of forward AIS, [C], and of reverse AIS from the chains. Raises Stopped."""
+    keys = counter_random.split(counter_random.key(options.seed + 1), 2)
+    base = ais.fitted_base(chains)
+    temperatures = ais.linear_temperatures(options.ais_temperatures)
+    size = -(-options.ais_chains // _PARTS)
+    starts = tf.split(chains.left, _split(len(chains.left)))
+    forward, backward = [], []
+    with progress_bar(_PARTS + len(starts), 0, "AIS of log Z", "part") as bar:
+        for part in range(_PARTS):
+            key = counter_random.fold_in(keys[0], part)
+            forward.append(ais.run(rbm, base, key, temperatures, size).log_weights)
+            bar.update()
+            signals.raise_if_stopped()
+        for part, left in enumerate(starts):
+            key = counter_random.fold_in(keys[1], part)
+            backward.append(ais.run_reverse(rbm, base, left, key, temperatures).log_weights)
+            bar.update()
+            signals.raise_if_stopped()
+    return tf.concat(forward, 0)[: options.ais_chains], tf.concat(backward, 0)
+
+
+def _split(count: int) -> list[int]:
+    """Sizes of parts of so many chains: equal but for the last one."""
+    size = -(-count // _PARTS)
+    return [min(size, count - first) for first in range(0, count, size)]
+
+
+def _report(
+    rbm: RBM, forward: tf.Tensor, backward: tf.Tensor, images: np.ndarray, num_temperatures: int
+) -> None:
+    """Prints the mean log p(x) of binary images [N, X] in nats: exact but for log Z."""
+    num_chains = len(forward)
+    log_z = diagnostics.log_mean_estimate(forward)
+    reverse = -float(diagnostics.log_mean_exp(-backward))
+    lower = float(diagnostics.markov_lower_bound(forward, min(32, num_chains)))
+    unnormalized = left_log_marginal(rbm, tf.cast(images, tf.float32)).numpy()
+    value = float(np.mean(unnormalized)) - float(log_z.value)
+    z_error = _Z95 * float(log_z.stderr)
+    set_error = _Z95 * float(np.std(unnormalized, ddof=1)) / math.sqrt(len(images))
+    wide = math.hypot(z_error, set_error)
+    say(
+        f"log Z {float(log_z.value):.2f} ± {float(log_z.stderr):.2f} by AIS of {num_temperatures} "
+        f"temperatures (ESS {float(log_z.ess):.0f} of {num_chains}), at least {lower:.2f} (95 %), "
+        f"reverse AIS {reverse:.2f} (checked)"
+    )
+    say(
+        f"test log-likelihood {value:.2f} [{value - z_error:.2f}, {value + z_error:.2f}] from log "
+        f"Z; with the finite test set [{value - wide:.2f}, {value + wide:.2f}]"
+    )
+
+
+def train(options: Options) -> int:
+    """Trains for the given time, then reports; returns the exit code."""
+    dataset = data.load(options.dataset, options.data_dir)
+    say(f"{dataset.notes}; {options.num_hidden} hidden units, {options.sampler}")
+    trainer = Trainer(dataset, options)
+    try:
+        with SignalWatch() as signals:
+            _train_for(trainer, options, signals)
+            chains, rbm = trainer.state.chains, trainer.rbm()
+            means = tf.sigmoid(
+                rbm.left_bias + tf.matmul(chains.right[:100], rbm.coupling, transpose_b=True)
+            )
+            forward, backward = _anneal(rbm, chains, options, signals)
+            _report(rbm, forward, backward, dataset.test, options.ais_temperatures)
+            write_png(Path(options.picture), grid(means.numpy(), dataset.image_shape, 10))
+    except Stopped as stop:
+        say(f"stopped by {stop}: nothing is kept; the same command starts anew")
+        return stop.exit_code
+    return 0
