@@ -7,6 +7,10 @@ from tests.faults import change, fault
 _LOCK = "runs/test_lock.py::test_"
 _SAVED_LATER = "runs/test_saving.py::test_a_model_that_cannot_be_written_is_written_later_as_it_was"
 _ADVICE = "runs/test_advice.py::test_"
+_PLACES = (
+    "runs/test_places.py::test_the_examples_do_not_collide_in_any_order"
+    "[quickstart snippet notebook]"
+)
 
 FAULTS = (
     fault(
@@ -16,14 +20,18 @@ FAULTS = (
             "opened if os.path.isdir(opened) else directory",
             "directory",
         ),
-        "runs/test_checkpoints.py::test_any_directory_will_do",
+        *(
+            f"runs/test_checkpoints.py::test_any_directory_will_do[{name}]"
+            for name in ("brackets", "not", "backslash", "no text")
+        ),
     ),
     fault(
         "a lost best model is looked for in no other checkpoint of its step",
         change(
             "dvae.runs.checkpoints:_read_model", "in sources.items()", "in [*sources.items()][:1]"
         ),
-        _ADVICE + "a_lost_best_model_is_read_from_another_checkpoint_of_its_step",
+        _ADVICE + "a_lost_best_model_is_read_from_another_checkpoint_of_its_step[damaged]",
+        _ADVICE + "a_lost_best_model_is_read_from_another_checkpoint_of_its_step[missing]",
         _ADVICE + "the_newest_checkpoint_has_the_best_model_if_it_is_of_that_step",
     ),
     fault(
@@ -62,7 +70,8 @@ FAULTS = (
             "self._waiting[place] = (self._best.copied(), record)",
             "pass",
         ),
-        _SAVED_LATER,
+        _SAVED_LATER + "[best]",
+        _SAVED_LATER + "[kept]",
     ),
     fault(
         "a model that is written later has the weights of then",
@@ -71,12 +80,14 @@ FAULTS = (
             "self._best.copied(), record",
             "self._best, record",
         ),
-        _SAVED_LATER,
+        _SAVED_LATER + "[best]",
+        _SAVED_LATER + "[kept]",
     ),
     fault(
         "a checkpoint gets ahead of a model that waits to be written",
         change("dvae.runs.checkpoints:Saver.save", "self._write_waiting()", "pass"),
-        _SAVED_LATER,
+        _SAVED_LATER + "[best]",
+        _SAVED_LATER + "[kept]",
     ),
     fault(
         "batch systems announce the end in vain",
@@ -99,11 +110,11 @@ FAULTS = (
     fault(
         "runs of one name and other settings have one directory",
         change("dvae.runs.places:place_for", "place in found and not fresh", "False"),
-        "runs/test_places.py::test_the_examples_do_not_collide_in_any_order",
+        _PLACES,
     ),
     fault(
         "a run that lies beside another is not found again",
         change("dvae.runs.places:place_for", "if not differences(place, run):", "if False:"),
-        "runs/test_places.py::test_the_examples_do_not_collide_in_any_order",
+        _PLACES,
     ),
 )

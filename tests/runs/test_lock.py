@@ -15,7 +15,8 @@ import pytest
 from configs.errors import UserError
 from dvae.runs import lock as run_lock
 from dvae.runs.lock import RunLock
-from tests.helpers.damaged_files import no_hang
+from tests.helpers.damaged_files import Hang, no_hang
+from tests.helpers.works import works
 
 _PIDS = (b"0}", b"-1}", b"1e400}", b"99999999999999}", b'"x"}', b"[]}")
 
@@ -95,7 +96,7 @@ def test_lock_of_a_process_that_ended_is_taken(path, other, monkeypatch, case):
         monkeypatch.setattr(run_lock, "_machine", lambda: "another boot", raising=False)
     else:
         monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1e9)
-    with no_hang():
+    with works(UserError), no_hang():
         lock = RunLock(path)
         lock.take()
     lock.check()
@@ -143,7 +144,7 @@ def test_what_is_no_file_ends_with_one_line_that_helps(path, name, what):
     place = path.with_name(name)
     _put(place, what)
     lock = RunLock(path)
-    with no_hang():
+    with works(Hang), no_hang(5):
         try:
             lock.take()
         except UserError as error:
