@@ -185,7 +185,7 @@ def _report_only(log_dirs: Sequence[Path], folder: Path) -> int:
 
 
 def _command() -> int:
-    log_dirs = [Path(path).expanduser() for path in FLAGS.log_dir]
+    log_dirs = [Path(os.path.expanduser(path)) for path in FLAGS.log_dir]
     folder = Path(value(TABLE_SETTINGS["report_dir"]) or log_dirs[0])
     if FLAGS.report_only:
         return _report_only(log_dirs, folder)

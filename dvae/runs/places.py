@@ -13,7 +13,7 @@ def places_of(path: Path) -> list[Path]:
     """Where runs of one name lie: PATH and PATH-2, PATH-3, ..., those that hold one."""
     try:
         beside = [place for place in path.parent.iterdir() if place.name.startswith(path.name)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     serial = re.compile(re.escape(path.name) + r"(?:-([2-9]|[1-9]\d+))?")
     found = {
