@@ -6,6 +6,7 @@ behaviour of its command line. Everything here is data: no mathematics beyond sc
 
 import dataclasses
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,8 @@ def check_config(config: ExperimentConfig) -> None:
     for name, known in (("baseline", BASELINES), ("sampler", SAMPLERS), ("struct", STRUCTURES)):
         _require_known(name, getattr(config, name), known)
     _require(
-        config.dataset.isprintable(),
-        f"--dataset={config.dataset[:80]!r} holds characters that are not text",
+        not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in config.dataset),
+        f"--dataset={config.dataset[:80]!r} holds characters that command a terminal",
     )
     if not config.has_own_data:
         _require_known("dataset", config.dataset, DATASETS, ", or the path of an .npz file")

@@ -153,7 +153,7 @@ _CASES = {
     "all damaged": (_damage(""), _without_result, _ALL, _fresh, 40),
     "result damaged": (_fill("result.json", "{"), _present, "result.json", _without_result, 40),
     "config damaged": (_fill("config.json", "{"), _again, _NONE, _fresh, 40),
-    "config of another": (_fill("config.json", "{}"), TrainedModel, _NONE, _fresh, 40),
+    "config of another": (_fill("config.json", "{}"), TrainedModel, "older version", _fresh, 40),
 }
 
 
