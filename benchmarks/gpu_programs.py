@@ -99,7 +99,8 @@ def evaluation_pass(struct: str = "1-layer-nonlin") -> Program:
         images = tf.zeros([config.eval_batchsize, 784], tf.uint8)
         per_pass = evaluation.rows_per_pass(config.eval_batchsize, rows) // config.eval_batchsize
         key = counter_random.key(1)
-        return Call(evaluator._compiled, (images, key, tf.constant(samples), per_pass))
+        first, num = tf.constant(0), tf.constant(samples)
+        return Call(evaluator._compiled, (images, key, first, num, per_pass))
 
     passes = config.eval_batchsize * samples // rows
     return Program(make, f"pass of {rows} rows", passes, 1, rows * config.structure.num_latents / 4)

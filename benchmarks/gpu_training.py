@@ -219,9 +219,11 @@ def take(
         else:
             directory.forget_after(progress.step, progress.evaluated_step)
         monitor = Monitor(config, dataset, program, summaries)
+        if progress.step == 0:
+            monitor.begin(progress)
         for step, model in models.items():
             _assign(program, model)
-            progress.step = step
+            progress.step, progress.updates = step, step - int(program.state.skipped)
             if step in keep_steps:
                 saver.save_kept(progress)
             if step % config.summary_every == 0:
@@ -231,6 +233,7 @@ def take(
         summaries.flush()
         _assign(program, last)
         _note(progress, facts, job["code"])
+        progress.updates = progress.step - int(program.state.skipped)
         saver.save(progress)
     finally:
         directory.unlock()

@@ -28,7 +28,9 @@ Record = dict[str, Any]
 
 def keep(page: str, name: str, record: Record) -> None:
     """Keeps a result for a page. Raises UserError when it cannot be written."""
-    write_text(RESULTS / page / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    write_text(
+        RESULTS / page / f"{name}.json", json.dumps(record, indent=1, allow_nan=False) + "\n"
+    )
     print(f"kept {name}; python -m benchmarks.pages puts it into docs/{page}.md")
 
 

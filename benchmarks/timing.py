@@ -106,5 +106,6 @@ def _processor() -> str:
 def write_json(path: str, results: dict[str, Any]) -> None:
     """The same numbers for a program to read."""
     Path(path).write_text(
-        json.dumps({"machine": machine(), **results}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({"machine": machine(), **results}, indent=1, allow_nan=False) + "\n",
+        encoding="utf-8",
     )

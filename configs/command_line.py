@@ -122,7 +122,7 @@ def check_known(settings: Iterable[Setting], mode: str, flag: str) -> None:
 
 def _fail(error: Exception) -> None:
     print(f"error: {one_row(str(error))}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(getattr(error, "exit_code", 2))
 
 
 def _check_text() -> None:
@@ -171,7 +171,7 @@ def parse(argv: Sequence[str]) -> None:
 
 
 def guarded(main: Main) -> None:
-    """Runs `main` and exits with its code; a UserError or OSError is one line and code 2."""
+    """Runs `main` and exits with its code; a UserError (2 or 3) or OSError (2) is one line."""
     try:
         with path_errors():
             code = main()

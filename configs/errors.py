@@ -8,6 +8,14 @@ class UserError(ValueError):
     with code 2; a traceback is for bugs only. From Python it is a ValueError.
     """
 
+    exit_code = 2
+
+
+class NothingTrained(UserError):
+    """A run has taken no update, or none that a result could be of: there is no number to show."""
+
+    exit_code = 3
+
 
 def check_system() -> None:
     """Raises UserError where there are no file locks and signals as Linux and macOS have them."""

@@ -133,7 +133,7 @@ class Encoder(keras.layers.Layer):
         Args:
           products: of `image_products`, computed once for any number of samples.
           num_samples: K.
-          key: int32 [2].
+          key: int32 [2], or [B*K, 2]: one for each row.
 
         Returns:
           BinarySample of B*K rows, log q summed over groups.

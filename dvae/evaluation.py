@@ -65,7 +65,7 @@ class PerImage(NamedTuple):
 
     nll: -log mean_k exp(log w_k + log Z): high by the bound's bias, less so for more samples.
     neg_elbo: -mean_k (log w_k + log Z).
-    variance: delta-method variance of `nll` due to the finite number of samples.
+    variance: delta-method variance of `nll` due to the finite number of samples; NaN of one.
     """
 
     nll: np.ndarray
@@ -76,8 +76,8 @@ class PerImage(NamedTuple):
 class LikelihoodEstimate(NamedTuple):
     """Averages over images, in nats, log Z left out (add it to nll and neg_elbo).
 
-    sampling_stderr: error of `nll` from importance sampling; test_set_stderr: from the finite set
-    of images.
+    sampling_stderr: error of `nll` from importance sampling, NaN of a single sample;
+    test_set_stderr: from the finite set of images, NaN of a single image.
     """
 
     nll: float
@@ -135,12 +135,11 @@ class Evaluator:
         images: tf.Tensor,
         products: list[tf.Tensor],
         params: Parameters,
-        num: int,
-        key: tf.Tensor,
+        keys: tf.Tensor,
     ) -> tf.Tensor:
-        """log w + log Z of `num` samples for each of images [B, X], [B, num], in nats."""
-        model = self.model
-        binary, log_q, _ = model.encoder.sample_binary(products, num, key)
+        """log w + log Z of samples of images [B, X], one for each of keys [B, S, 2]: [B, S]."""
+        model, num = self.model, keys.shape[1]
+        binary, log_q, _ = model.encoder.sample_binary(products, num, tf.reshape(keys, [-1, 2]))
         outputs = model.decoder.outputs(binary, training=False)
         grouped = tf.reshape(outputs, [images.shape[0], num, -1])
         log_p = model.likelihood.log_prob_value(images[:, None], grouped)
@@ -148,18 +147,29 @@ class Evaluator:
         return log_p + tf.reshape(log_prior - log_q, [-1, num])
 
     def _batch(
-        self, images: tf.Tensor, key: tf.Tensor, num_samples: tf.Tensor, per_pass: int
+        self,
+        images: tf.Tensor,
+        key: tf.Tensor,
+        first: tf.Tensor,
+        num_samples: tf.Tensor,
+        per_pass: int,
     ) -> _Sums:
+        """Sums over the samples of images [B, X], whose places in the data begin at `first`.
+
+        A sample's key is of its image's place and its own number: how images are cut into batches,
+        and samples into passes, decides nothing.
+        """
+        image_keys = counter_random.fold_in(key, first + tf.range(images.shape[0]))
         images = tf.cast(images, tf.float32)
         params = self.model.prior.parameters()
         products = self.model.encoder.image_products(images)
         zero = tf.zeros([images.shape[0]])
 
         def body(index: tf.Tensor, sums: _Sums) -> tuple:
-            pass_key = counter_random.fold_in(key, index)
-            log_weights = self.log_weights(images, products, params, per_pass, pass_key)
-            valid = index * per_pass + tf.range(per_pass) < num_samples
-            return index + 1, _add(sums, log_weights, valid)
+            samples = index * per_pass + tf.range(per_pass)
+            keys = counter_random.fold_in(image_keys[:, None], samples)
+            log_weights = self.log_weights(images, products, params, keys)
+            return index + 1, _add(sums, log_weights, samples < num_samples)
 
         start = (tf.constant(0), _Sums(zero - math.inf, zero, zero, zero))
         return tf.while_loop(lambda i, _: i * per_pass < num_samples, body, start)[1]
@@ -179,7 +189,8 @@ class Evaluator:
     ) -> PerImage:
         """Evaluates images [N, X] (uint8 0/1) with `num_samples` samples each.
 
-        Memory does not grow with `num_samples`.
+        Memory does not grow with `num_samples`, and `batch_size` changes no number but by rounding:
+        an image's samples are drawn with its place among the images alone.
 
         Args:
           images: binary images.
@@ -197,9 +208,9 @@ class Evaluator:
             batch = images[starts[index] : starts[index] + batch_size]
             padded = np.zeros([batch_size, images.shape[1]], images.dtype)
             padded[: len(batch)] = batch
-            batch_key = counter_random.fold_in(key, index)
+            first = tf.constant(starts[index])
             sums = self._compiled(
-                tf.constant(padded), batch_key, tf.constant(num_samples), per_pass
+                tf.constant(padded), key, first, tf.constant(num_samples), per_pass
             )
             return [np.asarray(s, np.float64)[: len(batch)] for s in sums]
 
@@ -213,10 +224,13 @@ class Evaluator:
             np.concatenate(column) for column in zip(*results, strict=True)
         )
         ess = first**2 / second
+        variance = np.full(len(ess), math.nan)
+        if num_samples > 1:
+            variance = np.maximum(num_samples / ess - 1.0, 0.0) / (num_samples - 1)
         return PerImage(
             nll=-(high + np.log(first) - math.log(num_samples)),
             neg_elbo=-total / num_samples,
-            variance=np.maximum(num_samples / ess - 1.0, 0.0) / max(num_samples - 1, 1),
+            variance=variance,
         )
 
     def likelihood(

@@ -14,15 +14,14 @@ class TrainState(tf.Module):
     """Everything beside weights and optimizer that a step reads and writes."""
 
     def __init__(
-        self, sampler_state: SamplerState, num_metrics: int, image_states: "ImageStates"
+        self, sampler_state: SamplerState, num_sums: int, image_states: "ImageStates"
     ) -> None:
         super().__init__()
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
         self.sampler = to_variables(sampler_state)
         if image_states.variables:  # an empty list would have a place in checkpoints
             self.image_states = image_states.variables
-        # One entry for each metric, and last the number of steps that they were added up over.
-        self.metric_sums = tf.Variable(tf.zeros([num_metrics + 1]), name="metric_sums")
+        self.metric_sums = tf.Variable(tf.zeros([num_sums]), name="metric_sums")
         self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
         self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, name="skipped_in_a_row")
         self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")

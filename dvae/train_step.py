@@ -59,6 +59,24 @@ class Carried(NamedTuple):
     image_states: Any = ()
 
 
+class Window(NamedTuple):
+    """What is added up beside the metrics over a window of steps, for log Z to be put into them.
+
+    Of each step that was taken, with its KL weight w and its place t in the window from 0 on: w,
+    w t and t. steps: of the window, skipped ones too. taken: steps that were taken.
+    """
+
+    weight: Any
+    weighted_place: Any
+    place: Any
+    steps: Any
+    taken: Any
+
+
+NUM_WINDOW_SUMS = len(Window._fields)
+_STEPS = Window._fields.index("steps")
+
+
 class MetricNames(NamedTuple):
     """Tags of the scalars that steps add up; bound: None where a step does not know it."""
 
@@ -102,7 +120,8 @@ class TrainProgram:
         init_states = self.model.parts.estimator.init_states
         self._image_states = ImageStates(init_states(self.model, len(dataset.train), states_key))
         self.metrics = MetricNames.of(self.model, self.sampler.metric_names)
-        self.state = TrainState(initial, len(self.metrics.all()), self._image_states)
+        num_sums = len(self.metrics.all()) + NUM_WINDOW_SUMS
+        self.state = TrainState(initial, num_sums, self._image_states)
         self._compiled = hardware.Program(self._steps, autograph=False)
 
     def sampler_state(self) -> SamplerState:
@@ -213,7 +232,7 @@ class TrainProgram:
         self.optimizer.apply(gradient, rate, ok)
         moved = self._packed([scope.get_current_value(v) for v in averages])
         kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
-        sums = self._summed(carried.metric_sums, metrics | sampler_metrics, ok)
+        sums = self._summed(carried.metric_sums, metrics | sampler_metrics, step, ok)
         rows = tf.nest.map_structure(lambda *pair: tf.where(ok, *pair), new_rows, rows)
         states = with_rows(carried.image_states, indices, rows)
         counts = counted(carried.counts, ok, finite)
@@ -231,9 +250,17 @@ class TrainProgram:
             return unflatten(averages[0], self.model.non_trainable_variables)
         return averages
 
-    def _summed(self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], ok: tf.Tensor) -> tf.Tensor:
-        values = tf.stack([*(metrics[name] for name in self.metrics.all()), 1.0])
-        return sums + tf.where(ok, values, tf.zeros_like(values))
+    def _summed(
+        self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], step: tf.Tensor, ok: tf.Tensor
+    ) -> tf.Tensor:
+        """`TrainState.metric_sums` one step later; of a skipped step only the step is counted."""
+        weight = schedules.kl_weight(step, self.config.num_train_iter)
+        names = self.metrics.all()
+        place = sums[len(names) + _STEPS]
+        window = Window(weight, weight * place, place, 1.0, 1.0)
+        values = tf.stack([*(metrics[name] for name in names), *window])
+        always = np.arange(len(names) + NUM_WINDOW_SUMS) == len(names) + _STEPS
+        return sums + tf.where(ok | always, values, tf.zeros_like(values))
 
     def _steps(
         self,
@@ -306,26 +333,28 @@ class TrainProgram:
                 )
                 indices = np.roll(indices, -count, axis=0)
 
-    def take_metrics(self) -> dict[str, float]:
-        """Means of the metrics since they were last taken; resets the sums.
+    def take_metrics(self, log_z: tuple[float, float] = (0.0, 0.0)) -> dict[str, float]:
+        """Means of the metrics over the steps taken since the last call; {} if there was none.
 
-        Bound and KL are without log Z: see `add_log_partition`.
+        log Z is put where it belongs: into the KL, and with each step's KL weight into the bound.
+        It is taken for linear over these steps, of which the skipped ones count here.
+
+        Args:
+          log_z: its values in nats at the parameters before the first step and after the last.
         """
-        *sums, count = self.state.metric_sums.numpy().tolist()
+        sums = self.state.metric_sums.numpy().tolist()
         self.state.metric_sums.assign(tf.zeros_like(self.state.metric_sums))
-        names = self.metrics.all()
-        return {name: v / max(count, 1.0) for name, v in zip(names, sums, strict=True)}
-
-    def add_log_partition(self, means: dict[str, float], log_z: float) -> dict[str, float]:
-        """The metrics with the value of log Z (nats) where it belongs: the bound and the KL."""
-        kl_weight = float(schedules.kl_weight(self.state.step, self.config.num_train_iter))
+        names, window = self.metrics.all(), Window(*sums[-NUM_WINDOW_SUMS:])
+        if not window.taken:
+            return {}
+        first, slope = log_z[0], (log_z[1] - log_z[0]) / window.steps
         bound, kl = self.metrics.bound, self.metrics.kl
-        completed = dict(means)
+        means = {name: v / window.taken for name, v in zip(names, sums, strict=False)}
         if bound is not None:
-            completed[bound] = means[bound] + kl_weight * log_z
+            means[bound] += (first * window.weight + slope * window.weighted_place) / window.taken
         if self.model.parts.kl_is_value:
-            completed[kl] = means[kl] + log_z
-        return completed
+            means[kl] += first + slope * window.place / window.taken
+        return means
 
     def anchor_log_partition(self, value: tf.Tensor) -> None:
         """Sets the log Z that the separate population tracks (nats, float64 scalar)."""

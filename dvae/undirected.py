@@ -144,7 +144,7 @@ class UndirectedEncoder(keras.layers.Layer):
         Args:
           products: of `image_products`.
           num_samples: K.
-          key: int32 [2].
+          key: int32 [2], or [B*K, 2]: one for each row.
 
         Returns:
           BinarySample of B*K rows; the logits are each half's given the other.

@@ -7,7 +7,8 @@ and a resumed run continues the same stream.
 
 A key is int32 [2]. A block of 64 random bits belongs to (key, index, stream), where index counts
 through a tensor and `stream` tells apart the tensors drawn under one key. `fold_in` and `split`
-use streams of their own, above all that a caller may ask for.
+use streams of their own, above all that a caller may ask for. `fold_in` makes many keys at once,
+and the Bernoulli kernels take one for each row: what a row draws then depends on no other row.
 """
 
 import math
@@ -65,11 +66,14 @@ def _parity(word_0: tf.Tensor, word_1: tf.Tensor) -> tf.Tensor:
 
 
 def schedule(key: tf.Tensor) -> list[tf.Tensor]:
-    """A key, int32 [2], as `threefry_2x32` uses it: three words, for loops to compute them once."""
+    """A key, int32 [2], as `threefry_2x32` uses it: three words, for loops to compute them once.
+
+    Of keys [..., 2] each word is [...].
+    """
     key = tf.convert_to_tensor(key)
-    if not key.dtype.is_integer or not key.shape.is_compatible_with([2]):
+    if not key.dtype.is_integer or key.shape.rank == 0 or key.shape[-1] != 2:
         raise ValueError("a key is int32 [2]: see samplers.counter_random.key")
-    words = [_uint32(word) for word in tf.unstack(key)]
+    words = [_uint32(word) for word in tf.unstack(key, axis=-1)]
     return [*words, _parity(*words)]
 
 
@@ -125,9 +129,12 @@ def key(seed: int) -> tf.Tensor:
 
 
 def fold_in(key: tf.Tensor, data: Stream) -> tf.Tensor:
-    """A new key, int32 [2], for (key, data); data is an int or an int32 scalar, e.g. the step."""
+    """A new key, int32 [2], for (key, data); data is an int or an int32 scalar, e.g. the step.
+
+    Keys [..., 2] and data [...] broadcast to new keys [..., 2].
+    """
     words = threefry_2x32(key, _uint32(data), _uint32(_FOLD_STREAM))
-    return tf.stack([_int32(word) for word in words])
+    return tf.stack([_int32(word) for word in words], axis=-1)
 
 
 def split(key: tf.Tensor, num: int) -> tf.Tensor:
@@ -273,7 +280,7 @@ def bernoulli_exponents(
     quarter q of a part is compared with number q of each block.
 
     Args:
-      key: int32 [2].
+      key: int32 [2], or [parts, 2]: one for each part, under which it is the first.
       exponents: x, float32 or float64 [parts, N].
       stream: tells apart tensors drawn under one key.
       first_part: index of exponents[0] among all parts under this key and stream.
@@ -283,13 +290,16 @@ def bernoulli_exponents(
     """
     parts, num = exponents.shape
     quarter = -(-num // 4)
+    per_key = parts
+    if not isinstance(key, list) and key.shape.rank == 2:
+        key, per_key = key[:, None], 1
     if hardware.on_gpu():
-        places = unit_places(parts, num) + 4 * quarter * first_part
+        places = unit_places(per_key, num) + 4 * quarter * first_part
         return bernoulli_at(places, key, exponents, stream)
     if num != 4 * quarter:
         exponents = tf.pad(exponents, [[0, 0], [0, 4 * quarter - num]])
-    index = tf.range(first_part * quarter, (first_part + parts) * quarter)
-    index = tf.reshape(tf.bitcast(index, tf.uint32), [parts, quarter])
+    index = tf.range(first_part * quarter, (first_part + per_key) * quarter)
+    index = tf.reshape(tf.bitcast(index, tf.uint32), [per_key, quarter])
     draws = _four_draws(*threefry_2x32(key, index, _uint32(stream)))
     packed = tf.zeros([parts, quarter], exponents.dtype)
     for bit, draw in enumerate(draws):
@@ -309,13 +319,14 @@ def bernoulli_logits(key: tf.Tensor, logits: tf.Tensor, stream: Stream = 0) -> t
     place, the rounding of compiled and of eager arithmetic may differ (once in 10^7 draws).
 
     Args:
-      key: int32 [2].
-      logits: float32 or float64, of static shape.
+      key: int32 [2], or [N, 2]: one for each of N rows.
+      logits: float32 or float64, of static shape; with a key for each row, N times the same.
       stream: tells apart tensors drawn under one key.
 
     Returns:
       0 or 1 in the dtype and shape of the logits; no gradient flows.
     """
     checks.float_type(logits.dtype)
-    exponents = tf.reshape(logits * EXPONENT_PER_LOGIT, [1, -1])
+    rows = key.shape[0] if key.shape.rank == 2 else 1
+    exponents = tf.reshape(logits * EXPONENT_PER_LOGIT, [rows, -1])
     return tf.reshape(bernoulli_exponents(key, exponents, stream), logits.shape)

@@ -12,7 +12,7 @@ class LogMeanEstimate(NamedTuple):
     """log of a mean of weights, with its error.
 
     value: scalar, log mean exp(log weights), in nats. Biased low by about stderr^2 / 2 (Jensen).
-    stderr: scalar, delta-method standard error of `value`, in nats.
+    stderr: scalar, delta-method standard error of `value`, in nats; NaN of a single weight.
     ess: scalar, effective sample size of the weights, between 1 and their number.
     """
 
@@ -41,15 +41,33 @@ def log_mean_estimate(log_weights: tf.Tensor) -> LogMeanEstimate:
     """log mean of independent weights exp(log_weights), [C], with its error.
 
     The delta method gives var(log mean w) = var(w) / (C mean(w)^2) = (C / ESS - 1) / (C - 1) with
-    the unbiased sample variance. It is blind to modes that no chain visited.
+    the unbiased sample variance. It is blind to modes that no chain visited, at most 1 however far
+    off the value is (see `least_ess`), and not known of a single weight.
     """
     log_weights = tf.cast(log_weights, tf.float64)
     if log_weights.shape.num_elements() == 0:
         raise ValueError("no weights have no mean")
     count = tf.cast(tf.size(log_weights), tf.float64)
     ess = effective_sample_size(log_weights)
-    variance = (count / ess - 1.0) / tf.maximum(count - 1.0, 1.0)
-    return LogMeanEstimate(log_mean_exp(log_weights), tf.sqrt(tf.maximum(variance, 0.0)), ess)
+    variance = tf.maximum(count / ess - 1.0, 0.0) / (count - 1.0)
+    variance = tf.where(count > 1.0, variance, math.nan)
+    return LogMeanEstimate(log_mean_exp(log_weights), tf.sqrt(variance), ess)
+
+
+def least_ess(count: int) -> float:
+    """The effective sample size of so many weights below which their stated error says little.
+
+    count^(2/3), 102 of 1024: the mean of log-normal weights of that effective sample size has
+    skewness 1, so that its normal error begins to mislead; with one far below, the largest weight
+    decides the mean, and the error with it.
+    """
+    return count ** (2.0 / 3.0)
+
+
+def known(value: float) -> float | None:
+    """A number as a float, or None where it is not known: not finite."""
+    value = float(value)
+    return value if math.isfinite(value) else None
 
 
 def markov_lower_bound(

@@ -5,7 +5,6 @@ holds whatever the weights look like; tempering shares none of their weights; an
 that followed the training has seen every temperature in between. Agreement is evidence.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,11 +13,16 @@ import tensorflow as tf
 from scipy import stats
 
 from samplers import ais, counter_random, diagnostics, exact, tempering
+from samplers.diagnostics import known
+from samplers.log_partition_value import (
+    ALPHA,
+    UNTRUSTED,
+    LogPartition,
+    ess_doubt,
+    gap_doubt,
+)
 from samplers.rbm import RBM, Chains
 
-# Two-sided 95 % of a normal error.
-Z95 = 1.959963984540054
-ALPHA = 0.05
 MARKOV_GROUPS = 32
 _FORWARD, _REVERSE, _START = range(3)
 
@@ -36,50 +40,6 @@ class Settings(NamedTuple):
     num_ladders: int = 32
     num_rungs: int = 32
     num_rounds: int = 1000
-
-
-class LogPartition(NamedTuple):
-    """log Z in nats and what is known of its error.
-
-    value, stderr, ess: forward AIS; low on average (Jensen), blind to modes no chain visits.
-    markov_lower: holds with probability 95 % whatever the weights look like.
-    reverse, reverse_stderr: reverse AIS, high on average.
-    upper_status: "certified" when the reverse start was exact, else "checked".
-    exact: the enumerated value, or None.
-    """
-
-    value: float
-    stderr: float
-    ess: float
-    markov_lower: float
-    reverse: float
-    reverse_stderr: float
-    upper_status: str
-    exact: float | None
-
-    def interval(self) -> tuple[float, float]:
-        """95 % interval: from AIS's standard error, widened to reach the reverse estimate.
-
-        An exact value is its own interval.
-        """
-        if self.exact is not None:
-            return self.exact, self.exact
-        margin = Z95 * self.stderr
-        disagrees = abs(self.reverse - self.value) > Z95 * math.hypot(
-            self.stderr, self.reverse_stderr
-        )
-        low = high = self.value
-        if disagrees:
-            low, high = min(low, self.reverse), max(high, self.reverse)
-        return low - margin, high + margin
-
-    def best(self) -> float:
-        """The exact value where there is one, else forward AIS."""
-        return self.value if self.exact is None else self.exact
-
-    def best_stderr(self) -> float:
-        """Standard error of `best`."""
-        return self.stderr if self.exact is None else 0.0
 
 
 def make_base(name: str, rbm: RBM, chains: Chains) -> ais.Base:
@@ -147,6 +107,9 @@ def measure(rbm: RBM, chains: Chains, key: tf.Tensor, settings: Settings) -> Log
         reverse_stderr=float(backward.stderr),
         upper_status="certified" if small else "checked",
         exact=float(exact.log_partition(rbm)) if small else None,
+        num_chains=settings.num_chains,
+        reverse_ess=float(backward.ess),
+        num_reverse=int(start.left.shape[0]),
     )
 
 
@@ -166,18 +129,48 @@ def student_factor(num_independent: int, confidence: float = CONFIDENCE) -> floa
 def make_row(
     estimator: str, value: Any, stderr: Any, num_independent: int, ess: Any, note: str = ""
 ) -> Row:
-    """A row whose interval is `student_factor` standard errors to both sides."""
-    margin = student_factor(num_independent) * float(stderr)
+    """A row whose interval is `student_factor` standard errors to both sides, where it has one."""
+    error = known(stderr)
+    margin = None if error is None else student_factor(num_independent) * error
     return {
         "estimator": estimator,
         "value": float(value),
-        "low": float(value) - margin,
-        "high": float(value) + margin,
-        "stderr": float(stderr),
+        "low": None if margin is None else float(value) - margin,
+        "high": None if margin is None else float(value) + margin,
+        "stderr": error,
         "independent": num_independent,
         "ess": float(ess),
         "note": note,
     }
+
+
+def _ais_row(label: str, result: diagnostics.LogMeanEstimate, count: int, note: str = "") -> Row:
+    """A row of AIS, without an interval where its effective sample size says nothing of it."""
+    row = make_row(label, result.value, result.stderr, count, result.ess, note)
+    doubt = ess_doubt(label.split()[0], float(result.ess), count)
+    return _doubted(row, doubt) | {"low": None, "high": None} if doubt else row
+
+
+def _doubted(row: Row, doubt: str) -> Row:
+    return row | {"note": f"{UNTRUSTED}: {doubt}"}
+
+
+def with_contradictions(rows: Sequence[Row]) -> list[Row]:
+    """Notes in the row of reverse AIS where a forward one contradicts it."""
+    forward = [row for row in rows if row["estimator"].startswith("forward AIS")]
+
+    def noted(row: Row) -> Row:
+        if row["estimator"] != "reverse AIS" or row["low"] is None:
+            return row
+        doubts = [
+            gap_doubt(found["value"], found["stderr"], row["value"], row["stderr"])
+            for found in forward
+            if found["low"] is not None
+        ]
+        doubt = next(filter(None, doubts), None)
+        return row if doubt is None else _doubted(row, doubt)
+
+    return [noted(row) for row in rows]
 
 
 def forward_ais(
@@ -188,7 +181,7 @@ def forward_ais(
     result, bound = found.estimate, float(found.markov_lower)
     label = f"forward AIS, {name} base"
     return [
-        make_row(label, result.value, result.stderr, settings.num_chains, result.ess),
+        _ais_row(label, result, settings.num_chains),
         {
             "estimator": f"Markov lower bound, {name} base",
             "value": bound,
@@ -206,8 +199,7 @@ def reverse_ais(
 ) -> list[Row]:
     """The row of `reverse`."""
     result = reverse(rbm, base, start, key, settings)
-    count = start.shape[0]
-    return [make_row("reverse AIS", result.value, result.stderr, count, result.ess, note)]
+    return [_ais_row("reverse AIS", result, start.shape[0], note)]
 
 
 def parallel_tempering(settings: Settings, rbm: RBM, base: ais.Base, key: tf.Tensor) -> list[Row]:
@@ -314,7 +306,8 @@ def measure_all(
       of the row above), distance (value less exact, or None), note.
     """
     measures = estimators(rbm, chains, key, settings)
-    return with_distance([row for measure in measures for row in timed(measure, warm)])
+    rows = [row for measure in measures for row in timed(measure, warm)]
+    return with_distance(with_contradictions(rows))
 
 
 def rows_of(found: LogPartition) -> list[Row]:
@@ -322,6 +315,9 @@ def rows_of(found: LogPartition) -> list[Row]:
     if found.exact is not None:
         return with_distance([{**exact_row(found.exact), "seconds": None}])
     row = make_row("forward AIS", found.value, found.stderr, NORMAL, found.ess)
+    doubts = found.doubts()
+    if doubts:
+        row = _doubted(row, "; ".join(doubts)) | {"low": None, "high": None}
     return with_distance([{**row, "seconds": None}])
 
 

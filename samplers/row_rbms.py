@@ -70,7 +70,7 @@ def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> 
 
     Args:
       rbm: parameters of B rows.
-      key: int32 [2].
+      key: int32 [2], or [B*S, 2]: one for each chain.
       num_chains: S, independent chains of each row.
       num_temperatures: T, of the couplings.
 

@@ -193,7 +193,7 @@ def csv_text(records: Sequence[Mapping[str, object]]) -> str:
 
 def _csv_value(value: object) -> object:
     if not isinstance(value, str):
-        return value
+        return None if value != value else value  # nothing for NaN either
     text = printable(value)
     return f"'{text}" if _FORMULA.match(text) else text
 

@@ -50,8 +50,12 @@ def _row(cell: Cell, comparable: bool) -> tuple[str, ...]:
         gap = published_difference(cell)
         row += ["–", "–"] if gap is None else [signed(gap.value), in_errors(gap)]
     steps = f"{cell.results[0].config.num_train_iter:,}"
-    row += [steps, f"{cell.hours:.2f}", cell.all_of("device"), cell.all_of("code")]
+    row += [steps, _hours(cell), cell.all_of("device"), cell.all_of("code")]
     return tuple(row)
+
+
+def _hours(cell: Cell) -> str:
+    return "not known" if cell.hours is None else f"{cell.hours:.2f}"
 
 
 def data_notes(cells: Sequence[Cell], departures: Sequence[str]) -> list[str]:
@@ -178,6 +182,7 @@ def _record(cell: Cell) -> dict[str, object]:
         "num_groups": STRUCTURES[cell.setting.struct].num_groups,
         "test_nll_mean": sample.mean,
         "test_nll_deviation": sample.deviation,
+        "trusted": sample.trusted,
         "num_seeds": sample.count,
         "seeds": " ".join(map(str, cell.seeds)),
         "test_nlls": " ".join(repr(run.nll) for run in cell.results),

@@ -16,7 +16,19 @@ from tables.protocol import Protocol, protocol_of
 from tables.statistics import Sample, summarize
 
 _MOVED_ASIDE = ".old-"  # what run.py --fresh puts into a directory's name
-_NUMBERS = ("test_nll", "val_nll", "log_z", "ms_per_step")
+_NUMBERS = ("test_nll", "val_nll", "log_z")
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    """The largest; None where one of them is not known."""
+    values = list(values)
+    return None if None in values else max(values)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean; None where one of them is not known."""
+    values = list(values)
+    return None if None in values else sum(values) / len(values)
 
 
 class Result(NamedTuple):
@@ -49,20 +61,37 @@ class Result(NamedTuple):
         return float(self.record["test_nll"])
 
     @property
-    def nll_error(self) -> float:
-        """Half-width of the 95 % interval of the test NLL for this model and test set, in nats."""
+    def trusted(self) -> bool:
+        """Whether nothing speaks against log Z and the test NLL."""
+        intervals = (self.record["log_z_interval"], self.record["nll_interval"])
+        return all(interval.get("trusted", True) for interval in intervals)
+
+    @property
+    def nll_error(self) -> float | None:
+        """Half-width of the 95 % interval of the test NLL for this model and test set, in nats.
+
+        None, as all errors here, where it is not known.
+        """
         interval = self.record["nll_interval"]
-        return max(interval["high"] - self.nll, self.nll - interval["low"])
+        ends = [interval["low"], interval["high"]]
+        return _largest(None if end is None else abs(end - self.nll) for end in ends)
 
     @property
-    def log_z_error(self) -> float:
+    def log_z_error(self) -> float | None:
         """Half-width of the 95 % interval of log Z, in nats."""
-        return max(abs(side) for side in self.record["nll_interval"]["log_z"])
+        sides = self.record["nll_interval"]["log_z"]
+        return _largest(None if side is None else abs(side) for side in sides)
 
     @property
-    def hours(self) -> float:
+    def ms_per_step(self) -> float | None:
+        """Milliseconds of a training step, without compiling and evaluation."""
+        return self.record["ms_per_step"]
+
+    @property
+    def hours(self) -> float | None:
         """Hours of training steps, without compiling and evaluation."""
-        return self.record["ms_per_step"] * self.config.num_train_iter / 3.6e6
+        ms = self.ms_per_step
+        return None if ms is None else ms * self.config.num_train_iter / 3.6e6
 
     @property
     def code(self) -> str:
@@ -95,7 +124,8 @@ def _read(directory: Path) -> Result:
     result = Result(directory, config, record)
     try:
         numbers = [float(record[name]) for name in _NUMBERS]
-        numbers += [result.nll_error, result.log_z_error]
+        errors = (result.nll_error, result.log_z_error, result.ms_per_step)
+        numbers += [float(error) for error in errors if error is not None]
         hash(result.protocol)  # every field is there, and none is a list
         protocol, device = record["protocol"], record["device"]
         hash(result.protocol), str(result.code)  # all that reports group and show is there
@@ -135,7 +165,8 @@ class Cell(NamedTuple):
     def sample(self) -> Sample:
         """Mean and standard deviation of the test NLL over seeds."""
         runs = self.results
-        return summarize([run.nll for run in runs], [run.nll_error for run in runs])
+        errors = [run.nll_error for run in runs]
+        return summarize([run.nll for run in runs], errors, self.trusted)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -149,24 +180,29 @@ class Cell(NamedTuple):
         return next((place for place in places if os.path.exists(place)), places[0])
 
     @property
-    def log_z_error(self) -> float:
+    def trusted(self) -> bool:
+        """Whether nothing speaks against the numbers of any seed."""
+        return all(run.trusted for run in self.results)
+
+    @property
+    def log_z_error(self) -> float | None:
         """Largest half-width of the 95 % interval of log Z over the seeds, in nats."""
-        return max(run.log_z_error for run in self.results)
+        return _largest(run.log_z_error for run in self.results)
 
     @property
-    def nll_error(self) -> float:
+    def nll_error(self) -> float | None:
         """Largest half-width of the 95 % interval of the test NLL over the seeds, in nats."""
-        return max(run.nll_error for run in self.results)
+        return _largest(run.nll_error for run in self.results)
 
     @property
-    def hours(self) -> float:
+    def hours(self) -> float | None:
         """Mean hours of training steps of a run."""
-        return sum(run.hours for run in self.results) / len(self.results)
+        return _mean(run.hours for run in self.results)
 
     @property
-    def ms_per_step(self) -> float:
+    def ms_per_step(self) -> float | None:
         """Mean milliseconds of a training step."""
-        return sum(run.record["ms_per_step"] for run in self.results) / len(self.results)
+        return _mean(run.ms_per_step for run in self.results)
 
     @property
     def data_note(self) -> str:

@@ -14,20 +14,22 @@ _NOTE = (
     "Test NLL in nats, with the standard deviation over seeds or, of one seed, ± the half-width of "
     "its 95 % interval from log Z and importance sampling (not from the choice of seed); then "
     "milliseconds of a training step, on a CPU unless a GPU is named. The lowest NLL of a column "
-    "is bold."
+    "that is to be trusted is bold."
 )
 
 
 def _text(cell: Cell, best: bool) -> str:
     sample = cell.sample
     if sample.count > 1:
-        error = f"{nats(sample.deviation)} ({sample.count} seeds)"
+        error = f" ± {nats(sample.deviation)} ({sample.count} seeds)"
     else:
-        error = nats(cell.nll_error)
+        error = ", error not known" if cell.nll_error is None else f" ± {nats(cell.nll_error)}"
     nll = f"**{sample.mean:.2f}**" if best else f"{sample.mean:.2f}"
+    ms = "time not known" if cell.ms_per_step is None else f"{cell.ms_per_step:.3g} ms"
+    doubt = "" if sample.trusted else ", not to be trusted"
     device = cell.all_of("device")
     where = "" if device == "CPU" else f" ({device.removeprefix('GPU: ').removeprefix('NVIDIA ')})"
-    return f"{nll} ± {error}; {cell.ms_per_step:.3g} ms{where}"
+    return f"{nll}{error}{doubt}; {ms}{where}"
 
 
 def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
@@ -38,7 +40,10 @@ def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     columns: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         columns.setdefault(column(cell), {})[cell.setting.baseline] = cell
-    best = {name: min(c.sample.mean for c in found.values()) for name, found in columns.items()}
+    best = {
+        name: min((c.sample.mean for c in found.values() if c.trusted), default=None)
+        for name, found in columns.items()
+    }
 
     def text(method: str, name: str) -> str:
         cell = columns[name].get(method)

@@ -11,6 +11,7 @@ SEEDS_ALONE = "seeds"  # the spread over seeds gives the error
 MEASUREMENT_FLOOR = "measurement: seeds agree better than that"
 MEASUREMENT_ONLY = "one seed: error of measurement only"
 UNKNOWN = "one seed: error unknown"
+UNTRUSTED = "a log Z that is not to be trusted"
 
 
 class Sample(NamedTuple):
@@ -21,13 +22,15 @@ class Sample(NamedTuple):
       deviation: standard deviation over seeds (n - 1), NaN for one seed.
       count: of seeds.
       measurement_error: standard error of the mean from log Z and importance sampling alone, or
-        None where it is not known (published values).
+        None where it is not known (published values, a single draw, a log Z not to be trusted).
+      trusted: whether nothing speaks against the log Z of any seed.
     """
 
     mean: float
     deviation: float
     count: int
     measurement_error: float | None = None
+    trusted: bool = True
 
 
 class Difference(NamedTuple):
@@ -35,10 +38,10 @@ class Difference(NamedTuple):
 
     Attributes:
       value: in nats.
-      standard_error: in nats, NaN where `basis` is UNKNOWN.
+      standard_error: in nats, NaN where `basis` is UNKNOWN or UNTRUSTED.
       p_value: two-sided, of Welch's t-test, or of a normal error of measurement.
-      basis: where the error comes from: SEEDS_ALONE, MEASUREMENT_FLOOR, MEASUREMENT_ONLY or
-        UNKNOWN.
+      basis: where the error comes from: SEEDS_ALONE, MEASUREMENT_FLOOR, MEASUREMENT_ONLY, or why
+        there is none: UNKNOWN, UNTRUSTED.
     """
 
     value: float
@@ -52,17 +55,23 @@ class Difference(NamedTuple):
         return self.value / self.standard_error if self.standard_error > 0 else math.nan
 
 
-def summarize(nlls: Sequence[float], half_widths: Sequence[float]) -> Sample:
+def summarize(
+    nlls: Sequence[float], half_widths: Sequence[float | None], trusted: bool = True
+) -> Sample:
     """Mean and standard deviation over seeds.
 
     Args:
       nlls: of each seed.
-      half_widths: of the 95 % interval of each.
+      half_widths: of the 95 % interval of each; None: not known.
+      trusted: whether nothing speaks against any of them.
     """
-    values, errors = np.asarray(nlls, float), np.asarray(half_widths, float) / _Z95
+    values = np.asarray(nlls, float)
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    measurement = float(np.sqrt(np.sum(errors**2)) / len(errors))
-    return Sample(float(np.mean(values)), deviation, len(values), measurement)
+    measurement = None
+    if None not in half_widths:
+        errors = np.asarray(half_widths, float) / _Z95
+        measurement = float(np.sqrt(np.sum(errors**2)) / len(errors))
+    return Sample(float(np.mean(values)), deviation, len(values), measurement, trusted)
 
 
 def difference(ours: Sample, theirs: Sample) -> Difference:
@@ -75,6 +84,8 @@ def difference(ours: Sample, theirs: Sample) -> Difference:
     from scipy import stats  # takes seconds, which the command line must not
 
     value = ours.mean - theirs.mean
+    if not (ours.trusted and theirs.trusted):
+        return Difference(value, math.nan, math.nan, UNTRUSTED)
     known = [s.measurement_error for s in (ours, theirs) if s.measurement_error is not None]
     measured = math.hypot(*known)
     if ours.count > 1 and theirs.count > 1:
@@ -97,8 +108,10 @@ def _welch_freedom(variances: Sequence[float], counts: Sequence[int]) -> float:
     return sum(variances) ** 2 / parts if parts > 0 else float(sum(counts) - len(counts))
 
 
-def nats(value: float) -> str:
-    """Two decimals, or more where two would show nothing."""
+def nats(value: float | None) -> str:
+    """Two decimals, or more where two would show nothing; "not known" for None."""
+    if value is None:
+        return "not known"
     return f"{value:.2f}" if value >= 0.005 or value == 0 else f"{value:.1g}"
 
 
@@ -109,14 +122,17 @@ def signed(value: float) -> str:
 
 def mean_and_deviation(sample: Sample) -> str:
     """ "93.82 ± 0.05", or the one value with what it is."""
+    doubt = "" if sample.trusted else ", not to be trusted"
     if sample.count == 1:
-        return f"{sample.mean:.2f} (one seed)"
-    return f"{sample.mean:.2f} ± {sample.deviation:.2f}"
+        return f"{sample.mean:.2f} (one seed{doubt})"
+    return f"{sample.mean:.2f} ± {sample.deviation:.2f}" + (doubt and f" ({doubt[2:]})")
 
 
 def in_errors(gap: Difference) -> str:
     """A difference in standard errors, or why there is none."""
     value = gap.in_standard_errors
+    if gap.basis == UNTRUSTED:
+        return "not to be trusted"
     return "one seed" if math.isnan(value) else f"{value:+.1f}"
 
 

@@ -5,14 +5,13 @@ How a checkpoint lies on disk is the matter of `dvae.runs.checkpoint_store`.
 
 import dataclasses
 import logging
-import math
 import time
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from configs.errors import UserError
+from configs.errors import NothingTrained, UserError
 from dvae.model import DVAE
 from dvae.runs.checkpoint_store import CheckpointStore
 from dvae.runs.directory import RunDirectory
@@ -26,13 +25,19 @@ _RETRY_SECONDS = 60.0
 class Progress:
     """What the loop itself remembers; travels in each checkpoint as JSON.
 
+    updates: of the steps, those that were taken and not skipped.
+    best_trusted: whether log Z in `best_val_nll` is to be trusted.
+    log_z: of the last summary, or of the start, in nats; None where it was not finite.
     code: each version of the code that trained the run, as `code_version`, the present one last.
     devices: how many steps each device trained.
     """
 
     step: int = 0
+    updates: int = 0
     best_step: int | None = None
-    best_val_nll: float = math.inf
+    best_val_nll: float | None = None
+    best_trusted: bool = False
+    log_z: float | None = None
     summarized_step: int = -1
     evaluated_step: int = -1
     train_seconds: float = 0.0
@@ -40,16 +45,26 @@ class Progress:
     code: list[dict[str, str | None]] = dataclasses.field(default_factory=list)
     devices: dict[str, int] = dataclasses.field(default_factory=dict)
 
+    def ms_per_step(self) -> float | None:
+        """Mean time of a step, in milliseconds; None where none but the compiler's was timed."""
+        return 1e3 * self.train_seconds / self.timed_steps if self.timed_steps else None
+
+    def forget_best(self) -> None:
+        """Leaves the choice of the best model to the evaluations that follow."""
+        self.best_step, self.best_val_nll, self.best_trusted = None, None, False
+
 
 def _progress_of(record: dict[str, Any]) -> Progress:
     """The progress that a checkpoint's manifest holds. Raises UserError when it does not fit."""
     try:
         progress = Progress(**record)
-        numbers = [progress.step, progress.summarized_step, progress.evaluated_step]
+        numbers = [progress.step, progress.updates]
+        numbers += [progress.summarized_step, progress.evaluated_step]
         numbers += [progress.timed_steps, 0 if progress.best_step is None else progress.best_step]
         numbers += dict(progress.devices).values()
-        times = [progress.best_val_nll, progress.train_seconds]
-        sound = all(type(n) is int for n in numbers) and all(type(t) in (int, float) for t in times)
+        reals = [progress.best_val_nll or 0.0, progress.log_z or 0.0, progress.train_seconds]
+        sound = all(type(n) is int for n in numbers) and all(type(r) in (int, float) for r in reals)
+        sound = sound and (progress.best_step is None) == (progress.best_val_nll is None)
         sound = sound and all("sources" in dict(version) for version in progress.code)
     except (TypeError, ValueError):  # another number of fields, or no list of objects
         sound = False
@@ -109,12 +124,14 @@ def _model_sources(
     return {"best": alone, "kept": alone, "latest": within}
 
 
-def _read_model(sources: dict[str, CheckpointStore], step: int) -> bool:
-    """Loads the model of a step from whichever kind has it whole; returns whether one has."""
+def _read_model(sources: dict[str, CheckpointStore], step: int) -> dict[str, Any] | None:
+    """Loads the model of a step from whichever kind has it whole; its progress, or None."""
     for kind, store in sources.items():
-        if store.is_sound(kind, step) and store.restore(kind, step) is not None:
-            return True
-    return False
+        if store.is_sound(kind, step):
+            progress = store.restore(kind, step)
+            if progress is not None:
+                return progress
+    return None
 
 
 def _best_step(sources: dict[str, CheckpointStore]) -> int | None:
@@ -136,11 +153,19 @@ def restore_model(
       The step that they are of.
 
     Raises:
+      NothingTrained: no update had been taken.
       UserError: there is none, or it is damaged and nowhere else.
     """
     sources = _model_sources(directory, model, sampler_variables)
     wanted = _best_step(sources) if step is None else step
-    if wanted is None or not _read_model(sources, wanted):
+    progress = None if wanted is None else _read_model(sources, wanted)
+    noted = sources["latest"].newest("latest")
+    last = progress or (noted[1] if noted else {})
+    if last.get("updates") == 0 and last.get("step"):
+        raise NothingTrained(
+            f"nothing was trained in {directory.path}: none of {last['step']} updates was finite"
+        )
+    if progress is None:
         if step is not None:
             raise UserError(f"no model of step {step} in {directory.checkpoints}: see --keep_steps")
         raise UserError(_best_is_lost(directory, wanted))
@@ -164,8 +189,8 @@ def _best_is_lost(directory: RunDirectory, step: int | None) -> str:
             "which finds it in another checkpoint or ends with the best of what it evaluates anew"
         )
     else:
-        remedy = "the run has not come to an evaluation, or lost it; its command, started again, "
-        remedy += "goes on"
+        remedy = "the run has not come to an evaluation that counts, or lost it; its command, "
+        remedy += "started again, goes on or says why there is none"
     return f"{what} in {directory.checkpoints}: {remedy}"
 
 
@@ -215,7 +240,7 @@ class Saver:
                     best,
                     progress.step,
                 )
-                progress.best_step, progress.best_val_nll = None, math.inf
+                progress.forget_best()
                 progress.evaluated_step = min(progress.evaluated_step, progress.step - 1)
             self._latest.restore("latest", progress.step)
         return progress

@@ -1,7 +1,6 @@
 """What run.py can do, free of flags: train, evaluate, generate, log_z, export."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -169,7 +168,7 @@ def log_z(
     rows = trained.log_partition_table()
     say(log_partition.format_table(rows))
     record = {"run": str(path), "step": trained.step, "estimators": rows}
-    _write(out_dir / "log_z.json", json.loads(json.dumps(record)))
+    _write(out_dir / "log_z.json", record)
     say(f"result: {out_dir / 'log_z.json'}")
     return 0
 

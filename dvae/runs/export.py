@@ -28,7 +28,9 @@ from dvae.runs.records import (
     write_bound,
     write_config,
 )
+from dvae.runs.result import span
 from dvae.runs.trained_model import TrainedModel
+from samplers.log_partition_value import UNTRUSTED
 
 _SOURCES = {
     ("dvae_spike_exp",): "Rolfe 2017, Discrete Variational Autoencoders, ICLR, arXiv 1609.02200",
@@ -81,9 +83,9 @@ _CARD = """# {name}
 
 | | |
 |---|---|
-| test NLL | **{nll:.2f} nats**, 95 % interval [{low:.2f}, {high:.2f}]; {wide} |
+| test NLL | **{nll:.2f} nats**, 95 % interval {near}; {wide} |
 | validation NLL | {val_nll:.2f} nats (100 importance samples) |
-| log Z of the prior | **{log_z:.3f} nats**, 95 % interval [{z_low:.3f}, {z_high:.3f}] |
+| log Z of the prior | **{log_z:.3f} nats**, 95 % interval {z_span} |
 | what certifies log Z | {certificate} |
 | data | {data} |
 | SHA-256 of the data's arrays | `{sha256}` |
@@ -146,6 +148,8 @@ def _without_place(note: str) -> str:
 def _certificate(interval: dict[str, Any]) -> str:
     if interval["exact"] is not None:
         return "exact: the prior was enumerated"
+    if not interval.get("trusted", True):
+        return f"nothing: it is **{UNTRUSTED}**. {'; '.join(interval['reasons'])}"
     return (
         f"forward AIS {interval['forward_ais']:.3f} ± {interval['forward_ais_stderr']:.3f} "
         f"(effective sample size {interval['forward_ais_ess']:.0f}); at least "
@@ -156,8 +160,11 @@ def _certificate(interval: dict[str, Any]) -> str:
 
 
 def _with_test_set(interval: dict[str, Any]) -> str:
-    low, high = interval["low_with_test_set"], interval["high_with_test_set"]
-    return f"with the finite test set [{low:.2f}, {high:.2f}]"
+    words = span(interval["low_with_test_set"], interval["high_with_test_set"])
+    doubts = interval.get("reasons", [])
+    return f"with the finite test set {words}" + (
+        f"; it is **{UNTRUSTED}**: {'; '.join(doubts)}" if doubts else ""
+    )
 
 
 def model_card(
@@ -191,13 +198,11 @@ def model_card(
         seed=config.seed,
         best_step=result["best_step"],
         nll=result["test_nll"],
-        low=nll["low"],
-        high=nll["high"],
+        near=span(nll["low"], nll["high"]),
         wide=_with_test_set(nll),
         val_nll=result["val_nll"],
         log_z=result["log_z"],
-        z_low=z["low"],
-        z_high=z["high"],
+        z_span=span(z["low"], z["high"], 3),
         certificate=_certificate(z),
         data=markdown(str(facts["notes"])),
         sha256=one_row(protocol["data_sha256"]).replace("`", "'"),
@@ -307,7 +312,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     run = RunDirectory(path)
     config, _ = run.read_config()
     if not run.result.exists():
-        raise UserError(f"{path} is not finished: its command, started again, goes on")
+        raise UserError(f"{path} is not finished: its command, started again, goes on or says why")
     if target is None:
         target = Path("exported") / f"{model_name(config)}-{config.run_directory('.').name}"
     if target.exists():

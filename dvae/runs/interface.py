@@ -42,7 +42,7 @@ def _errors_of_arguments() -> Iterator[None]:
         with path_errors():
             yield
     except UserError as error:
-        raise UserError(_of_arguments(str(error))) from None
+        raise type(error)(_of_arguments(str(error))) from None
 
 
 def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:

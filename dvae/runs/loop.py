@@ -1,12 +1,13 @@
 """One run from start to result: the loop, its signals, and the final evaluation."""
 
+import logging
 import time
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from configs.errors import UserError
+from configs.errors import NothingTrained, UserError
 from configs.paper import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
@@ -23,6 +24,7 @@ from dvae.train_step import BAD_TERMS, TrainProgram
 
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
+MAX_SKIPPED_SHARE = 0.01  # of a run, from where on its end speaks of it
 
 
 class Run:
@@ -83,6 +85,7 @@ class Run:
             # A run that was killed before its first checkpoint may have left some.
             self.directory.forget_after(-1, -1)
             self._summaries.start(self.config, self.options.flags_text)
+            self.monitor.begin(self.progress)
         else:
             self.progress = restored
             self.directory.forget_after(restored.step, restored.evaluated_step)
@@ -139,19 +142,56 @@ class Run:
         self.program.run(indices, num_steps)
         self.progress.step = int(self.program.state.step)
         self.progress.devices[self._device] = self.progress.devices.get(self._device, 0) + num_steps
+        self.progress.updates = self.progress.step - int(self.program.state.skipped)
         return time.perf_counter() - start
 
     def _check_numbers(self) -> None:
         state = self.program.state
         if int(state.skipped_in_a_row) < MAX_SKIPPED_IN_A_ROW:
             return
-        counts = state.skipped_terms.numpy()
-        first = BAD_TERMS[int(np.argmax(counts))]
+        self._check_trained()
+        best = self.progress.best_step
+        kept = "" if best is None else f" The best model so far, of step {best}, is kept."
         raise UserError(
-            f"{int(state.skipped_in_a_row)} updates in a row were not finite, first of all in: "
-            f"{first}. The last good checkpoint is kept in {self.directory.checkpoints}; try a "
-            "smaller --base_lr or --beta"
+            f"{int(state.skipped_in_a_row)} updates in a row were not finite, {self._blame()}."
+            f"{kept} Try a smaller --base_lr or --beta"
         )
+
+    def _blame(self) -> str:
+        """What was not finite in most skipped updates."""
+        return f"first of all in: {BAD_TERMS[int(np.argmax(self.program.state.skipped_terms))]}"
+
+    def _check_trained(self) -> None:
+        """Raises NothingTrained when no step so far was taken."""
+        if self.progress.updates == 0:
+            raise NothingTrained(
+                f"nothing was trained: none of {self.progress.step} updates was finite, "
+                f"{self._blame()}. Try a smaller --base_lr or --beta"
+            )
+
+    def _check_best(self) -> None:
+        """Raises UserError when all evaluations are done and no model can be the best one."""
+        progress = self.progress
+        if progress.best_step is None and progress.evaluated_step == progress.step:
+            self._check_trained()
+            raise UserError(
+                "no model has a finite validation NLL, so there is no result: "
+                f"{int(self.program.state.skipped)} of {progress.step} updates were not finite and "
+                "skipped. Try a smaller --base_lr or --beta"
+            )
+
+    def _warn_of_skipped(self) -> None:
+        """Says so when more than `MAX_SKIPPED_SHARE` of the updates were skipped."""
+        skipped, steps = int(self.program.state.skipped), self.progress.step
+        if skipped > MAX_SKIPPED_SHARE * steps:
+            logging.warning(
+                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller --base_lr "
+                "or --beta would help",
+                skipped,
+                steps,
+                100.0 * skipped / steps,
+                self._blame(),
+            )
 
     def _boundary(self, bar: tqdm) -> None:
         """Does what is due at this step and not done yet: summary, evaluation, checkpoint."""
@@ -175,6 +215,7 @@ class Run:
     def _finish(self) -> dict[str, Any]:
         """Final numbers and pictures from the best checkpoint; writes result.json."""
         config, progress = self.config, self.progress
+        self._check_best()
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
         self._saver.restore_best(progress.best_step)
         state = self.program.sampler_state()
@@ -198,10 +239,12 @@ class Run:
             record,
             best_step=progress.best_step,
             skipped_updates=int(self.program.state.skipped),
-            ms_per_step=1e3 * progress.train_seconds / max(progress.timed_steps, 1),
+            ms_per_step=progress.ms_per_step(),
             devices=progress.devices,
             code=progress.code,
         )
         self.directory.check_lock()
         self._summaries.finish(config.num_train_iter, result)
-        return write_result(self.directory.path, result)
+        written = write_result(self.directory.path, result)
+        self._warn_of_skipped()
+        return written

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,15 +12,17 @@ from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
 from dvae import schedules
 from dvae.evaluation import Evaluator
+from dvae.relaxed_priors import Parameters
 from dvae.runs.checkpoints import Progress
 from dvae.runs.pictures import Inspector, scalars
 from dvae.runs.process import say
-from dvae.runs.result import ais_settings
+from dvae.runs.result import ais_settings, likelihood_doubts
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
 from samplers import counter_random
-from samplers.diagnostics import LogMeanEstimate
+from samplers.diagnostics import known
+from samplers.log_partition_value import UNTRUSTED, LogPartition
 
 # A tracked log Z further than this many standard errors from AIS is taken back to it.
 MAX_DRIFT = 5.0
@@ -48,10 +51,15 @@ class Monitor:
     def _key(self, stream: Stream, step: int) -> tf.Tensor:
         return counter_random.fold_in(stream_key(self._run_key, stream), step)
 
+    def begin(self, progress: Progress) -> None:
+        """Notes log Z of a run's start, which the first summary needs."""
+        if self._config.summary_every <= self._config.num_train_iter:
+            progress.log_z = known(self._quick_log_partition(progress.step))
+
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
         step, config, program = progress.step, self._config, self._program
-        values = self._losses(step)
+        values = self._losses(progress)
         values["kl_coeff"] = float(schedules.kl_weight(step, config.num_train_iter))
         values["learning_rate"] = float(
             schedules.learning_rate(step, config.num_train_iter, config.base_lr)
@@ -74,25 +82,29 @@ class Monitor:
         self._warn_of_collapse(values)
         names = program.metrics
         shown = {"loss": names.bound, "recon": names.reconstruction}
-        return ", ".join(f"{word} {values[tag]:.2f}" for word, tag in shown.items() if tag)
+        words = [f"{word} {values[tag]:.2f}" for word, tag in shown.items() if tag in values]
+        return ", ".join(words) or "no update taken"
 
-    def _losses(self, step: int) -> dict[str, float]:
-        """The loss and its terms since the last summary, completed by a quick AIS of log Z."""
-        program = self._program
-        log_z = self._log_partition(self._key(Stream.SUMMARY, step), SUMMARY_TEMPERATURES)
-        values = program.add_log_partition(program.take_metrics(), float(log_z.value))
+    def _losses(self, progress: Progress) -> dict[str, float]:
+        """The loss and its terms since the last summary, completed by quick AIS at both ends."""
+        log_z = self._quick_log_partition(progress.step)
+        before = math.nan if progress.log_z is None else progress.log_z
+        values = self._program.take_metrics((before, log_z))
+        progress.log_z = known(log_z)
         decay = self._model.weight_decay()
         values |= {f"weight_decay/{name}": float(value) for name, value in decay.items()}
-        return {**values, "log_z/quick_ais": float(log_z.value)}
+        return {**values, "log_z/quick_ais": log_z}
 
-    def _log_partition(self, key: tf.Tensor, num_temperatures: int) -> LogMeanEstimate:
+    def _quick_log_partition(self, step: int) -> float:
+        settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
+        key = self._key(Stream.SUMMARY, step)
+        prior = self._model.prior
+        return float(prior.estimate_log_partition(*self._prior_state(), key, settings).value)
+
+    def _prior_state(self) -> tuple[Parameters, Any]:
+        """The prior's parameters and its sampler's chains."""
         program = self._program
-        return self._model.prior.estimate_log_partition(
-            program.parameters(),
-            program.sampler.chains(program.sampler_state()),
-            key,
-            ais_settings(self._config)._replace(num_temperatures=num_temperatures),
-        )
+        return program.parameters(), program.sampler.chains(program.sampler_state())
 
     def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
         """Validation images, the same at each summary, and their latents."""
@@ -118,17 +130,23 @@ class Monitor:
           check: called between batches; may raise to stop.
 
         Returns:
-          Whether this is the best validation NLL so far.
+          Whether this is the best model so far: see `_is_better`.
         """
         step, config, program = progress.step, self._config, self._program
         key = self._key(Stream.EVALUATION, step)
-        log_z = self._log_partition(counter_random.fold_in(key, 0), config.ais_temperatures)
-        self._anchor(log_z)
+        log_z = self._model.prior.measure_log_partition(
+            *self._prior_state(), counter_random.fold_in(key, 0), ais_settings(config)
+        )
+        if not log_z.doubts():
+            self._anchor(log_z)
         values = {
-            "log_z/ais": float(log_z.value),
-            "log_z/ais_stderr": float(log_z.stderr),
-            "log_z/ais_ess": float(log_z.ess),
+            "log_z/ais": log_z.value,
+            "log_z/ais_stderr": log_z.stderr,
+            "log_z/ais_ess": log_z.ess,
+            "log_z/ais_reverse": log_z.reverse,
+            "log_z/ais_trusted": float(not log_z.doubts()),
         }
+        trusted = True
         for index, (name, images) in enumerate(
             (("val", self._dataset.validation), ("test", self._dataset.test)), start=1
         ):
@@ -139,24 +157,22 @@ class Monitor:
                 counter_random.fold_in(key, index),
                 progress=lambda _: check(),
             )
-            values[f"{name}/neg_ll"] = likelihood.nll + values["log_z/ais"]
-            values[f"{name}/neg_elbo"] = likelihood.neg_elbo + values["log_z/ais"]
+            values[f"{name}/neg_ll"] = likelihood.nll + log_z.best()
+            values[f"{name}/neg_elbo"] = likelihood.neg_elbo + log_z.best()
+            trusted = trusted and not likelihood_doubts(log_z, likelihood)
         tracked = program.sampler.log_partition(program.sampler_state())
         if tracked is not None:
-            values["log_z/drift"] = float(tracked) - values["log_z/ais"]
+            values["log_z/drift"] = float(tracked) - log_z.value
         self.summaries.scalars("evaluation", step, values)
-        say(
-            f"step {step}: validation NLL {values['val/neg_ll']:.2f}, "
-            f"test NLL {values['test/neg_ll']:.2f} ({SELECTION_SAMPLES} samples), "
-            f"log Z {values['log_z/ais']:.2f} ± {values['log_z/ais_stderr']:.2f}"
-        )
+        say(_evaluation_line(step, values, log_z))
         progress.evaluated_step = step
-        if values["val/neg_ll"] >= progress.best_val_nll:
+        if not _is_better(progress, values["val/neg_ll"], trusted):
             return False
         progress.best_val_nll, progress.best_step = values["val/neg_ll"], step
+        progress.best_trusted = trusted
         return True
 
-    def _anchor(self, log_z: LogMeanEstimate) -> None:
+    def _anchor(self, log_z: LogPartition) -> None:
         """Takes AIS as the value of log Z; mends a separate population that drifted off it."""
         sampler = self._program.sampler
         if self._config.log_z_population != "separate":
@@ -165,4 +181,33 @@ class Monitor:
         drift = tracked - float(log_z.value)
         if abs(drift) > MAX_DRIFT * float(log_z.stderr):
             logging.warning("tracked log Z drifted %.2f nats from AIS: re-anchored to it", drift)
-            self._program.anchor_log_partition(log_z.value)
+            self._program.anchor_log_partition(tf.constant(float(log_z.value), tf.float64))
+
+
+def _is_better(progress: Progress, val_nll: float, trusted: bool) -> bool:
+    """Whether a model takes the place of the best one so far.
+
+    Only one that was trained at all, and whose validation NLL is finite. Of two whose log Z is to
+    be trusted the lower NLL wins, and either wins over one whose log Z is not: a failing estimate
+    is low, and would win for good. While there are only such, the newest stands in.
+    """
+    if progress.updates == 0 or not math.isfinite(val_nll):
+        return False
+    if progress.best_val_nll is None or not progress.best_trusted:
+        return True
+    return trusted and val_nll < progress.best_val_nll
+
+
+def _evaluation_line(step: int, values: dict[str, float], log_z: LogPartition) -> str:
+    """What the console says of an evaluation."""
+    stderr = log_z.best_stderr()
+    error = "(error not known)" if stderr is None else f"± {stderr:.2f}"
+    if log_z.exact is not None:
+        error = "(exact)"
+    line = (
+        f"step {step}: validation NLL {values['val/neg_ll']:.2f}, "
+        f"test NLL {values['test/neg_ll']:.2f} ({SELECTION_SAMPLES} samples), "
+        f"log Z {log_z.best():.2f} {error}"
+    )
+    doubts = log_z.doubts()
+    return f"{line}, {UNTRUSTED}: {'; '.join(doubts)}" if doubts else line

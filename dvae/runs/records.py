@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-from configs.errors import UserError
+from configs.errors import NothingTrained, UserError
 from configs.files import bad_file, exists, read_bytes, replacing
 from configs.paper import ExperimentConfig
 
@@ -22,8 +22,8 @@ FORMAT = 1
 _CHECKSUM = "checksum"
 _AGAIN = "remove it and start the same command again"  # a checkpoint is there still
 _MAX_JSON_BYTES = 1 << 26
-# What every result must hold, each a finite number.
-_NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "log_z_stderr", "val_nll")
+# What every result must hold, each a finite number; errors that are not known are null.
+NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "val_nll")
 _INTERVALS = ("log_z_interval", "nll_interval")
 # Types of what is read of a result, where it is there; [x] is a list of x.
 _TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float, NoneType)
@@ -33,6 +33,8 @@ _TYPES = {
     **dict.fromkeys(("k", "seed", "num_train_iter", "eval_iw_samples", "best_step"), _WHOLE),
     "ms_per_step": _NUMBER,
     "log_z_interval": {
+        "trusted": (bool,),
+        "reasons": [_TEXT],
         "upper_status": _TEXT,
         **dict.fromkeys(
             (
@@ -43,6 +45,8 @@ _TYPES = {
         ),
     },
     "nll_interval": {
+        "trusted": (bool,),
+        "reasons": [_TEXT],
         "log_z": [_NUMBER],
         **dict.fromkeys(("low", "high", "low_with_test_set", "high_with_test_set"), _NUMBER),
     },
@@ -65,16 +69,17 @@ _TYPES = {
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Writes JSON atomically. Raises OSError."""
+    """Writes JSON atomically. Raises OSError, and ValueError for NaN and inf: JSON has neither."""
     with replacing(path) as file:
-        file.write((json.dumps(record, indent=2) + "\n").encode())
+        file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object. Raises UserError when there is none."""
     remedy = "restore it or train anew"
     try:
-        record = json.loads(read_bytes(path, _MAX_JSON_BYTES, remedy), parse_int=_whole_number)
+        content = read_bytes(path, _MAX_JSON_BYTES, remedy)
+        record = json.loads(content, parse_int=_whole_number, parse_constant=_no_number)
     except RecursionError:
         raise UserError(f"{path} is damaged (endless nesting): {remedy}") from None
     except UserError:
@@ -99,6 +104,10 @@ def _whole_number(digits: str) -> int:
 def _is_half(c: str) -> bool:
     """Whether this is half of a character, and no byte of a path that is no text."""
     return "\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff"
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def _is_text(value: Any) -> bool:
@@ -284,18 +293,25 @@ def read_result(path: Path) -> dict[str, Any]:
     record = read_bound(path)
     _check_belongs(path, record)
     try:
-        sound = _fits(record, _TYPES)
-        values = [record[name] for name in _NUMBERS]
-        values += [record[name][end] for name in _INTERVALS for end in ("low", "high")]
-        sound = sound and all(isinstance(v, float) and math.isfinite(v) for v in values)
+        values = [record[name] for name in NUMBERS]
+        errors = [record["log_z_stderr"]]
+        errors += [record[name][end] for name in _INTERVALS for end in ("low", "high")]
+        values += [error for error in errors if error is not None]
+        sound = _fits(record, _TYPES) and all(
+            isinstance(v, float) and math.isfinite(v) for v in values
+        )
         nll, low, high = record["test_nll"], *(record["nll_interval"][e] for e in ("low", "high"))
-        sound = sound and low <= nll <= high and record["log_z_stderr"] >= 0.0
+        sound = sound and (low is None or low <= nll) and (high is None or nll <= high)
+        sound = sound and (errors[0] is None or errors[0] >= 0.0)
         total = record["unnormalized_nll"] + record["log_z"]
         sound = sound and math.isclose(nll, total, rel_tol=1e-9, abs_tol=1e-6)
     except (KeyError, TypeError):
         sound = False
     if not sound:
         raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")
+    steps, skipped = record.get("num_train_iter"), record.get("skipped_updates")
+    if steps is not None and steps == skipped:
+        raise NothingTrained(f"{path} is of a run that took no update: it is no result")
     return record
 
 

@@ -8,13 +8,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from configs.errors import UserError
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.runs.process import progress_bar, say
+from dvae.runs.records import NUMBERS
 from dvae.streams import EvaluationKey
 from samplers import counter_random
-from samplers.log_partition import ALPHA, Z95, LogPartition, Settings
+from samplers.diagnostics import known
+from samplers.log_partition import Settings
+from samplers.log_partition_value import ALPHA, UNTRUSTED, Z95, LogPartition
 
 
 def ais_settings(config: ExperimentConfig) -> Settings:
@@ -29,16 +33,47 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+def _both(*errors: float | None) -> float | None:
+    """Independent errors together; None where one of them is not known."""
+    return None if None in errors else math.hypot(*errors)
+
+
+def _plus(first: float | None, second: float | None, sign: float = 1.0) -> float | None:
+    """first + sign * second; None where one of them is not known."""
+    return None if None in (first, second) else first + sign * second
+
+
+def _less(first: float | None, second: float | None) -> float | None:
+    return _plus(first, second, -1.0)
+
+
+def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> list[str]:
+    """Why a likelihood of binary data is not to be trusted, a clause each."""
+    found = [f"log Z is {UNTRUSTED}"] if log_z.doubts() else []
+    nll = likelihood.nll + log_z.best()
+    error = known(Z95 * math.hypot(likelihood.sampling_stderr, log_z.best_stderr() or 0.0))
+    # Whatever the error, an unbiased estimate of a probability exceeds exp(3) once in 20 times at
+    # most (Markov).
+    if nll + (-math.log(ALPHA) if error is None else error) < 0.0:
+        found.append(f"{nll:.2f} nats are impossible: the likelihood of bits is below 1")
+    return found
+
+
 def likelihood_record(
     log_z: LogPartition, likelihood: LikelihoodEstimate, prefix: str = "test"
 ) -> dict[str, Any]:
-    """The likelihood fields of result.json, log Z added, errors apart and together."""
+    """The likelihood fields of result.json, log Z added, errors apart and together.
+
+    An error that is not known, of a single draw or image, is None, and so is what follows from it.
+    """
     z_low, z_high = log_z.interval()
-    sampling = Z95 * likelihood.sampling_stderr
+    sampling = known(Z95 * likelihood.sampling_stderr)
+    test_set = known(Z95 * likelihood.test_set_stderr)
     nll = likelihood.nll + log_z.best()
-    # The two errors are independent; log Z's may be lopsided.
-    low = nll - math.hypot(log_z.best() - z_low, sampling)
-    high = nll + math.hypot(z_high - log_z.best(), sampling)
+    # The errors are independent; log Z's may be lopsided.
+    below = _both(_less(log_z.best(), z_low), sampling)
+    above = _both(_less(z_high, log_z.best()), sampling)
+    doubts = likelihood_doubts(log_z, likelihood)
     return {
         f"{prefix}_nll": nll,
         f"{prefix}_neg_elbo": likelihood.neg_elbo + log_z.best(),
@@ -46,27 +81,33 @@ def likelihood_record(
         "log_z": log_z.best(),
         "log_z_stderr": log_z.best_stderr(),
         "log_z_interval": {
+            "trusted": not log_z.doubts(),
+            "reasons": list(log_z.doubts()),
             "low": z_low,
             "high": z_high,
             "confidence": 1.0 - ALPHA,
             "forward_ais": log_z.value,
-            "forward_ais_stderr": log_z.stderr,
+            "forward_ais_stderr": known(log_z.stderr),
             "forward_ais_ess": log_z.ess,
-            "markov_lower_bound": log_z.markov_lower,
-            "reverse_ais": log_z.reverse,
-            "reverse_ais_stderr": log_z.reverse_stderr,
+            "markov_lower_bound": known(log_z.markov_lower),
+            "reverse_ais": known(log_z.reverse),
+            "reverse_ais_stderr": known(log_z.reverse_stderr),
+            "reverse_ais_ess": log_z.reverse_ess,
+            "reverse_ais_chains": log_z.num_reverse,
             "upper_status": log_z.upper_status,
             "exact": log_z.exact,
         },
         "nll_interval": {
-            "low": low,
-            "high": high,
+            "trusted": not doubts,
+            "reasons": doubts,
+            "low": _less(nll, below),
+            "high": _plus(nll, above),
             "confidence": 1.0 - ALPHA,
-            "log_z": [z_low - log_z.best(), z_high - log_z.best()],
-            "importance_sampling_stderr": likelihood.sampling_stderr,
-            "test_set_stderr": likelihood.test_set_stderr,
-            "low_with_test_set": nll - math.hypot(nll - low, Z95 * likelihood.test_set_stderr),
-            "high_with_test_set": nll + math.hypot(high - nll, Z95 * likelihood.test_set_stderr),
+            "log_z": [_less(z_low, log_z.best()), _less(z_high, log_z.best())],
+            "importance_sampling_stderr": known(likelihood.sampling_stderr),
+            "test_set_stderr": known(likelihood.test_set_stderr),
+            "low_with_test_set": _less(nll, _both(below, test_set)),
+            "high_with_test_set": _plus(nll, _both(above, test_set)),
         },
     }
 
@@ -109,6 +150,9 @@ def evaluate_model(
 
     Returns:
       The fields of result.json that an evaluation decides.
+
+    Raises:
+      UserError: one of its numbers is not finite.
     """
     prior = evaluator.model.prior
     log_z = prior.measure_log_partition(
@@ -142,6 +186,12 @@ def evaluate_model(
     record["val_nll"] = validation.nll + log_z.best()
     record["eval_iw_samples"] = config.eval_iw_samples
     record["protocol"] = protocol(config, dataset, config.eval_iw_samples)
+    bad = [f"{name} {record[name]}" for name in NUMBERS if known(record[name]) is None]
+    if bad:
+        raise UserError(
+            f"the evaluation of the model is not finite ({', '.join(bad)}), so there is no result: "
+            "train anew with a smaller --base_lr or --beta"
+        )
     return record
 
 
@@ -152,7 +202,7 @@ def run_record(
     *,
     best_step: int | None,
     skipped_updates: int,
-    ms_per_step: float,
+    ms_per_step: float | None,
     devices: dict[str, int],
     code: list[dict[str, str | None]],
 ) -> dict[str, Any]:
@@ -182,16 +232,29 @@ def run_record(
     }
 
 
+def span(low: float | None, high: float | None, digits: int = 2) -> str:
+    """An interval as text; what is not known of it in words."""
+    if low is None and high is None:
+        return "(error not known)"
+    ends = ("not known" if end is None else f"{end:.{digits}f}" for end in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
 def announce(record: dict[str, Any]) -> None:
-    """Prints the test NLL with its interval, and log Z."""
+    """Prints the test NLL with its interval, and log Z, and why they are not to be trusted."""
     interval, z = record["nll_interval"], record["log_z_interval"]
+    how = "exact" if z["exact"] is not None else f"AIS, upper side {z['upper_status']}"
+    reasons = z.get("reasons", [])
     say(
-        f"log Z {record['log_z']:.3f} [{z['low']:.3f}, {z['high']:.3f}] "
-        f"({'exact' if z['exact'] is not None else 'AIS, upper side ' + z['upper_status']})"
+        f"log Z {record['log_z']:.3f} {span(z['low'], z['high'], 3)} "
+        f"({f'AIS, {UNTRUSTED}' if reasons else how})"
     )
+    samples = record["eval_iw_samples"]
     say(
-        f"test NLL {record['test_nll']:.2f} [{interval['low']:.2f}, {interval['high']:.2f}] "
-        f"from {record['eval_iw_samples']} samples; "
-        f"with the finite test set [{interval['low_with_test_set']:.2f}, "
-        f"{interval['high_with_test_set']:.2f}]"
+        f"test NLL {record['test_nll']:.2f} {span(interval['low'], interval['high'])} "
+        f"from {samples} sample{'s' * (samples > 1)}; with the finite test set "
+        f"{span(interval['low_with_test_set'], interval['high_with_test_set'])}"
     )
+    for what, found in (("log Z", z), ("test NLL", interval)):
+        if found.get("reasons"):
+            say(f"{what} is {UNTRUSTED}: {'; '.join(found['reasons'])}")

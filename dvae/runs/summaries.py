@@ -20,6 +20,7 @@ from configs.paper import ExperimentConfig
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import digest
+from samplers.diagnostics import known
 
 # Fields of result.json that become metrics of TensorBoard's HParams page.
 _RESULT_FIELDS = ("test_nll", "val_nll", "log_z")
@@ -79,10 +80,10 @@ class Summaries:
             for tag, value in values.items():
                 tf.summary.scalar(tag, value, step=step)
             record: dict[str, Any] = {"kind": kind, "step": step}
-            record |= {tag: float(value) for tag, value in values.items()}
+            record |= {tag: known(value) for tag, value in values.items()}  # JSON has no NaN
             with open_to_append(self._directory.metrics) as file:
                 _end_torn_line(file)
-                file.write(json.dumps(record).encode() + b"\n")
+                file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
 
         self._guarded(write)
 

@@ -20,7 +20,7 @@ from samplers import counter_random
 MIN_SECONDS = 3.0  # steps are timed for at least so long
 MIN_STEPS = 5
 _BATCHES_PER_WORKER = 4  # of evaluation are timed; the first one is alone, as always
-_FINAL_AIS_RUNS = 2  # forward and reverse
+_AIS_RUNS = 2  # forward and reverse
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -99,8 +99,8 @@ def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
     per_sample, ais = timer.per_sample(), timer.ais()
     num_validation, num_test = len(dataset.validation), len(dataset.test)
     selection = per_sample * SELECTION_SAMPLES
-    evaluation = ais + selection * (num_validation + num_test)
-    final = _FINAL_AIS_RUNS * ais + selection * num_validation
+    evaluation = _AIS_RUNS * ais + selection * (num_validation + num_test)
+    final = _AIS_RUNS * ais + selection * num_validation
     final += per_sample * config.eval_iw_samples * num_test
     evaluations = -(-config.num_train_iter // config.eval_every)
     total = compile_seconds + step * config.num_train_iter + evaluation * evaluations + final
@@ -124,5 +124,5 @@ def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None)
         f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
         f"for {config.num_train_iter} steps and their evaluations"
     )
-    say(f"measured: {json.dumps(measured)}")
+    say(f"measured: {json.dumps(measured, allow_nan=False)}")
     return 0

@@ -1,7 +1,6 @@
 """A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -72,14 +71,16 @@ class LogPartitionValue(NamedTuple):
     """log Z of the prior in nats.
 
     value: exact where the prior can be enumerated, else by forward AIS (low on average).
-    low, high: 95 % interval. status: "exact", or what reverse AIS says of the upper side:
-    "checked" (started from the run's chains).
+    low, high: 95 % interval; None where it is not known. status: "exact"; what reverse AIS says of
+    the upper side, "checked" (started from the run's chains); or "not to be trusted". reasons: why
+    not, a clause each.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     status: str
+    reasons: tuple[str, ...] = ()
 
 
 class LogLikelihood(NamedTuple):
@@ -360,8 +361,7 @@ class TrainedModel:
         key = counter_random.fold_in(self._stream_key(Stream.EVALUATE, seed), EvaluationKey.TEST)
         found = self._evaluator.per_image(rows, int(num_samples), self.config.eval_batchsize, key)
         log_z = self.log_partition()
-        stderr = np.sqrt(found.variance) if num_samples > 1 else np.full(len(rows), math.nan)
-        return LogLikelihood(-found.nll - log_z.value, stderr, log_z)
+        return LogLikelihood(-found.nll - log_z.value, np.sqrt(found.variance), log_z)
 
     @isolated()
     def log_partition(self) -> LogPartitionValue:
@@ -376,8 +376,7 @@ class TrainedModel:
         found = prior.measure_log_partition(
             prior.parameters(), self._chains(), key, result.ais_settings(self.config)
         )
-        status = "exact" if found.exact is not None else found.upper_status
-        return LogPartitionValue(found.best(), *found.interval(), status)
+        return LogPartitionValue(found.best(), *found.interval(), found.status(), found.doubts())
 
     @isolated()
     def log_partition_table(self) -> list[Row]:

@@ -131,7 +131,8 @@ class TestDeterministic:
         assert found.nll.shape == expected.shape
         assert np.allclose(found.nll, expected, atol=2e-5)
         assert np.allclose(found.neg_elbo, expected, atol=2e-5)
-        assert np.allclose(found.variance, 0, atol=1e-6)
+        error = math.nan if num_samples == 1 else 0.0  # not known of a single sample
+        assert np.allclose(found.variance, error, atol=1e-6, equal_nan=True)
         total = evaluator.likelihood(images, num_samples, batch, statistical.key(4))
         assert math.isclose(total.nll, expected.mean(), abs_tol=2e-5)
         assert math.isclose(total.neg_elbo, expected.mean(), abs_tol=2e-5)
@@ -188,7 +189,7 @@ def test_memory_does_not_grow_with_samples(exact):
     evaluator, images, *_ = exact
     seen = []
 
-    def batch(images, _key, _num_samples, per_pass):
+    def batch(images, _key, _first, _num_samples, per_pass):
         seen.append(per_pass * images.shape[0])
         return evaluation._Sums(*(tf.ones([images.shape[0]]) for _ in range(4)))
 
@@ -197,6 +198,19 @@ def test_memory_does_not_grow_with_samples(exact):
     for batch_size in (4, 11):
         patched.per_image(images, 100_000, batch_size, statistical.key(8))
     assert len(seen) == 4 and max(seen) <= evaluation._ROWS_PER_PASS_CPU
+
+
+@pytest.mark.parametrize(("batch", "rows"), [(4, 800), (5, 12), (11, 22), (100, 800)])
+def test_batches_and_passes_change_no_number(exact, monkeypatch, batch, rows):
+    """7 samples of 11 images by any batch, short last ones too, and any number of rows a pass."""
+    evaluator, images, *_ = exact
+    one_by_one = evaluator.per_image(images, 7, 1, statistical.key(10))
+    monkeypatch.setattr(evaluation, "_ROWS_PER_PASS_CPU", rows)
+    found = evaluator.per_image(images, 7, batch, statistical.key(10))
+    for ours, theirs in zip(found, one_by_one, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    part = evaluator.per_image(images[:3], 7, batch, statistical.key(10))
+    np.testing.assert_allclose(part.nll, one_by_one.nll[:3], rtol=1e-4, atol=1e-5)
 
 
 class TestWorkers:

@@ -97,6 +97,16 @@ class TestEvaluation:
         assert found.variance.max() < 0.02**2
         assert np.all(np.abs(found.nll + log_z - nll) < 5 * np.sqrt(found.variance))
 
+    def test_batches_change_no_number(self, exact, monkeypatch):
+        """Images by 4, the last batch short, and samples by 3: the same as all at once."""
+        evaluator, images = self.evaluator(exact, 1), exact[1]
+        whole = evaluator.per_image(images, 5, 11, statistical.key(4))
+        monkeypatch.setattr("dvae.evaluation._ROWS_PER_PASS_CPU", 12)
+        monkeypatch.setattr(type(evaluator), "images_per_call", lambda *_: 4)
+        cut = evaluator.per_image(images, 5, 4, statistical.key(4))
+        for ours, theirs in zip(cut, whole, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
     def test_bounds(self, exact):
         """The ELBO is a bound that tightens with temperatures, up to that of exact samples."""
         _, images, log_z, nll, log_q, log_joint = exact

@@ -8,6 +8,9 @@ INDEPENDENT = "dvae/test_independence.py::test_no_block_is_drawn_twice"
 ENUMERATION = "dvae/test_evaluation.py::TestAgainstEnumeration::test_per_image"
 
 
+PLACES = "dvae/test_evaluation.py::test_batches_and_passes_change_no_number"
+
+
 COPIES = "dvae/test_independence.py::test_evaluation_of_equal_images_differs[dvaes_exp-2-4]"
 
 FAULTS = (
@@ -30,21 +33,41 @@ FAULTS = (
         "samples beyond the number asked for count",
         change(
             "dvae.evaluation:Evaluator._batch",
-            "tf.range(per_pass) < num_samples",
-            "tf.range(per_pass) < num_samples + per_pass",
+            "samples < num_samples",
+            "samples < num_samples + per_pass",
         ),
         "dvae/test_evaluation.py::TestDeterministic::test_batches[700-4]",
     ),
     fault(
         "all passes of an evaluation draw the same samples",
-        change("dvae.evaluation:Evaluator._batch", "counter_random.fold_in(key, index)", "key"),
-        COPIES,
+        change(
+            "dvae.evaluation:Evaluator._batch",
+            "fold_in(image_keys[:, None], samples)",
+            "fold_in(image_keys[:, None], tf.range(per_pass))",
+        ),
+        PLACES + "[11-22]",
     ),
     fault(
         "all batches of an evaluation draw the same samples",
-        change("dvae.evaluation:Evaluator.per_image", "counter_random.fold_in(key, index)", "key"),
+        change(
+            "dvae.evaluation:Evaluator.per_image", "tf.constant(starts[index])", "tf.constant(0)"
+        ),
         INDEPENDENT,
         COPIES,
+    ),
+    fault(
+        "the samples of an image follow its batch",
+        change(
+            "dvae.evaluation:Evaluator.per_image",
+            "tf.constant(starts[index])",
+            "tf.constant(index * 1000)",
+        ),
+        PLACES + "[4-800]",
+    ),
+    fault(
+        "a single sample has an error of 0",
+        change("dvae.evaluation:Evaluator.per_image", "math.nan", "0.0"),
+        "dvae/test_evaluation.py::TestDeterministic::test_batches[1-11]",
     ),
     fault(
         "the last short batch is left out",

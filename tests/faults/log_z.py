@@ -49,7 +49,7 @@ FAULTS = (
     ),
     fault(
         "the standard error of log Z is that of one chain",
-        change("samplers.diagnostics:log_mean_estimate", "/ tf.maximum(count - 1.0, 1.0)", ""),
+        change("samplers.diagnostics:log_mean_estimate", " / (count - 1.0)", ""),
         "samplers/test_diagnostics.py::test_log_mean_estimate_is_the_delta_method",
     ),
     fault(
@@ -73,7 +73,11 @@ FAULTS = (
     ),
     fault(
         "the interval of log Z does not reach the reverse estimate",
-        change("samplers.log_partition:LogPartition.interval", "if disagrees:", "if False:"),
+        change(
+            "samplers.log_partition_value:LogPartition.interval",
+            "if abs(self.reverse - self.value) > Z95",
+            "if False and Z95",
+        ),
         "runs/test_result.py::TestInterval::test_disagreement_widens_it[7.5]",
     ),
 )

@@ -11,6 +11,12 @@ BEST = SELECTION + "the_best_validation_model_is_what_counts"
 SAMPLES = SELECTION + "samples_batches_and_keys_of_evaluations"
 
 
+CHOICE = "runs/test_monitor.py::test_the_choice_of_the_best_model"
+
+
+JUDGED = "runs/test_judged.py::"
+
+
 BATCHES = SELECTION + "batches_of_a_run"
 
 FAULTS = (
@@ -18,8 +24,8 @@ FAULTS = (
         "the best model is chosen by the test set",
         change(
             "dvae.runs.monitor:Monitor.evaluate",
-            'values["val/neg_ll"] >= progress',
-            'values["test/neg_ll"] >= progress',
+            '_is_better(progress, values["val/neg_ll"]',
+            '_is_better(progress, values["test/neg_ll"]',
             'progress.best_step = values["val/neg_ll"], step',
             'progress.best_step = values["test/neg_ll"], step',
         ),
@@ -27,11 +33,7 @@ FAULTS = (
     ),
     fault(
         "the worst model is kept",
-        change(
-            "dvae.runs.monitor:Monitor.evaluate",
-            'values["val/neg_ll"] >= progress.best_val_nll',
-            'progress.best_step is not None and values["val/neg_ll"] < progress.best_val_nll',
-        ),
+        change("dvae.runs.monitor:_is_better", "val_nll < progress", "val_nll > progress"),
         BEST,
     ),
     fault(
@@ -42,6 +44,50 @@ FAULTS = (
             "_, progress.best_step =",
         ),
         BEST,
+    ),
+    fault(
+        "an evaluation that is not finite wins",
+        change("dvae.runs.monitor:_is_better", " or not math.isfinite(val_nll)", ""),
+        CHOICE + "[NaN first]",
+        CHOICE + "[never finite]",
+    ),
+    fault(
+        "a model is chosen by a log Z that is not to be trusted",
+        change("dvae.runs.monitor:_is_better", "return trusted and val_nll", "return val_nll"),
+        CHOICE + "[failing at last]",
+    ),
+    fault(
+        "a model that took no update can be the best",
+        change("dvae.runs.monitor:_is_better", "progress.updates == 0 or ", ""),
+        "runs/test_monitor.py::test_a_model_that_took_no_update_is_never_the_best",
+    ),
+    fault(
+        "a run that took no update has a result",
+        change("dvae.runs.loop:Run._check_trained", "self.progress.updates == 0", "False"),
+        SELECTION + "a_run_without_a_result_says_why[nothing trained]",
+    ),
+    fault(
+        "log Z whose check contradicts it is called checked",
+        change(
+            "samplers.log_partition_value:LogPartition.doubts", "self.exact is not None", "True"
+        ),
+        JUDGED + "TestTrust::test_a_contradicted_log_z_is_not_called_checked"
+        "[reverse five errors below]",
+    ),
+    fault(
+        "the effective sample size of AIS is not looked at",
+        change("samplers.log_partition_value:ess_doubt", "ess >= least_ess(count)", "True"),
+        JUDGED + "TestTrust::test_a_contradicted_log_z_is_not_called_checked"
+        "[an error that cannot say]",
+    ),
+    fault(
+        "an unknown error of the test set is 0",
+        change(
+            "dvae.runs.result:likelihood_record",
+            "test_set = known(Z95 * likelihood.test_set_stderr)",
+            "test_set = known(Z95 * likelihood.test_set_stderr) or 0.0",
+        ),
+        JUDGED + "TestUnknown::test_a_result[one test image]",
     ),
     fault(
         "the final numbers are of the last weights",
@@ -111,8 +157,8 @@ FAULTS = (
         "log Z is subtracted",
         change(
             "dvae.runs.result:likelihood_record",
-            "likelihood.nll + log_z.best()",
-            "likelihood.nll - log_z.best()",
+            "nll = likelihood.nll + log_z.best()",
+            "nll = likelihood.nll - log_z.best()",
         ),
         BEST,
         "runs/test_result.py::TestRecord::test_errors_add_in_squares",
@@ -121,7 +167,7 @@ FAULTS = (
         "log Z is left out of the validation NLL",
         change(
             "dvae.runs.monitor:Monitor.evaluate",
-            'likelihood.nll + values["log_z/ais"]',
+            "likelihood.nll + log_z.best()",
             "likelihood.nll",
         ),
         BEST,

@@ -143,7 +143,11 @@ FAULTS = (
     ),
     fault(
         "AIS of evaluations has the quick number of temperatures",
-        change("dvae.runs.monitor:Monitor.evaluate", "config.ais_temperatures", "100"),
+        change(
+            "dvae.runs.monitor:Monitor.evaluate",
+            "ais_settings(config)",
+            "ais_settings(config)._replace(num_temperatures=100)",
+        ),
         SAMPLES,
     ),
     fault(

@@ -49,14 +49,14 @@ class Draws:
         return tf.cast(hits, exponents.dtype)
 
     def _threefry(self, key: Any, low: Any, high: Any, rounds: int = 13) -> tuple:
-        # A key, or the three words of its schedule, of which it is the first two.
-        words = key[:2] if isinstance(key, list) else np.asarray(key).view(np.uint32)
-        pair = tuple(int(word) for word in words)
+        # Keys, or the three words of their schedule, of which they are the first two.
+        words = key[:2] if isinstance(key, list) else np.moveaxis(np.asarray(key), -1, 0)
+        pair = [np.uint64(np.asarray(word).view(np.uint32)) for word in words]
         low, high = (np.asarray(counter, np.uint64) for counter in (low, high))
         drawn = reference.threefry(pair, low, high, rounds)
         if high.max(initial=0) not in OF_KEYS:
-            counters = np.broadcast_arrays(high << np.uint64(32) | low, low)[0].ravel()
-            keys = np.full_like(counters, pair[0] << 32 | pair[1])
+            block = pair[0] << np.uint64(32) | pair[1], high << np.uint64(32) | low, drawn[0]
+            keys, counters, _ = (array.ravel() for array in np.broadcast_arrays(*block))
             entry = np.stack([keys, counters]), drawn.reshape(2, -1)
             self._drawn.setdefault(self.name, []).append(entry)
         return tuple(tf.constant(np.uint32(word)) for word in drawn)

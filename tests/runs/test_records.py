@@ -21,7 +21,6 @@ RESULT = {
     "log_z_interval": {"low": 20.0, "high": 20.5, "exact": None, "upper_status": "checked"},
     "nll_interval": {"low": 23.25, "high": 23.5, "log_z": [-0.25, 0.25]},
     "versions": {"python": "3"},
-    "best_val_nll": float("inf"),
     "best_step": 20,
 }
 RUN = records.RunConfig(build_config(dataset="digits"), "5a")

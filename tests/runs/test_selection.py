@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 import data
+from configs.errors import UserError
 from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.priors import RBMPrior
-from dvae.runs.checkpoints import RunOptions
+from dvae.runs.checkpoints import RunOptions, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
 from dvae.runs.pictures import Inspector
@@ -33,6 +34,7 @@ class Recorder:
 
     def __init__(self):
         self.indices, self.evaluated, self.log_z = [], [], []
+        self.skips = False  # all updates
 
 
 @pytest.fixture
@@ -48,6 +50,7 @@ def stand_in(monkeypatch):
         seen.indices += indices[:num_steps].tolist()
         program.state.step.assign_add(num_steps)
         step = int(program.state.step)
+        program.state.skipped.assign_add(num_steps * seen.skips)
         for variable in (*program.model.variables, *program.state.sampler):
             variable.assign(tf.cast(tf.fill(variable.shape, step), variable.dtype))
 
@@ -79,9 +82,8 @@ def stand_in(monkeypatch):
     return seen
 
 
-@pytest.fixture
-def outcome(recorder, tmp_path):
-    """(result.json, metrics, what was asked for, the run) of 65 steps."""
+def make_run(tmp_path):
+    """A run of 65 steps."""
     path = tiny_runs.write_data(tmp_path / "data.npz", grey=True)
     config = tiny_runs.tiny_config(
         path,
@@ -95,8 +97,15 @@ def outcome(recorder, tmp_path):
     directory = RunDirectory(tmp_path / "run")
     dataset = data.load(config.dataset, ".")
     directory.open(config, dataset.sha256, fresh=False)
-    run = Run(config, dataset, directory, RunOptions())
+    return Run(config, dataset, directory, RunOptions())
+
+
+@pytest.fixture
+def outcome(recorder, tmp_path):
+    """(result.json, metrics, what was asked for, the run) of 65 steps."""
+    run = make_run(tmp_path)
     run.train()
+    directory = run.directory
     directory.unlock()
     result = json.loads(directory.result.read_text())
     metrics = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
@@ -144,3 +153,43 @@ def test_batches_of_a_run(outcome):
         assert len(set(one)) == 70 and 0 <= min(one) and max(one) < 77
     assert len({tuple(one) for one in passes}) == len(passes)
     np.testing.assert_array_equal(seen.indices, data.batch_indices(77, 10, 0, 0, 65))
+
+
+# What happens, words of the one line that says so, and the exit code.
+NO_RESULT = {
+    "never finite": (lambda seen: VALIDATION, "no model has a finite validation NLL", 2),
+    "test not finite": (lambda seen: TEST, "test_nll nan", 2),
+    "nothing trained": (lambda seen: setattr(seen, "skips", True), "nothing was trained", 3),
+}
+
+
+@pytest.mark.parametrize("case", NO_RESULT)
+def test_a_run_without_a_result_says_why(case, recorder, tmp_path, monkeypatch):
+    """One line and no result.json; the same command again says the same, so does `evaluate`."""
+    spoil, words, code = NO_RESULT[case]
+    for step in spoil(recorder) or ():
+        monkeypatch.setitem(spoil(recorder), step, float("nan"))
+    run = make_run(tmp_path)
+    for _ in range(2):
+        with pytest.raises(UserError) as raised:
+            run.train()
+        text = str(raised.value)
+        assert words in text and len(text.splitlines()) == 1
+        assert getattr(raised.value, "exit_code", 2) == code
+        assert not run.directory.result.exists()
+    kept = {path.name for path in run.directory.checkpoints.glob("best-*")}
+    assert kept == ({"best-0000000040"} if case == "test not finite" else set())
+    if not kept:
+        with pytest.raises(UserError) as raised:
+            restore_model(run.directory, run.program.model, run.program.state.sampler)
+        assert raised.value.exit_code == code
+
+
+def test_many_skipped_updates_are_spoken_of(recorder, tmp_path, caplog):
+    """2 of 65 in the end, in one line; the result counts them."""
+    run = make_run(tmp_path)
+    run.program.state.skipped.assign(2)
+    run.train()
+    [line] = [record for record in caplog.messages if "skipped" in record]
+    assert line.startswith("2 of 65 updates (3.1 %)")
+    assert json.loads(run.directory.result.read_text())["skipped_updates"] == 2
