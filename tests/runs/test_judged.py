@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 LIKELIHOOD = LikelihoodEstimate(20.0, 25.0, 0.01, 0.4, num_images=11)
 # value, stderr, ess, Markov's bound, reverse, its stderr; what is wrong with it.
 DOUBTFUL = {
-    "the issue's: chains that do not mix": ((57.1, 0.35, 8.0, 56.0, 15.0, 0.4), "below"),
+    "chains that do not mix": ((57.1, 0.35, 8.0, 56.0, 15.0, 0.4), "below"),
     "reverse five errors below": ((57.1, 0.02, 700.0, 56.8, 56.96, 0.02), "below"),
     "reverse far above": ((57.1, 0.02, 700.0, 56.8, 60.0, 0.02), "above"),
     "an error that cannot say": ((57.1, 1.0, 1.0, 54.0, 57.1, 0.02), None),
@@ -71,7 +71,7 @@ class TestTrust:
         assert "not to be trusted" not in said(record, capsys)
 
     def test_an_enumerated_value_needs_no_check(self):
-        numbers, _ = DOUBTFUL["the issue's: chains that do not mix"]
+        numbers, _ = DOUBTFUL["chains that do not mix"]
         record = result.likelihood_record(partition(numbers, exact=58.0), LIKELIHOOD)
         assert record["log_z_interval"]["trusted"] and record["log_z_interval"]["high"] == 58.0
 
