@@ -10,6 +10,7 @@ by the version that began it.
 
 import argparse
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,19 @@ def _facts(path: Path, run: RunConfig, result: dict[str, Any]) -> dict[str, Any]
     return facts
 
 
+def _manifest(path: Path) -> dict[str, Any]:
+    """A manifest of before: the best validation NLL was infinite before the first evaluation."""
+    record = json.loads(path.read_text())
+    if record.pop("checksum", None) != digest(record):
+        raise UserError(f"{path} does not match its checksum")
+    progress = record["progress"]
+    if progress["best_val_nll"] == math.inf:
+        progress["best_val_nll"] = None
+    return record
+
+
 def _convert_checkpoint(old: Path, new: Path, owner: str, identity: str) -> None:
-    manifest = read_checked(old / "manifest.json")
+    manifest = _manifest(old / "manifest.json")
     if manifest.pop("owner") != owner:
         raise UserError(f"{old} belongs to another run than the config.json above it")
     new.mkdir(parents=True)
