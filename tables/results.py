@@ -140,18 +140,25 @@ def _read(directory: Path) -> Result:
 def read_tree(root: Path, wanted: Callable[[Result], bool] = lambda result: True) -> Tree:
     """Reads every finished run under `root` that is wanted, but those that --fresh moved aside.
 
+    Of the same run twice, the first by its path is counted.
+
     Raises:
       UserError: there is no such directory.
     """
     if not root.is_dir():
         raise UserError(f"there is no directory {root}: give the --log_dir of a table")
-    results, problems = [], []
+    results: dict[Any, Result] = {}
+    problems: list[str] = []
     for directory in _run_directories(root, problems):
         try:
-            results.append(_read(directory))
+            result = _read(directory)
         except UserError as error:
             problems.append(one_line(error))
-    return Tree(tuple(filter(wanted, results)), tuple(problems))
+            continue
+        twin = results.setdefault((result.setting, result.protocol, result.config.seed), result)
+        if twin is not result:
+            problems.append(one_line(f"{directory} is the same run as {twin.directory}"))
+    return Tree(tuple(filter(wanted, results.values())), tuple(problems))
 
 
 class Cell(NamedTuple):

@@ -6,14 +6,15 @@ import signal
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 NUM_TRUNCATED, NUM_FLIPPED, NUM_OVERWRITTEN = 120, 200, 40
 _ODD_VALUES = [None, True, "", "x", "7", [], {}, [[]], float("nan"), float("inf"), -1, -1e9, 1e300]
 _ODD_VALUES += [10**30, 0, 0.5, "../../x", "\0", "é" * 5000]
 
 
-class Hang(BaseException):
-    """Not an Exception, so that nothing in between swallows it."""
+class Hang(pytest.fail.Exception):
+    """A failed test, and not an Exception, so that nothing in between swallows it."""
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def no_hang(seconds=10):
     """Raises Hang when what is inside takes longer."""
 
     def ring(signum, frame):
-        raise Hang
+        raise Hang(f"it took more than {seconds} s")
 
     old = signal.signal(signal.SIGALRM, ring)
     signal.alarm(seconds)

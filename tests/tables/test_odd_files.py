@@ -10,6 +10,7 @@ import zlib
 
 import pytest
 
+from configs.errors import UserError
 from configs.paper import build_config
 from configs.tables import Setting
 from dvae.runs.records import write_checked
@@ -21,6 +22,7 @@ from tables.results import gather, read_tree
 from tables.runs import Outcome
 from tests.helpers import hand_made_results, stand_in_table
 from tests.helpers.damaged_files import no_hang
+from tests.helpers.works import works
 
 HUGE = 10**400
 
@@ -143,7 +145,7 @@ def _spoiled(tree, name, kinds, field):
 @pytest.mark.parametrize("name", _NOT_COUNTED)
 def test_damaged_results_are_listed_and_the_rest_goes_on(tmp_path, name):
     spoiled = _spoiled(tmp_path, name, _NOT_COUNTED[name], "seed")
-    with no_hang(60):
+    with works(UserError), no_hang(60):
         document = driver.write_report(tmp_path, tmp_path)
     [row] = csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text()))
     assert (row["seeds"], float(row["test_nll_mean"])) == ("0", 85.0)

@@ -10,11 +10,19 @@ from tables.results import gather, read_tree
 from tests.helpers import hand_made_results
 
 
-def test_the_same_run_twice_is_refused(tmp_path):
-    for tree in "ab":
-        hand_made_results.write(tmp_path / tree, 85.0)
+def test_the_same_run_twice_counts_once(tmp_path):
+    """A copy beside it ends no report; two trees together are the user's to choose from."""
+    for tree, nll in (("b", 86.0), ("a", 85.0)):
+        hand_made_results.write(tmp_path / tree, nll)
+    hand_made_results.write(tmp_path, 87.0, seed=1)
+    document = driver.write_report(tmp_path, tmp_path)
+    [[line]] = [table.rows for table in document.tables if table.title == "Not counted"]
+    assert line[0].startswith("b/") and "is the same run as a/" in line[0]
+    [cell] = gather(read_tree(tmp_path).results)
+    assert sorted(run.nll for run in cell.results) == [85.0, 87.0]
+    both = [*read_tree(tmp_path / "a").results, *read_tree(tmp_path / "b").results]
     with pytest.raises(UserError, match="are the same run"):
-        gather(read_tree(tmp_path).results)
+        gather(both)
 
 
 def test_damaged_and_moved_results_are_not_counted(tmp_path):
