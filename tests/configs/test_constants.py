@@ -26,6 +26,7 @@ from dvae.runs import lock, loop, monitor, result
 from dvae.runs.checkpoints import RunOptions
 from dvae.streams import EvaluationKey, StepKey, Stream
 from samplers import exact, log_partition
+from samplers.log_partition_value import ALPHA, Z95
 
 LINE = "the 2018 command line"
 DVAES = "DVAE#, arXiv 1805.07445"
@@ -172,7 +173,7 @@ class TestRelations:
         assert settings == log_partition.Settings()
         assert (settings.num_chains, settings.num_temperatures) == (1024, 1000)
         assert 8 * log_partition.MARKOV_GROUPS <= config.ais_chains
-        assert math.isclose(log_partition.Z95, stats.norm.ppf(1 - log_partition.ALPHA / 2))
+        assert math.isclose(Z95, stats.norm.ppf(1 - ALPHA / 2))
 
     def test_evaluation(self):
         assert paper.SELECTION_SAMPLES < ExperimentConfig().eval_iw_samples

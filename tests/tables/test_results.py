@@ -1,10 +1,12 @@
 """Finished runs read back: each counted once, and damaged ones not at all."""
 
 import json
+import math
 
 import pytest
 
 from configs.errors import UserError
+from dvae.runs.records import digest
 from tables import driver
 from tables.results import gather, read_tree
 from tests.helpers import hand_made_results
@@ -31,7 +33,10 @@ def test_damaged_and_moved_results_are_not_counted(tmp_path):
     (torn / "result.json").write_text("{")
     lacking = hand_made_results.write(tmp_path, 85.0, seed=2)
     (lacking / "result.json").write_text(json.dumps({"test_nll": 3.0}))
-    infinite = hand_made_results.write(tmp_path, float("nan"), seed=3)
+    infinite = hand_made_results.write(tmp_path, 85.0, seed=3)
+    record = json.loads((infinite / "result.json").read_text()) | {"test_nll": math.inf}
+    record["checksum"] = digest({k: v for k, v in record.items() if k != "checksum"})
+    (infinite / "result.json").write_text(json.dumps(record))
     swapped = hand_made_results.write(tmp_path, 85.0, seed=4)
     (swapped / "config.json").write_text((good / "config.json").read_text())
     moved = hand_made_results.write(tmp_path, 70.0, seed=5)
