@@ -134,7 +134,7 @@ def test_what_cannot_be_exported(finished, exported, tmp_path):
         export_run(run, exported)
     [tensors] = run.glob("checkpoints/best-*/tensors.data-*")
     tensors.write_bytes(tensors.read_bytes()[:-1])
-    with pytest.raises(UserError, match="missing or damaged"):
+    with pytest.raises(UserError, match="no best checkpoint of step 60 that is whole"):
         export_run(run, tmp_path / "damaged" / "model")
     (run / "result.json").unlink()
     with pytest.raises(UserError, match="not finished"):
