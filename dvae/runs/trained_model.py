@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,12 +13,19 @@ import data
 from configs.errors import UserError
 from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
-from configs.settings import SETTINGS
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
 from dvae.prior_sampler import from_variables, to_variables
 from dvae.runs import memory, result
+from dvae.runs.arrays import (
+    Encoded,
+    LogLikelihood,
+    LogPartitionValue,
+    binary_rows,
+    check_count,
+    checked_seed,
+)
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.isolation import isolated
@@ -49,79 +56,6 @@ def _in_blocks(program: Callable[..., Sequence[tf.Tensor]], rows: np.ndarray) ->
     blocks = filled.reshape(-1, _BLOCK, rows.shape[1])
     outputs = [program(tf.constant(block), index) for index, block in enumerate(blocks)]
     return [np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True)]
-
-
-class Encoded(NamedTuple):
-    """One binary sample of the posterior for each of N images.
-
-    latents: uint8 [N, D], groups side by side. probabilities: float32 [N, D], of a one, given the
-    image and the groups before. log_prob: float32 [N], log q(z | x) in nats.
-
-    Of an undirected posterior the sample is by annealed importance sampling, the probabilities are
-    given the image and the other half, and log_prob is an estimate: see
-    `dvae.undirected.UndirectedEncoder.sample_binary`.
-    """
-
-    latents: np.ndarray
-    probabilities: np.ndarray
-    log_prob: np.ndarray
-
-
-class LogPartitionValue(NamedTuple):
-    """log Z of the prior in nats.
-
-    value: exact where the prior can be enumerated, else by forward AIS (low on average).
-    low, high: 95 % interval; None where it is not known. status: "exact"; what reverse AIS says of
-    the upper side, "checked" (started from the run's chains); or "not to be trusted". reasons: why
-    not, a clause each.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    status: str
-    reasons: tuple[str, ...] = ()
-
-
-class LogLikelihood(NamedTuple):
-    """log p(x) of N images, in nats.
-
-    values: float64 [N], the importance-weighted bound of Burda et al. 2016: low on average by what
-    the number of samples leaves. stderr: float64 [N], from the finite number of samples alone; NaN
-    for a single one. log_partition: subtracted from all values, so that its error moves them
-    together, the other way.
-    """
-
-    values: np.ndarray
-    stderr: np.ndarray
-    log_partition: LogPartitionValue
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
-
-
-def _seed(value: int) -> int:
-    """The seed as a plain number. Raises ValueError."""
-    try:
-        return SETTINGS["seed"].checked(value)
-    except UserError as error:
-        raise UserError(str(error).removeprefix("--")) from None
-
-
-def _binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:
-    """The values as float32 [N, X]. Raises ValueError unless all are 0 or 1, of an allowed shape.
-
-    shapes: of one row.
-    """
-    values = np.asarray(values)
-    if values.shape[1:] not in shapes or len(values) == 0:
-        allowed = " or ".join(str(["N", *shape]).replace("'", "") for shape in shapes)
-        raise ValueError(f"{what} have shape {list(values.shape)}, not {allowed} with N at least 1")
-    if values.dtype.kind not in "biuf" or not np.all((values == 0) | (values == 1)):
-        raise ValueError(f"{what} must be of 0 and 1: binarise grey values first")
-    return values.reshape(len(values), -1).astype(np.float32)
 
 
 class TrainedModel:
@@ -232,7 +166,7 @@ class TrainedModel:
 
     def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
         """The key of one purpose, from a seed or from the run's own."""
-        key = self._key if seed is None else counter_random.key(_seed(seed))
+        key = self._key if seed is None else counter_random.key(checked_seed(seed))
         return stream_key(key, stream)
 
     @isolated()
@@ -242,7 +176,7 @@ class TrainedModel:
         As good as chains after 1000 more sweeps are; above the number of chains several start from
         one. The first ones do not depend on how many follow. Arguments and errors as in `sample`.
         """
-        _check_count("num", num)
+        check_count("num", num)
         memory.check_images(self.config, num, "images")
         key = self._stream_key(Stream.GENERATE, seed)
         prior, chains = self.model.prior, self._chains()
@@ -276,7 +210,7 @@ class TrainedModel:
         Raises:
           ValueError: latents of another shape, or with other values.
         """
-        rows = _binary_rows("latents", latents, [(self.config.structure.num_latents,)])
+        rows = binary_rows("latents", latents, [(self.config.structure.num_latents,)])
         [means] = _in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
         return means.reshape(-1, *self.image_shape)
 
@@ -336,7 +270,7 @@ class TrainedModel:
                 f"{self.config.baseline} has no undirected posterior, whose modes could be counted"
             )
         rows = self._rows(images)
-        _check_count("num_samples", num_samples)
+        check_count("num_samples", num_samples)
         key = self._stream_key(Stream.INSPECTION, seed)
         return encoder.count_modes(rows, int(num_samples), key)
 
@@ -357,7 +291,7 @@ class TrainedModel:
           ValueError: images of another shape, or with other values; no sample.
         """
         rows = self._rows(images).astype(np.uint8)
-        _check_count("num_samples", num_samples)
+        check_count("num_samples", num_samples)
         key = counter_random.fold_in(self._stream_key(Stream.EVALUATE, seed), EvaluationKey.TEST)
         found = self._evaluator.per_image(rows, int(num_samples), self.config.eval_batchsize, key)
         log_z = self.log_partition()
@@ -416,4 +350,4 @@ class TrainedModel:
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""
         height, width = self.image_shape
-        return _binary_rows("images", images, [(height * width,), (height, width)])
+        return binary_rows("images", images, [(height * width,), (height, width)])

@@ -1,0 +1,82 @@
+"""What goes into a trained model and what comes out: arrays that are checked, and their meaning."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from configs.errors import UserError
+from configs.settings import SETTINGS
+
+
+class Encoded(NamedTuple):
+    """One binary sample of the posterior for each of N images.
+
+    latents: uint8 [N, D], groups side by side. probabilities: float32 [N, D], of a one, given the
+    image and the groups before. log_prob: float32 [N], log q(z | x) in nats.
+
+    Of an undirected posterior the sample is by annealed importance sampling, the probabilities are
+    given the image and the other half, and log_prob is an estimate: see
+    `dvae.undirected.UndirectedEncoder.sample_binary`.
+    """
+
+    latents: np.ndarray
+    probabilities: np.ndarray
+    log_prob: np.ndarray
+
+
+class LogPartitionValue(NamedTuple):
+    """log Z of the prior in nats.
+
+    value: exact where the prior can be enumerated, else by forward AIS (low on average).
+    low, high: 95 % interval; None where it is not known. status: "exact"; what reverse AIS says of
+    the upper side, "checked" (started from the run's chains); or "not to be trusted". reasons: why
+    not, a clause each.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    status: str
+    reasons: tuple[str, ...] = ()
+
+
+class LogLikelihood(NamedTuple):
+    """log p(x) of N images, in nats.
+
+    values: float64 [N], the importance-weighted bound of Burda et al. 2016: low on average by what
+    the number of samples leaves. stderr: float64 [N], from the finite number of samples alone; NaN
+    for a single one. log_partition: subtracted from all values, so that its error moves them
+    together, the other way.
+    """
+
+    values: np.ndarray
+    stderr: np.ndarray
+    log_partition: LogPartitionValue
+
+
+def check_count(name: str, value: int) -> None:
+    """Raises ValueError unless the value is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+
+def checked_seed(value: int) -> int:
+    """The seed as a plain number. Raises ValueError."""
+    try:
+        return SETTINGS["seed"].checked(value)
+    except UserError as error:
+        raise UserError(str(error).removeprefix("--")) from None
+
+
+def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:
+    """The values as float32 [N, X]. Raises ValueError unless all are 0 or 1, of an allowed shape.
+
+    shapes: of one row.
+    """
+    values = np.asarray(values)
+    if values.shape[1:] not in shapes or len(values) == 0:
+        allowed = " or ".join(str(["N", *shape]).replace("'", "") for shape in shapes)
+        raise ValueError(f"{what} have shape {list(values.shape)}, not {allowed} with N at least 1")
+    if values.dtype.kind not in "biuf" or not np.all((values == 0) | (values == 1)):
+        raise ValueError(f"{what} must be of 0 and 1: binarise grey values first")
+    return values.reshape(len(values), -1).astype(np.float32)
