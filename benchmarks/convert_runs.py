@@ -69,7 +69,7 @@ def _facts(path: Path, run: RunConfig, result: dict[str, Any]) -> dict[str, Any]
 
 def _manifest(path: Path) -> dict[str, Any]:
     """A manifest of before: the best validation NLL was infinite before the first evaluation."""
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     if record.pop("checksum", None) != digest(record):
         raise UserError(f"{path} does not match its checksum")
     progress = record["progress"]

@@ -132,9 +132,10 @@ def _plain(kind: type, value: Any) -> Any:
 
 
 def shown(value: Any, quotes: bool = True) -> str:
-    """A value on one line of readable length; text in quotes or, after a "=", without."""
+    """A value on one line of readable length, as Python writes it or, after a "=", as flags do."""
     try:
-        text = " ".join((f"{value:g}" if isinstance(value, float) else repr(value)).split())
+        short = isinstance(value, float) and not quotes
+        text = " ".join((f"{value:g}" if short else repr(value)).split())
     except ValueError:  # of thousands of digits
         text = "a number of thousands of digits"
     if isinstance(value, str) and not quotes:

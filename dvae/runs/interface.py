@@ -31,7 +31,7 @@ _DATA_DIR = "datasets"
 
 def _of_arguments(message: str) -> str:
     """What the command line says of flags and commands, said of arguments and calls."""
-    message = message.replace("--fresh", "fresh=True").replace("same command", "same call")
+    message = re.sub("--fresh(?! is)", "fresh=True", message).replace("same command", "same call")
     return re.sub(r"(?<![^\s(])--(?=\w)", "", message)  # not within a path
 
 
@@ -49,10 +49,10 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings as plain Python. Raises TypeError for one that does not exist, and UserError."""
     for name in settings:
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, n=2)
+            near = difflib.get_close_matches(name, _KNOWN, n=1)
             hint = "help(dvae.train) lists the settings"
             if near:
-                hint = f"did you mean {' or '.join(near)}?"
+                hint = f"did you mean {near[0]}?"
             raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 

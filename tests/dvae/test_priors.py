@@ -111,7 +111,7 @@ class TestParameters:
         rbm = priors.RBMPrior(Structure(1, 7, 0)).parameters()
         assert [tuple(p.shape) for p in rbm] == [(3,), (4,), (3, 4)]
         assert all(np.all(p.numpy() == 0) for p in rbm)
-        left, right = halves(rbm, tf.constant(np.arange(14.0).reshape(2, 7)))
+        left, right = halves(rbm, tf.constant(np.arange(14.0, dtype=np.float32).reshape(2, 7)))
         assert left.numpy().tolist() == [[0, 1, 2], [7, 8, 9]]
         assert right.numpy().tolist() == [[3, 4, 5, 6], [10, 11, 12, 13]]
 

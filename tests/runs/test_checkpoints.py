@@ -40,7 +40,7 @@ def two(tmp_path):
     store = store_of(tmp_path, things)
     for step in (1, 2):
         set_to(things, step)
-        store.save("latest", step, {"step": step, "best": float("inf")}, keep=2)
+        store.save("latest", step, {"step": step, "best": 1.5}, keep=2)
     return tmp_path
 
 

@@ -110,7 +110,7 @@ def test_a_model_that_cannot_be_written_is_written_later_as_it_was(
     saver.save(Progress(step=1, best_step=1))
     set_to(program, 2)
     full_disk.on = True
-    {"best": saver.save_best, "kept": saver.save_kept}[kind](Progress(step=2))
+    {"best": saver.save_best, "kept": saver.save_kept}[kind](Progress(step=2, updates=2))
     set_to(program, 3)
     saver.save(Progress(step=3, best_step=2 if kind == "best" else 1))
     assert names(tmp_path) == ["best-0000000001", "latest-0000000001"]
@@ -133,7 +133,7 @@ def test_the_older_best_stays_until_latest_knows_the_newer_one(tmp_path, program
         set_to(program, step)
         saver.save_best(Progress(step=step))
         if step == 1:
-            saver.save(Progress(step=1, best_step=1))
+            saver.save(Progress(step=1, best_step=1, best_val_nll=1.0))
     again = Saver(RunDirectory(tmp_path), program, RunOptions())
     assert again.restore().best_step == 1
     again.restore_best(1)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from configs.errors import UserError
+from dvae.runs.process import SignalWatch
 from tables.on_ray import RayExecutor
 from tables.results import read_tree
-from tables.runs import SignalWatch
 from tests.helpers import stand_in_program, stand_in_table
 
 _MISSING = "Ray is not installed (requirements-cluster.txt)"
