@@ -112,7 +112,7 @@ class Setting:
             bounds = f"at least {least:g}"
         else:
             bounds = f"at most {most:g}" if isinstance(most, float) else f"at most {most}"
-        raise UserError(f"--{self.name}={shown(value)} must be {bounds}")
+        raise UserError(f"--{self.name}={shown(value, quotes=False)} must be {bounds}")
 
 
 def _plain(kind: type, value: Any) -> Any:
