@@ -12,8 +12,9 @@ from dvae.runs.process import enable_compile_cache
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-# A shell starts what runs in its background deaf to SIGINT, and tests send it to children.
+# What runs in a background may be deaf to SIGINT or SIGHUP, and tests send them to children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 enable_compile_cache(Path(__file__).parents[1] / "build" / "xla-cache")
 

@@ -131,7 +131,7 @@ class TrainedModel:
                 return str(place)
         raise UserError(
             f"{recorded}, which {self.path} was trained on, does not exist: say where the file "
-            "lies now with --dataset=PATH"
+            "lies now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
         )
 
     @property

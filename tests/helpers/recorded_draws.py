@@ -40,8 +40,11 @@ class Draws:
         """
         parts, num = exponents.shape
         quarter = -(-num // 4)
-        index = np.arange(first_part * quarter, (first_part + parts) * quarter)
-        drawn = self._threefry(key, index.reshape(parts, quarter), np.asarray(stream, np.uint32))
+        per_key = parts
+        if not isinstance(key, list) and np.ndim(key) == 2:  # one for each part
+            key, per_key = np.asarray(key)[:, None], 1
+        index = np.arange(first_part * quarter, (first_part + per_key) * quarter)
+        drawn = self._threefry(key, index.reshape(per_key, quarter), np.asarray(stream, np.uint32))
         words = np.concatenate([np.asarray(word) for word in drawn], axis=1)
         sixteen = np.concatenate([words >> 16, words & 0xFFFF], axis=1)[:, :num]
         with np.errstate(over="ignore"):
