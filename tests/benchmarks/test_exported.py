@@ -76,13 +76,13 @@ def values(program):
     return {name: v.numpy().copy() for name, v in gpu_training.state(program).items()}
 
 
-def hopped(current, directory, dataset, tmp_path, **options):
+def hopped(current, directory, dataset, tmp_path, keep_steps=(), **options):
     """Trains a run to step 50 there and takes it back; leaves its program as it does here."""
     folder, out = tmp_path / "folder", tmp_path / "out"
     gpu_training.export(folder, directory, dataset, last=50, **options)
     code, said = run(folder, out)
     assert code == 0, said
-    gpu_training.take(folder, out, directory, dataset, keep_steps=(40,))
+    gpu_training.take(folder, out, directory, dataset, keep_steps)
     while current.progress.step < 50:
         if current.progress.step % current.config.summary_every == 0:
             current.program.take_metrics()
@@ -103,7 +103,7 @@ def test_a_run_hops_and_goes_on_as_if_it_had_not(tmp_path):
     What comes back are the weights, slots, averages, chains, counts and sums that TensorFlow gives.
     """
     current, directory, dataset = begun(tmp_path, 16)
-    hopped(current, directory, dataset, tmp_path)
+    hopped(current, directory, dataset, tmp_path, keep_steps=(40,))
     expected = values(current.program)
     assert current._saver.restore().step == 50
     check_close(current.program, expected)

@@ -60,7 +60,6 @@ def test_commit_and_later_changes(tree):
         (7, ["new"], ["new"]),
         (7, ["old"], ["old", "new"]),
         (7, ["older", "old"], ["older", "old", "new"]),
-        (7, [], ["not recorded", "new"]),  # a checkpoint from before versions were noted
     ],
 )
 def test_a_resumed_run_names_all_code_that_trained_it(step, before, named, capsys):

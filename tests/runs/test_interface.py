@@ -275,7 +275,7 @@ def _damaged(name, change):
 
 _ANEW = "start the run's command again, which writes it anew"
 _DAMAGE = {
-    "no JSON": (_damaged("config.json", lambda _: "{"), "config.json is damaged"),
+    "no JSON": (_damaged("config.json", lambda _: "{"), "config.json is not valid JSON"),
     "config": (_damaged("config.json", lambda r: r | {"k": 5}), "does not match its checksum"),
     "mean": (_damaged("data.json", lambda r: r | {"train_mean": [0.1]}), _ANEW),
     "other data": (_damaged("data.json", lambda r: r | {"sha256": "0"}), _ANEW),
