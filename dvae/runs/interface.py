@@ -49,10 +49,10 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings as plain Python. Raises TypeError for one that does not exist, and UserError."""
     for name in settings:
         if name not in _KNOWN:
-            near = difflib.get_close_matches(name, _KNOWN, n=1)
+            near = difflib.get_close_matches(name, _KNOWN, n=2, cutoff=0.7)
             hint = "help(dvae.train) lists the settings"
             if near:
-                hint = f"did you mean {near[0]}?"
+                hint = f"did you mean {' or '.join(near)}?"
             raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 

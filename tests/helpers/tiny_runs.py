@@ -140,7 +140,7 @@ def numbers(directory):
     import tensorflow as tf
 
     result = json.loads((directory / "result.json").read_text())
-    for name in ("ms_per_step", "code", "checksum"):  # a time, and the state of the checkout
+    for name in ("ms_per_step", "checkpoint", "code", "checksum"):  # times, the checkout
         result.pop(name)
     metrics = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     tensors = {}
