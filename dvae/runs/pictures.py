@@ -20,7 +20,8 @@ def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.n
         top, left = divmod(index, columns)
         top, left = top * (height + 1) + 1, left * (width + 1) + 1
         canvas[top : top + height, left : left + width] = image.reshape(image_shape)
-    return np.uint8(np.round(255 * np.clip(canvas, 0.0, 1.0)))[..., None]
+    canvas = np.nan_to_num(np.clip(canvas, 0.0, 1.0))  # black where there is no number
+    return np.uint8(np.round(255 * canvas))[..., None]
 
 
 def above_each_other(upper: np.ndarray, lower: np.ndarray, columns: int) -> np.ndarray:

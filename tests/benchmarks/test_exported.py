@@ -97,6 +97,7 @@ def check_close(program, expected):
         np.testing.assert_allclose(found[name], expected[name], atol=2e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_hops_and_goes_on_as_if_it_had_not(tmp_path):
     """From step 16, where no group of ten steps begins; then to its end here, with a result.
 
@@ -126,6 +127,7 @@ def test_a_run_hops_and_goes_on_as_if_it_had_not(tmp_path):
     assert result["device"].split(" + ")[1] == "CPU: cpu"
 
 
+@pytest.mark.slow
 def test_a_run_with_states_of_images_is_trained_elsewhere_from_its_start(tmp_path):
     current, directory, dataset = begun(tmp_path, 0, **ONE_GROUP, baseline="dvaess_pwl", k=2)
     hopped(current, directory, dataset, tmp_path, model_every=60)

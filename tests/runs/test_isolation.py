@@ -162,6 +162,7 @@ def test_what_others_set_changes_no_number(case, trained):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_training_among_what_others_set(trained, tmp_path):
     run, images, numbers, *_ = trained
     data_path = tiny_runs.write_data(tmp_path / "own.npz", grey=False)
