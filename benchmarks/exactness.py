@@ -2,6 +2,7 @@
 
     python -m benchmarks.exactness --seeds=100             the 12x12 prior whose log Z is known
     python -m benchmarks.exactness --run=DIR --name=NAME   a trained prior, one line per estimator
+    python -m benchmarks.exactness --doubts=1000           how often a sound log Z is doubted
 
 Results are kept in benchmarks/results/exactness/ as JSON; `python -m benchmarks.pages` puts them
 into docs/exactness.md.
@@ -174,6 +175,42 @@ def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
     }
 
 
+def false_alarms(num_seeds: int, first_seed: int) -> dict[str, Any]:
+    """How often AIS is not to be trusted, on the small prior: its chains mix, so never rightly.
+
+    As a run measures: forward AIS, and reverse AIS from chains; the exact value is not looked at.
+    """
+    _, rbm = small_prior.train()
+    settings = log_partition.Settings()
+    gaps, doubted = [], []
+    for seed in range(first_seed, first_seed + num_seeds):
+        keys = counter_random.split(counter_random.key(seed), 3)
+        chains = fresh_chains(rbm, keys[0])
+        base = log_partition.make_base(settings.base, rbm, chains)
+        ahead = log_partition.forward(rbm, base, keys[1], settings, log_partition.ALPHA).estimate
+        back = log_partition.reverse(rbm, base, chains.left, keys[2], settings)
+        found = log_partition.LogPartition(
+            *(float(value) for value in (ahead.value, ahead.stderr, ahead.ess, -math.inf)),
+            *(float(value) for value in (back.value, back.stderr)),
+            upper_status="checked",
+            exact=None,
+            num_chains=settings.num_chains,
+            reverse_ess=float(back.ess),
+            num_reverse=NUM_CHAINS,
+        )
+        gaps.append((found.reverse - found.value) / math.hypot(found.stderr, found.reverse_stderr))
+        doubted += [{"seed": seed, "why": found.doubts()}] if found.doubts() else []
+    return {
+        "kind": "false alarms",
+        "seeds": num_seeds,
+        "first_seed": first_seed,
+        "settings": {"chains": settings.num_chains, "temperatures": settings.num_temperatures},
+        "doubted": doubted,
+        "largest_gap_in_errors": float(np.abs(gaps).max()),
+        "gap_deviation_in_errors": float(np.std(gaps)),
+    }
+
+
 def trained_prior(path: Path, data_dir: str) -> dict[str, Any]:
     """The table of `run.py --mode=log_z` for one run."""
     trained = TrainedModel(path, data_dir)
@@ -202,11 +239,14 @@ def main() -> None:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--name", help="of the result; default: dataset-baseline-DxD of the run")
     parser.add_argument("--data_dir", default="datasets")
+    parser.add_argument("--doubts", type=int, default=0, metavar="SEEDS")
     options = parser.parse_args()
-    if not options.seeds and not options.run:
-        parser.error("nothing to measure: give --seeds or --run")
+    if not (options.seeds or options.run or options.doubts):
+        parser.error("nothing to measure: give --seeds, --run or --doubts")
     if options.seeds:
         keep("prior-12x12", many_seeds(options.seeds, options.first_seed))
+    if options.doubts:
+        keep("false-alarms-12x12", false_alarms(options.doubts, options.first_seed))
     if options.run:
         record = trained_prior(options.run, options.data_dir)
         settings, (left, right) = record["settings"], record["shape"]
