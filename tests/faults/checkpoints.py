@@ -46,9 +46,9 @@ FAULTS = (
     fault(
         "the newest evaluation replaces the best model",
         change(
-            "dvae.runs.loop:Run._evaluate",
-            "if self.monitor.evaluate(self.progress, self._signals.raise_if_stopped):",
-            "if self.monitor.evaluate(self.progress, self._signals.raise_if_stopped) or True:",
+            "dvae.runs.monitor:_is_better",
+            "return trusted and val_nll < progress.best_val_nll",
+            "return trusted",
         ),
         BEST,
     ),

@@ -50,7 +50,11 @@ FAULTS = (
     ),
     fault(
         "the seed of a finished run's images is not heeded",
-        change("run:_of_run", 'name != "dataset"', 'name not in ("dataset", "seed")'),
-        _FLAGS + "what_is_given_reaches_the_mode",
+        change(
+            "dvae.runs.trained_model:TrainedModel.__init__",
+            "counter_random.key(self.config.seed)",
+            "counter_random.key(trained.seed)",
+        ),
+        "runs/test_interface.py::test_the_seed_of_a_mode_is_that_of_its_draws",
     ),
 )

@@ -108,7 +108,10 @@ def test_own_data_are_known_by_their_content(tmp_path, monkeypatch):
     open_at(tmp_path, first).unlock()
     for spelling in ("./data/../own.npz", "~/moved/own.npz", "/mnt/own.npz", "data/own.npz"):
         config = build_config(dataset=spelling)
-        directory = open_at(tmp_path, config)
+        try:
+            directory = open_at(tmp_path, config)
+        except UserError as error:
+            pytest.fail(f"{spelling}: {error}")
         assert directory.read_config() == (config, "5a")  # where the file lies now
         directory.unlock()
     with pytest.raises(UserError) as caught:

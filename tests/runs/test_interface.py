@@ -363,7 +363,11 @@ def test_own_data_are_found_where_they_lie_now(trained, tmp_path, monkeypatch):
     for place in (moved, "moved.npz", "link.npz", "~/moved.npz", "./nowhere/../moved.npz"):
         if "nowhere" in str(place):
             (tmp_path / "nowhere").mkdir()
-        assert dvae.load(run.path, dataset=place).dataset().test.shape == (17, 30)
+        try:
+            found = dvae.load(run.path, dataset=place).dataset()
+        except ValueError as error:
+            pytest.fail(f"{place}: {error}")
+        assert found.test.shape == (17, 30)
     (tmp_path / "own.npz").symlink_to(moved)
     assert dvae.load(run.path, data_dir="~").dataset().test.shape == (17, 30)
     tiny_runs.write_data(tmp_path / "moved.npz", grey=True)
