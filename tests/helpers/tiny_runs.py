@@ -13,6 +13,19 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig, Structure
 
 TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_units=5)
+# Of `dvae.train`, where "2-layer-nonlin" is made to stand for TINY.
+ARGUMENTS = dict(
+    struct="2-layer-nonlin",
+    num_train_iter=40,
+    train_batchsize=10,
+    summary_every=20,
+    eval_every=20,
+    eval_iw_samples=100,
+    num_chains=20,
+    num_sweeps=2,
+    ais_temperatures=10,
+    ais_chains=64,
+)
 # The command line of a run that takes seconds, beside data set, structure and directory.
 FLAGS = (
     "--num_train_iter=40",

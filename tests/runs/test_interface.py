@@ -20,18 +20,7 @@ from dvae.runs.trained_model import TrainedModel
 from tests.helpers import statistical, tiny_models, tiny_runs
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = dict(
-    struct="2-layer-nonlin",  # of the tiny size that `small_structure` gives it
-    num_train_iter=40,
-    train_batchsize=10,
-    summary_every=20,
-    eval_every=20,
-    eval_iw_samples=1000,
-    num_chains=20,
-    num_sweeps=2,
-    ais_temperatures=10,
-    ais_chains=64,
-)
+SETTINGS = tiny_runs.ARGUMENTS | {"eval_iw_samples": 1000}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,18 +22,7 @@ from configs import paper
 from configs.errors import UserError
 from tests.helpers import tiny_runs
 
-SETTINGS = dict(
-    struct="2-layer-nonlin",  # of the tiny size that `small_structure` gives it
-    num_train_iter=40,
-    train_batchsize=10,
-    summary_every=20,
-    eval_every=20,
-    eval_iw_samples=100,
-    num_chains=20,
-    num_sweeps=2,
-    ais_temperatures=10,
-    ais_chains=64,
-)
+SETTINGS = tiny_runs.ARGUMENTS
 
 
 @pytest.fixture(scope="module", autouse=True)
