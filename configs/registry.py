@@ -194,7 +194,8 @@ SAMPLERS: dict[str, Target] = {
 ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:Encoder"}
 DECODERS: dict[str, Target] = {"dense": "dvae.decoder:Decoder"}
 LIKELIHOODS: dict[str, Target] = {"bernoulli": "dvae.likelihood:Bernoulli"}
-PRIORS: dict[str, Target] = {"rbm": "dvae.priors:RBMPrior"}
+# Makes the energy model of the prior from the structure: `samplers.energy_model.EnergyModel`.
+PRIORS: dict[str, Target] = {"rbm": "dvae.priors:restricted"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from configs.errors import UserError
 from configs.paper import Structure
 from configs.registry import BASELINES, Target, resolve
 from dvae import kl
@@ -24,8 +25,9 @@ from dvae.posteriors import (
     SpikeExponentialPosterior,
 )
 from dvae.priors import Prior
-from dvae.relaxed_priors import Parameters, RelaxedPrior
-from samplers.rbm import RBM
+from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, RelaxedPrior
+from samplers.energy_model import Parameters
+from samplers.rbm import RBM, RBMParameters
 
 KLTerm = Callable[[Parameters, Encoding], tf.Tensor]
 
@@ -55,8 +57,9 @@ def dvae(structure: Structure, sharpness: float, prior: Prior) -> Parts:
     """DVAE, Rolfe 2017: the closed form for one group, else eq. 11 and 12 (gradient only)."""
     if structure.num_groups == 1:
         return Parts(SpikeExponentialPosterior(sharpness), _factorial(prior))
+    _require_rbm(prior)
 
-    def gradient_only(rbm: RBM, encoding: Encoding) -> tf.Tensor:
+    def gradient_only(rbm: RBMParameters, encoding: Encoding) -> tf.Tensor:
         return kl.spike_kl_gradient(rbm, encoding, structure.units_per_group)
 
     return Parts(SpikeExponentialPosterior(sharpness), gradient_only, kl_is_value=False)
@@ -67,8 +70,9 @@ def dvaepp(structure: Structure, sharpness: float, prior: Prior, *, smoothing: T
     made = resolve(smoothing)(sharpness)
     if structure.num_groups == 1:
         return Parts(MixturePosterior(made), _factorial(prior))
+    _require_rbm(prior)
 
-    def smoothed(rbm: RBM, encoding: Encoding) -> tf.Tensor:
+    def smoothed(rbm: RBMParameters, encoding: Encoding) -> tf.Tensor:
         return kl.smoothed_kl(rbm, encoding, made)
 
     return Parts(MixturePosterior(made), smoothed)
@@ -77,14 +81,16 @@ def dvaepp(structure: Structure, sharpness: float, prior: Prior, *, smoothing: T
 def dvaes(structure: Structure, sharpness: float, prior: Prior, *, smoothing: Target) -> Parts:
     """DVAE# with overlapping smoothing and the mean-field relaxed prior, Vahdat et al. 2018."""
     del structure
+    _require_rbm(prior)
     made = resolve(smoothing)(sharpness)
-    return _relaxed(MixturePosterior(made), prior.mean_field(made))
+    return _relaxed(MixturePosterior(made), MeanFieldPrior(made))
 
 
 def dvaes_gaussian_integral(structure: Structure, sharpness: float, prior: Prior) -> Parts:
     """DVAE# with the Gaussian integral."""
+    _require_rbm(prior)
     posterior = ShiftedGaussianPosterior(structure.num_groups, structure.units_per_group)
-    return _relaxed(posterior, prior.gaussian_integral(sharpness))
+    return _relaxed(posterior, GaussianIntegralPrior(sharpness))
 
 
 def straight(
@@ -118,6 +124,15 @@ def undirected(
         estimator=PersistentPosterior(),
         encoder="dvae.undirected:UndirectedEncoder",
     )
+
+
+def _require_rbm(prior: Prior) -> None:
+    """Raises UserError unless the prior has the two halves that a method's formula is made of."""
+    if not isinstance(prior.energy_model, RBM):
+        raise UserError(
+            f"this method is made for an RBM, not for a prior of {prior.energy_model}: "
+            "choose another --baseline"
+        )
 
 
 def _factorial(prior: Prior) -> KLTerm:

@@ -8,8 +8,8 @@ from configs.paper import Structure
 from dvae.encoder import with_log_density
 from dvae.estimators import Estimate, Estimator
 from dvae.posteriors import PosteriorParams
-from dvae.relaxed_priors import Parameters
 from samplers import counter_random
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE

@@ -14,7 +14,7 @@ import tensorflow as tf
 from dvae.encoder import Encoding, with_log_density
 from dvae.estimators import Estimate, Estimator
 from dvae.networks import frozen
-from dvae.relaxed_priors import Parameters
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE

@@ -12,7 +12,7 @@ from configs.paper import Structure
 from dvae import objectives
 from dvae.estimators import Estimate, Estimator
 from dvae.posteriors import PosteriorParams
-from dvae.relaxed_priors import Parameters
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from dvae.relaxed_priors import Parameters
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE, Forward

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from dvae.model import DVAE
-from dvae.relaxed_priors import Parameters
 from samplers import counter_random, hardware
+from samplers.energy_model import Parameters
 
 # Rows (images x samples) that one pass of the networks takes: few enough that a core keeps them
 # in its cache, on a GPU enough to fill it.

@@ -10,9 +10,10 @@ import tensorflow as tf
 from configs.paper import SPIKE_LOGIT_CLIP, SPIKE_Q_CLIP
 from dvae.encoder import Encoding
 from dvae.priors import Prior
-from dvae.relaxed_priors import Parameters, RelaxedPrior
+from dvae.relaxed_priors import RelaxedPrior
 from dvae.smoothing import Smoothing
-from samplers.rbm import RBM, energy, halves
+from samplers.energy_model import Parameters
+from samplers.rbm import RBMParameters, halves, model_of
 
 
 def negative_entropy(logits: tf.Tensor) -> tf.Tensor:
@@ -31,7 +32,7 @@ def factorial_kl(prior: Prior, params: Parameters, encoding: Encoding) -> tf.Ten
     return negative_entropy(logits) + prior.energy(params, tf.sigmoid(logits))
 
 
-def smoothed_kl(rbm: RBM, encoding: Encoding, smoothing: Smoothing) -> tf.Tensor:
+def smoothed_kl(rbm: RBMParameters, encoding: Encoding, smoothing: Smoothing) -> tf.Tensor:
     """DVAE++ : the KL of the binary latents, smoothed by conditioning on ζ_L.
 
     In the coupling term the left half's q is replaced by ν = q(z_L = 1 | ζ_L, x), as the right
@@ -47,7 +48,7 @@ def smoothed_kl(rbm: RBM, encoding: Encoding, smoothing: Smoothing) -> tf.Tensor
     return negative_entropy(logits) - linear - pairs
 
 
-def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.Tensor:
+def spike_kl_gradient(rbm: RBMParameters, encoding: Encoding, units_per_group: int) -> tf.Tensor:
     """DVAE with several groups (Rolfe 2017, eq. 11 and 12): only the gradient is that of the KL.
 
     Encoder part: Σ_i stop[ℓ_i - h_i - (J s)_i c_i] q̂_i. Prior part: -(s_L' W s_R + h.q) with the
@@ -69,12 +70,13 @@ def spike_kl_gradient(rbm: RBM, encoding: Encoding, units_per_group: int) -> tf.
     encoder_part = tf.reduce_sum(
         tf.stop_gradient(logits - field) * tf.minimum(SPIKE_Q_CLIP, q), axis=1
     )
-    # energy(s) has the biases at s; the estimator wants them at q.
+    # The energy of s has the biases at s; the estimator wants them at q.
     coupling_only = rbm._replace(
         left_bias=tf.zeros_like(rbm.left_bias), right_bias=tf.zeros_like(rbm.right_bias)
     )
     biases_only = rbm._replace(coupling=tf.zeros_like(rbm.coupling))
-    prior_part = energy(coupling_only, s) + energy(biases_only, q_halves)
+    model = model_of(rbm)
+    prior_part = model.energy(coupling_only, s) + model.energy(biases_only, q_halves)
     return encoder_part + prior_part
 
 

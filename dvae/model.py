@@ -13,7 +13,8 @@ from dvae.baselines import make_parts
 from dvae.encoder import Encoding
 from dvae.estimators import Estimate
 from dvae.networks import half_squared_norm
-from dvae.relaxed_priors import Parameters
+from dvae.priors import Prior
+from samplers.energy_model import Parameters
 
 
 class Forward(NamedTuple):
@@ -40,7 +41,7 @@ class DVAE(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.config = config
         structure = config.structure
-        prior = resolve(PRIORS[structure.prior])(structure)
+        prior = Prior(resolve(PRIORS[structure.prior])(structure))
         # The order in which parts are set is that of the variables in checkpoints.
         self.parts = make_parts(config.baseline, structure, config.beta, prior)
         self.encoder = resolve(self.parts.encoder or ENCODERS[structure.encoder])(

@@ -8,8 +8,8 @@ from dvae.doubly_reparameterized import DoublyReparameterized
 from dvae.encoder import Encoding
 from dvae.estimators import Estimate
 from dvae.networks import frozen
-from dvae.relaxed_priors import Parameters
 from samplers import counter_random
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE

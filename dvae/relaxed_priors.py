@@ -6,7 +6,6 @@ bound, and the Gaussian integral. Both are made for the two halves of an RBM.
 
 import abc
 import math
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +13,8 @@ import tensorflow as tf
 from configs.paper import LAMBDA_MARGIN, MEAN_FIELD_ITERATIONS
 from dvae.smoothing import Smoothing
 from samplers import hardware
-from samplers.rbm import RBM, Chains, halves
+from samplers.energy_model import Parameters
+from samplers.rbm import Halves, RBMParameters, halves
 
 # B(ζ) beyond this all but decides a unit, whatever its neighbours in the prior say.
 B_CLIP = 10.0
@@ -36,9 +36,6 @@ _LOG1P = {
     (0, 3): -0.036399934,
     (1, 3): 0.009284927,
 }
-
-# The present parameters of a prior as a tuple of tensors: `RBM` for `RBMPrior`.
-Parameters = Any
 
 
 class RelaxedPrior(abc.ABC):
@@ -65,7 +62,7 @@ class MeanFieldPrior(RelaxedPrior):
     def __init__(self, smoothing: Smoothing) -> None:
         self.smoothing = smoothing
 
-    def unnormalized_log_density(self, rbm: RBM, relaxed: tf.Tensor) -> tf.Tensor:
+    def unnormalized_log_density(self, rbm: RBMParameters, relaxed: tf.Tensor) -> tf.Tensor:
         """A lower bound of log p(ζ) + log Z: at most it, tight when mean field is exact.
 
         Gradients hold the mean-field solution constant (envelope theorem), exact at a fixed point.
@@ -73,7 +70,7 @@ class MeanFieldPrior(RelaxedPrior):
         left_base, right_base = halves(rbm, self.smoothing.log_density_at_0(relaxed))
         left_ratio, right_ratio = halves(rbm, self.smoothing.log_ratio(relaxed))
         left_field, right_field = rbm.left_bias + left_ratio, rbm.right_bias + right_ratio
-        means = Chains(*map(tf.stop_gradient, mean_field(rbm.coupling, left_field, right_field)))
+        means = Halves(*map(tf.stop_gradient, mean_field(rbm.coupling, left_field, right_field)))
         bound = tf.reduce_sum(left_field * means.left, axis=1)
         bound += tf.reduce_sum(right_field * means.right, axis=1)
         bound += tf.reduce_sum(tf.matmul(means.left, rbm.coupling) * means.right, axis=1)
@@ -85,14 +82,14 @@ class MeanFieldPrior(RelaxedPrior):
         b_zeta = self.smoothing.log_ratio(relaxed)
         return {"b_zeta": b_zeta, "b_zeta_clipped": tf.clip_by_value(b_zeta, -B_CLIP, B_CLIP)}
 
-    def scalars(self, params: RBM, shown: dict[str, np.ndarray]) -> dict[str, float]:
+    def scalars(self, params: RBMParameters, shown: dict[str, np.ndarray]) -> dict[str, float]:
         """Units per row that the smoothing leaves undecided."""
         del params
         undecided = np.abs(shown["b_zeta"]) < B_CLIP
         return {"b_zeta_num": float(np.mean(np.sum(undecided, axis=1)))}
 
 
-def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tensor) -> Chains:
+def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tensor) -> Halves:
     """Means [N, L] and [N, R] of the factorised fit to an RBM with a field per row.
 
     Both start at one half; each iteration updates the right half from the left, then the left.
@@ -105,7 +102,7 @@ def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tenso
             product = tf.matmul(left, coupling)
         right = tf.sigmoid(product + right_field)
         left = tf.sigmoid(tf.matmul(right, coupling, transpose_b=True) + left_field)
-    return Chains(left, right)
+    return Halves(left, right)
 
 
 def entropy_of_means(means: tf.Tensor) -> tf.Tensor:
@@ -121,7 +118,7 @@ class GaussianIntegralPrior(RelaxedPrior):
     def __init__(self, sharpness: float) -> None:
         self.sharpness = float(sharpness)
 
-    def unnormalized_log_density(self, rbm: RBM, relaxed: tf.Tensor) -> tf.Tensor:
+    def unnormalized_log_density(self, rbm: RBMParameters, relaxed: tf.Tensor) -> tf.Tensor:
         """Exact. λ = max(σ_max(W) + 5, β) follows W at each call, so M is positive definite.
 
         Gradients hold λ constant: a relaxation may choose it as it likes.
@@ -142,7 +139,7 @@ class GaussianIntegralPrior(RelaxedPrior):
         log_det = log_det_identity_minus_gram(rbm.coupling, scale, powers)
         return constant + 0.5 * log_det - 0.5 * quadratic + integral
 
-    def scalars(self, params: RBM, shown: dict[str, np.ndarray]) -> dict[str, float]:
+    def scalars(self, params: RBMParameters, shown: dict[str, np.ndarray]) -> dict[str, float]:
         """Of M = W̃ + λI: the eigenvalues of W̃ are ± the singular values of W."""
         del shown
         coupling = params.coupling.numpy()

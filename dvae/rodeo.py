@@ -9,9 +9,9 @@ from configs.paper import Structure
 from dvae.encoder import with_log_density
 from dvae.estimators import Estimate, Estimator
 from dvae.posteriors import PosteriorParams, concat
-from dvae.relaxed_priors import Parameters
 from dvae.score_function import mean_of_others
 from samplers import counter_random
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE, Forward

@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 
 from configs.paper import Structure
 from dvae.estimators import Estimate, Estimator
-from dvae.relaxed_priors import Parameters
+from samplers.energy_model import Parameters
 
 if TYPE_CHECKING:
     from dvae.model import DVAE

@@ -17,13 +17,13 @@ from dvae import schedules
 from dvae.estimators import Estimate
 from dvae.flat_adam import FlatAdam, flatten, unflatten
 from dvae.model import DVAE
-from dvae.prior_sampler import SamplerState, from_variables
+from dvae.prior_sampler import PriorSampler, SamplerState, from_variables
 from dvae.priors import log_partition_surrogate
-from dvae.relaxed_priors import Parameters
 from dvae.streams import StepKey, Stream, stream_key
 from dvae.train_state import BAD_TERMS as BAD_TERMS
 from dvae.train_state import STEP, ImageStates, TrainState, counted, rows_of, with_rows
 from samplers import counter_random, hardware
+from samplers.energy_model import Parameters
 
 # Steps that a GPU takes without asking the host whether to go on.
 STEPS_A_GROUP = 10
@@ -108,7 +108,7 @@ class TrainProgram:
     def __init__(self, config: ExperimentConfig, dataset: TrainingImages) -> None:
         self.config = config
         self.model = DVAE(config, dataset.train_mean)
-        self.sampler = self.model.prior.sampler(config)
+        self.sampler = PriorSampler(config, self.model.prior.energy_model)
         self.optimizer = FlatAdam(self.model.trainable_variables, config.base_lr)
         self._images = tf.constant(dataset.train)
         self._grey_unit = dataset.grey_unit
@@ -154,9 +154,9 @@ class TrainProgram:
             self.model, images, params, key, kl_weight, image_states
         )
         log_z = log_partition_surrogate(
-            self.model.prior,
+            self.model.prior.energy_model,
             params,
-            self.sampler.samples(sampler_state),
+            self.sampler.chains(sampler_state),
             self.sampler.weights(sampler_state),
         )
         return kl_weight * log_z - estimate.surrogate, estimate, log_z, image_states
@@ -218,9 +218,9 @@ class TrainProgram:
         values = [*self.optimizer.weights(one), *self._unpacked(carried.averages)]
         scope = keras.StatelessScope(zip([*trained, *averages], values, strict=True))
         with scope:
-            rbm, sampler_key = self.model.prior.parameters(), keys[StepKey.SAMPLER]
+            params, sampler_key = self.model.prior.parameters(), keys[StepKey.SAMPLER]
             sampler_state, sampler_metrics = self.sampler.step(
-                rbm, carried.sampler, sampler_key, tf.cast(step, tf.int32)
+                params, carried.sampler, sampler_key, tf.cast(step, tf.int32)
             )
             batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
             rows = rows_of(carried.image_states, indices)

@@ -21,7 +21,7 @@ from dvae.encoder import BinarySample, Encoding
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams
 from samplers import counter_random, row_rbms
-from samplers.rbm import RBM, Chains
+from samplers.rbm import Halves, RBMParameters
 
 _MODES_AT_ONCE = 10
 
@@ -59,7 +59,7 @@ class UndirectedEncoder(keras.layers.Layer):
         self.norm = keras.layers.BatchNormalization(**COUPLING_NORM, dtype="float32")
         self.norm.build((None, num_couplings))
 
-    def posteriors(self, images: tf.Tensor, training: bool) -> RBM:
+    def posteriors(self, images: tf.Tensor, training: bool) -> RBMParameters:
         """The RBMs of images [B, X] (0/1): biases [B, L] and [B, R], couplings [B, L, R]."""
         product = self.network.product(0, images - self._mean)
         outputs = self.network.finish(product, training)
@@ -68,17 +68,17 @@ class UndirectedEncoder(keras.layers.Layer):
         normalized = self.norm(weights, training=training)
         scale = COUPLING_SCALE / math.sqrt(self.num_left)
         coupling = scale * tf.reshape(normalized, [-1, *halves])
-        return RBM(
+        return RBMParameters(
             POSTERIOR_SCALE * (left - tf.reduce_sum(coupling, axis=2)),
             POSTERIOR_SCALE * (right - tf.reduce_sum(coupling, axis=1)),
             2.0 * POSTERIOR_SCALE * coupling,
         )
 
-    def image_products(self, images: tf.Tensor) -> RBM:
+    def image_products(self, images: tf.Tensor) -> RBMParameters:
         """What `sample_binary` needs of images [B, X] (0/1): their posteriors in evaluation."""
         return self.posteriors(images, False)
 
-    def relaxed(self, rbm: RBM, left: tf.Tensor, key: tf.Tensor) -> Encoding:
+    def relaxed(self, rbm: RBMParameters, left: tf.Tensor, key: tf.Tensor) -> Encoding:
         """One relaxed sweep, right half and then left, from binary left halves [B, K, L].
 
         Returns:
@@ -95,8 +95,8 @@ class UndirectedEncoder(keras.layers.Layer):
         right_logits = row_rbms.right_field(rbm, left)
         right = draw(right_logits, keys[0])
         left_logits = row_rbms.left_field(rbm, right)
-        stopped = RBM(*map(tf.stop_gradient, rbm))
-        log_q = -row_rbms.energy(stopped, Chains(tf.sigmoid(left_logits), right))
+        stopped = RBMParameters(*map(tf.stop_gradient, rbm))
+        log_q = -row_rbms.energy(stopped, Halves(tf.sigmoid(left_logits), right))
         return Encoding(
             _rows(draw(left_logits, keys[1]), right),
             PosteriorParams(_rows(left_logits, right_logits)),
@@ -119,7 +119,7 @@ class UndirectedEncoder(keras.layers.Layer):
         """
         keys = counter_random.split(key, 2)
         rbm = self.posteriors(images, True)
-        stopped = RBM(*map(tf.stop_gradient, rbm))
+        stopped = RBMParameters(*map(tf.stop_gradient, rbm))
         left = row_rbms.sweeps(stopped, left, keys[0], POSTERIOR_SWEEPS)
         return self.relaxed(rbm, left, keys[1]), left
 
@@ -129,11 +129,13 @@ class UndirectedEncoder(keras.layers.Layer):
         """K relaxed samples per image, as of `relaxed`, from chains that AIS leaves."""
         keys = counter_random.split(key, 2)
         rbm = self.posteriors(images, training)
-        stopped = RBM(*map(tf.stop_gradient, rbm))
+        stopped = RBMParameters(*map(tf.stop_gradient, rbm))
         found = row_rbms.anneal(stopped, keys[0], num_samples, self.num_temperatures)
         return self.relaxed(rbm, found.chains.left, keys[1])
 
-    def sample_binary(self, products: RBM, num_samples: int, key: tf.Tensor) -> BinarySample:
+    def sample_binary(
+        self, products: RBMParameters, num_samples: int, key: tf.Tensor
+    ) -> BinarySample:
         """K binary samples per image by annealed importance sampling, for evaluation.
 
         log_q is -E(z) - a, where a is the chain's own log weight, an estimate of log Z of the
@@ -182,7 +184,7 @@ class UndirectedEncoder(keras.layers.Layer):
         return [*self.network.decayed_variables(), self.norm.gamma]
 
 
-def modes_from(rbm: RBM, left: tf.Tensor) -> np.ndarray:
+def modes_from(rbm: RBMParameters, left: tf.Tensor) -> np.ndarray:
     """Modes of the posteriors of B images, int [B], from left halves of their samples [B, S, L].
 
     As in 1901.03440: 40 iterations of mean field from each sample, means rounded to 0.01, and the

@@ -2,7 +2,7 @@
 
 Looked at is what is known without running: Python numbers, static shapes, types, and the few
 values of a tensor that lies ready. Compiled programs contain nothing of it. Values of parameters
-are not judged: an RBM with NaN has log Z = NaN.
+are not judged: a model with NaN has log Z = NaN.
 """
 
 import math
@@ -63,7 +63,7 @@ def tensor(name: str, value: Any, shape: Sequence[int | None], dtype: Any) -> No
         raise ValueError(f"{name} must be a tensor of shape [{extents}], not {_shown(value)}")
     if tf.as_dtype(value.dtype) != dtype:
         raise ValueError(
-            f"{name} is {tf.as_dtype(value.dtype).name}, the RBM {tf.as_dtype(dtype).name}: "
+            f"{name} is {tf.as_dtype(value.dtype).name}, the model {tf.as_dtype(dtype).name}: "
             "they must be of one type, which `init` takes as dtype"
         )
     if found.num_elements() == 0:

@@ -247,12 +247,17 @@ def _hits(draw: tf.Tensor, exponents: tf.Tensor) -> tf.Tensor:
     return u * _exp2(exponents) + u < 2.0**25 * (1.0 + 2.0**-23)
 
 
-def unit_places(parts: int, num: int) -> tf.Tensor:
-    """Where each of [parts, num] units has its number, int32: 4 * block + which of its four."""
+def unit_places(parts: int, num: int, key: tf.Tensor | None = None) -> tf.Tensor:
+    """Where each of [parts, num] units has its number, int32: 4 * block + which of its four.
+
+    For many draws at the same places a key, int32 [2], keeps them from being constants: TensorFlow
+    would write out what each draw makes of them. The result does not depend on it.
+    """
     quarter = -(-num // 4)
     within = tf.range(num)
     places = 4 * (within % quarter) + within // quarter
-    return places[None, :] + 4 * quarter * tf.range(parts)[:, None]
+    places = places[None, :] + 4 * quarter * tf.range(parts)[:, None]
+    return places if key is None else places | (key[0] & 0)
 
 
 def bernoulli_at(

@@ -21,19 +21,24 @@ class LogMeanEstimate(NamedTuple):
     ess: tf.Tensor
 
 
+def normalized(log_weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Shares of weights [C], which sum to one, and the log of their mean, a scalar in nats."""
+    if hardware.on_gpu():  # both of one softmax: the largest share is exp(largest - log sum)
+        shares = tf.nn.softmax(log_weights)
+        count = tf.cast(tf.size(log_weights), log_weights.dtype)
+        return shares, tf.reduce_max(log_weights) - tf.math.log(tf.reduce_max(shares) * count)
+    log_mean = log_mean_exp(log_weights)
+    return tf.nn.softmax(log_weights - log_mean), log_mean
+
+
 def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
     """(sum w)^2 / sum w^2 of unnormalised log weights [C]; Kong 1992. Between 1 and C."""
-    if hardware.on_gpu():  # fewer kernels, and the softmax is what resampling needs as well
-        return 1.0 / tf.reduce_sum(tf.square(tf.nn.softmax(log_weights)))
-    return tf.exp(2.0 * tf.reduce_logsumexp(log_weights) - tf.reduce_logsumexp(2.0 * log_weights))
+    return 1.0 / tf.reduce_sum(tf.square(tf.nn.softmax(log_weights)))
 
 
 def log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
     """log of the mean of exp(log_weights) over all entries, a scalar in nats."""
     count = tf.cast(tf.size(log_weights), log_weights.dtype)
-    if hardware.on_gpu():  # of the softmax as well: the largest share is exp(largest - log sum)
-        largest = tf.reduce_max(tf.nn.softmax(log_weights))
-        return tf.reduce_max(log_weights) - tf.math.log(largest * count)
     return tf.reduce_logsumexp(log_weights) - tf.math.log(count)
 
 

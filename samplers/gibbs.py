@@ -1,23 +1,34 @@
-"""Block Gibbs sampling of an RBM: all left units at once, then all right units.
+"""Block Gibbs sampling over colour classes: units that no coupling joins are drawn at once.
 
-One sweep draws z_L ~ p(z_L | z_R) and then z_R ~ p(z_R | the new z_L). The RBM, the chains and
-the key are arguments, so that one compiled program serves a training run.
+One sweep draws each class in turn given the newest units of the others; an RBM is the case of two.
+Couplings, chains and key are arguments, so that one compiled program serves a training run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from samplers import checks, counter_random, hardware
-from samplers.rbm import RBM, Chains, check_chains
 
 # Sweeps in one trip of the loop on a GPU, which is told of each trip anew.
 _UNROLLED = 10
 
 
-class _Side(NamedTuple):
-    """What turns the other side's states [rows, M] into fields, in powers of 1/2 (exponents).
+class Block(NamedTuple):
+    """A colour class: d units that are independent given those of other classes.
+
+    bias: [d]. coupling: [M, d] from the M units of the classes `sources`, side by side.
+    sources: places of these classes among the blocks, one at least.
+    """
+
+    bias: tf.Tensor
+    coupling: tf.Tensor
+    sources: tuple[int, ...]
+
+
+class _Field(NamedTuple):
+    """What turns the sources' states [rows, M] into a field, in powers of 1/2 (exponents).
 
     matrix [M, N]; bias and scale: added to and multiplied with the product, once it has their
     `shape`. On a CPU that is [parts, rows / parts * N], over which both are spread once, outside
@@ -32,9 +43,12 @@ class _Side(NamedTuple):
     places: tf.Tensor | None
 
 
-def _side(
-    bias: tf.Tensor, matrix: tf.Tensor, scale: tf.Tensor, key: tf.Tensor, rows: int, parts: int
-) -> _Side:
+def _field(
+    block: Block, base: tf.Tensor | None, scale: tf.Tensor, key: tf.Tensor, rows: int, parts: int
+) -> _Field:
+    bias, matrix = block.bias, block.coupling
+    if base is not None:
+        base = (1.0 - scale) * base * counter_random.EXPONENT_PER_LOGIT
     scale *= counter_random.EXPONENT_PER_LOGIT
     natural = [rows, matrix.shape[1]]
     flat = [parts, rows * natural[1] // parts]
@@ -43,43 +57,27 @@ def _side(
         scaled, bias = scale, scale * bias
     else:
         scaled, matrix, bias = None, scale * matrix, scale * bias
+    if base is not None:
+        bias += base
     if hardware.on_gpu():
-        places = tf.reshape(counter_random.unit_places(*flat), natural)
-        # Not a constant: TensorFlow would write out what each draw makes of it.
-        places |= key[0] & 0
-        return _Side(matrix, bias, scaled, natural, places)
+        places = tf.reshape(counter_random.unit_places(*flat, key), natural)
+        return _Field(matrix, bias, scaled, natural, places)
     spread = [
         None if x is None else tf.reshape(tf.broadcast_to(x, natural), flat) for x in (bias, scaled)
     ]
-    return _Side(matrix, *spread, flat, None)
-
-
-def _sides(
-    rbm: RBM,
-    inverse_temperature: float | tf.Tensor,
-    key: tf.Tensor,
-    num_chains: int,
-    groups: int,
-    parts: int,
-) -> list[tuple[_Side, _Side]]:
-    """Of each group of chains: what leads to its left and what leads to its right units."""
-    scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
-    scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)
-    rest = key, num_chains // groups, parts
-    to_left = rbm.left_bias, tf.transpose(rbm.coupling)
-    to_right = rbm.right_bias, rbm.coupling
-    return [(_side(*to_left, s, *rest), _side(*to_right, s, *rest)) for s in scales]
+    return _Field(matrix, *spread, flat, None)
 
 
 def _draw(
-    side: _Side, other: tf.Tensor, key: tf.Tensor, stream: tf.Tensor, first_part: int
+    field: _Field, others: list[tf.Tensor], key: tf.Tensor, stream: tf.Tensor, first_part: int
 ) -> tf.Tensor:
-    exponents = tf.reshape(tf.matmul(other, side.matrix), side.shape)
-    if side.scale is not None:
-        exponents *= side.scale
-    exponents += side.bias
-    if side.places is not None:
-        return counter_random.bernoulli_at(side.places, key, exponents, stream)
+    other = others[0] if len(others) == 1 else tf.concat(others, axis=1)
+    exponents = tf.reshape(tf.matmul(other, field.matrix), field.shape)
+    if field.scale is not None:
+        exponents *= field.scale
+    exponents += field.bias
+    if field.places is not None:
+        return counter_random.bernoulli_at(field.places, key, exponents, stream)
     values = counter_random.bernoulli_exponents(key, exponents, stream, first_part)
     return tf.reshape(values, [other.shape[0], -1])
 
@@ -101,75 +99,75 @@ def _check_temperature(value: float | tf.Tensor, num_chains: int) -> None:
         raise ValueError(f"inverse_temperature of shape {shape} must be a scalar or [C, 1]")
 
 
-def sweep(
-    rbm: RBM, chains: Chains, key: tf.Tensor, inverse_temperature: float | tf.Tensor = 1.0
-) -> Chains:
-    """One block-Gibbs sweep, left units first.
-
-    Args:
-      rbm: parameters, [L], [R], [L, R].
-      chains: left [C, L] (its values do not matter) and right [C, R]; static shapes.
-      key: int32 [2]; use each key once.
-      inverse_temperature: scalar, or [C, 1] for a temperature per chain; scales the energy.
-
-    Returns:
-      The new chains; p(z)^inverse_temperature (normalised) is left invariant.
-    """
-    return sweeps(rbm, chains, key, 1, inverse_temperature)
-
-
 def sweeps(
-    rbm: RBM,
-    chains: Chains,
+    blocks: Sequence[Block],
+    state: Sequence[tf.Tensor],
     key: tf.Tensor,
     num_sweeps: int | tf.Tensor,
     inverse_temperature: float | tf.Tensor = 1.0,
+    base: Sequence[tf.Tensor] | None = None,
     concurrent: bool | None = None,
-) -> Chains:
-    """`num_sweeps` block-Gibbs sweeps in one loop; see `sweep` for the other arguments.
+) -> tuple[tf.Tensor, ...]:
+    """`num_sweeps` sweeps over the classes in their order, in one loop.
 
-    Sweep s draws its left half from stream 2s of the key and its right half from stream 2s + 1.
+    Class c of n is drawn in sweep s from stream n s + c of the key.
 
     Args:
+      blocks: the classes.
+      state: units of each class, [C, d], static shapes; values of the first class do not matter
+        where no class before it in a sweep asks for them.
+      key: int32 [2]; use each key once.
+      num_sweeps: a number or a scalar.
+      inverse_temperature: t, a scalar, or [C, 1] for a temperature per chain; scales the energy.
+      base: log odds of independent units, [d] of each class: they enter fields with weight 1 - t.
       concurrent: walk the two halves of the chains as independent operations, which XLA's CPU
         runtime executes at once; False makes one operation of them, the better for a GPU. None
         looks whether there is one. The result is the same, bit for bit.
 
+    Returns:
+      The new state; p(z)^t (with a base: base^(1-t) p(z)^t), normalised, is left invariant.
+
     Raises:
-      ValueError: a negative number of sweeps, or arguments that do not fit each other.
+      ValueError: a negative number of sweeps, or a temperature that fits no chains.
     """
-    check_chains(rbm, chains)
+    num_chains, num_classes = state[0].shape[0], len(blocks)
     num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps, 0)
-    _check_temperature(inverse_temperature, chains.right.shape[0])
+    _check_temperature(inverse_temperature, num_chains)
     if concurrent is None:
         concurrent = not hardware.on_gpu()
-    halves = 2 if chains.right.shape[0] % 2 == 0 else 1
+    halves = 2 if num_chains % 2 == 0 else 1
     groups = halves if concurrent else 1
-    num_chains = chains.right.shape[0]
-    sides = _sides(rbm, inverse_temperature, key, num_chains, groups, halves // groups)
+    scale = tf.cast(inverse_temperature, blocks[0].coupling.dtype)
+    scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)
+    bases = [None] * num_classes if base is None else base
+    sizes = num_chains // groups, halves // groups
+    fields = [
+        [_field(block, of, scale, key, *sizes) for block, of in zip(blocks, bases, strict=True)]
+        for scale in scales
+    ]
     key = counter_random.schedule(key)
 
-    def one(step: tf.Tensor, rights: list) -> tuple[list, list]:
-        new = []
-        for group, right in enumerate(rights):
-            to_left, to_right = sides[group]
-            left = _draw(to_left, right, key, 2 * step, group)
-            new.append((left, _draw(to_right, left, key, 2 * step + 1, group)))
-        return [left for left, _ in new], [right for _, right in new]
+    def one(step: tf.Tensor, state: list[list]) -> list[list]:
+        state = [list(parts) for parts in state]
+        for group in range(groups):
+            for index, block in enumerate(blocks):
+                others = [state[source][group] for source in block.sources]
+                stream = num_classes * step + index
+                state[index][group] = _draw(fields[group][index], others, key, stream, group)
+        return state
 
     def several(count: int) -> Callable[..., tuple]:
-        def body(step: tf.Tensor, lefts: list, rights: list) -> tuple:
-            # A sweep reads the right half alone; the left one is kept for the caller.
+        def body(step: tf.Tensor, state: list[list]) -> tuple:
             for index in range(count):
-                lefts, rights = one(step + index, rights)
-            return step + count, lefts, rights
+                state = one(step + index, state)
+            return step + count, state
 
         return body
 
-    state = (tf.constant(0), tf.split(chains.left, groups), tf.split(chains.right, groups))
+    carried = (tf.constant(0), [tf.split(units, groups) for units in state])
     first, trip = _trips(num_sweeps)
     if first:
-        state = several(first)(*state)
+        carried = several(first)(*carried)
     if not isinstance(num_sweeps, int) or num_sweeps > first:
-        state = tf.while_loop(lambda step, *_: step < num_sweeps, several(trip), state)
-    return Chains(tf.concat(state[1], 0), tf.concat(state[2], 0))
+        carried = tf.while_loop(lambda step, _: step < num_sweeps, several(trip), carried)
+    return tuple(tf.concat(parts, 0) for parts in carried[1])

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import checks, gibbs
-from samplers.rbm import RBM, Chains, energy, uniform_chains
+from samplers import checks
+from samplers.energy_model import EnergyModel, Parameters, State
 
 
 class PCDState(NamedTuple):
-    """chains: the persistent chains, left [C, L] and right [C, R]."""
+    """chains: the persistent chains, a state of the model."""
 
-    chains: Chains
+    chains: State
 
 
 class PCDInfo(NamedTuple):
@@ -21,14 +21,20 @@ class PCDInfo(NamedTuple):
 
 
 def init(
-    key: tf.Tensor, num_chains: int, num_left: int, num_right: int, dtype: tf.DType = tf.float32
+    model: EnergyModel, key: tf.Tensor, num_chains: int, dtype: tf.DType = tf.float32
 ) -> PCDState:
-    """Chains of uniform bits (exact samples at zero parameters)."""
-    return PCDState(uniform_chains(key, num_chains, num_left, num_right, dtype))
+    """Exact samples at zero parameters.
+
+    Raises:
+      ValueError: fewer than one chain, or neither float32 nor float64.
+    """
+    return PCDState(model.start(num_chains, key, dtype))
 
 
-def step(rbm: RBM, state: PCDState, key: tf.Tensor, num_sweeps: int) -> tuple[PCDState, PCDInfo]:
-    """`num_sweeps` block-Gibbs sweeps at the parameters `rbm`.
+def step(
+    model: EnergyModel, params: Parameters, state: PCDState, key: tf.Tensor, num_sweeps: int
+) -> tuple[PCDState, PCDInfo]:
+    """`num_sweeps` sweeps at the parameters.
 
     The gradient estimate from the chains is biased towards where they were: they lag behind
     moving parameters.
@@ -36,6 +42,7 @@ def step(rbm: RBM, state: PCDState, key: tf.Tensor, num_sweeps: int) -> tuple[PC
     Raises:
       ValueError: fewer than one sweep, or chains and parameters that do not fit each other.
     """
+    model.check_state(params, state.chains)
     num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps)
-    chains = gibbs.sweeps(rbm, state.chains, key, num_sweeps)
-    return PCDState(chains), PCDInfo(tf.reduce_mean(energy(rbm, chains)))
+    chains = model.sweeps(params, state.chains, key, num_sweeps)
+    return PCDState(chains), PCDInfo(tf.reduce_mean(model.energy(params, chains)))

@@ -1,4 +1,4 @@
-"""Population annealing along the training of an RBM.
+"""Population annealing along the training of an energy model.
 
 The population follows the moving parameters by importance weights instead of by relaxation alone
 (Hukushima and Iba 2003; Machta 2010): reweight by exp(E_old - E_new), resample, sweep. The mean
@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from samplers import checks, counter_random, gibbs, hardware
-from samplers.diagnostics import effective_sample_size, log_mean_exp
-from samplers.rbm import RBM, Chains, check_chains, energy, uniform_chains
+from samplers import checks, counter_random
+from samplers.diagnostics import normalized
+from samplers.energy_model import EnergyModel, Parameters, State
 
 # Bisections for the size of a bridge: to 2^-14 of the remaining way.
 _BISECTIONS = 14
@@ -21,18 +21,18 @@ _MAX_BRIDGES = 1000
 class PopulationState(NamedTuple):
     """A weighted population and the parameters that it represents.
 
-    chains: left [C, L], right [C, R].
+    chains: C states of the model.
     log_weights: [C] unnormalised, with mean weight 1; zero after a resampling.
-    rbm: the parameters at which chains and weights are a sample of p(z).
-    log_partition: float64 scalar, tracked log Z of `rbm` in nats. exp(log_partition) is unbiased
+    params: the parameters at which chains and weights are a sample of p(z).
+    log_partition: float64 scalar, tracked log Z of `params` in nats. exp(log_partition) is unbiased
       when the parameters do not depend on this population; when it feeds the gradient, each
       update raises the energy of just these samples and the value drifts low.
     family: int32 [C], the ancestor of each member among those of the last `relabel`.
     """
 
-    chains: Chains
+    chains: State
     log_weights: tf.Tensor
-    rbm: RBM
+    params: Parameters
     log_partition: tf.Tensor
     family: tf.Tensor
 
@@ -53,35 +53,30 @@ class PopulationInfo(NamedTuple):
 
 
 def init(
-    key: tf.Tensor, num_chains: int, num_left: int, num_right: int, dtype: tf.DType = tf.float32
+    model: EnergyModel, key: tf.Tensor, num_chains: int, dtype: tf.DType = tf.float32
 ) -> PopulationState:
-    """An exact population at zero parameters: uniform bits, log Z = (L + R) log 2.
+    """An exact population at zero parameters: fair bits, log Z = D log 2.
 
     Raises:
-      ValueError: fewer than one chain or unit, or neither float32 nor float64.
+      ValueError: fewer than one chain, or neither float32 nor float64.
     """
-    chains = uniform_chains(key, num_chains, num_left, num_right, dtype)
-    num_chains = chains.left.shape[0]
-    zero = RBM(
-        tf.zeros([num_left], dtype),
-        tf.zeros([num_right], dtype),
-        tf.zeros([num_left, num_right], dtype),
-    )
+    chains = model.start(num_chains, key, dtype)
+    num_chains = tf.nest.flatten(chains)[0].shape[0]
     return PopulationState(
         chains=chains,
         log_weights=tf.zeros([num_chains], dtype),
-        rbm=zero,
-        log_partition=(num_left + num_right) * tf.math.log(tf.constant(2.0, tf.float64)),
+        params=model.independent(tf.zeros([model.num_units], dtype)),
+        log_partition=model.num_units * tf.math.log(tf.constant(2.0, tf.float64)),
         family=tf.range(num_chains),
     )
 
 
-def _check_state(rbm: RBM, state: PopulationState) -> None:
-    """Raises ValueError unless the population is of an RBM like this one."""
-    check_chains(rbm, state.chains)
-    check_chains(state.rbm, state.chains)
-    size = state.chains.left.shape[0]
-    checks.tensor("log_weights", state.log_weights, [size], rbm.coupling.dtype)
+def _check_state(model: EnergyModel, params: Parameters, state: PopulationState) -> None:
+    """Raises ValueError unless the population is of this model and of parameters like these."""
+    model.check_state(params, state.chains)
+    model.check_state(state.params, state.chains)
+    size = tf.nest.flatten(state.chains)[0].shape[0]
+    checks.tensor("log_weights", state.log_weights, [size], params[0].dtype)
     if not tf.TensorShape(state.family.shape).is_compatible_with([size]):
         raise ValueError(f"family of shape {state.family.shape} is not one of {size} members")
 
@@ -105,16 +100,16 @@ def count_families(family: tf.Tensor) -> tf.Tensor:
     return 1.0 + tf.reduce_sum(tf.cast(family[1:] != family[:-1], tf.float32))
 
 
-def systematic_ancestors(log_weights: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """int32 [C] ancestors drawn by systematic resampling: each expects C w_c / sum w offspring.
+def systematic_ancestors(shares: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """int32 [C] ancestors drawn by systematic resampling: each expects C times its share [C].
 
     Points (j + u) / C for one uniform u are looked up in the cumulative weights (Kitagawa 1996).
     A histogram of how many points lie below each cumulative weight replaces the search: TFP's
     resampler sorts instead, at four times the cost on a CPU.
     """
-    size = log_weights.shape[0]
-    offset = counter_random.uniform(key, [], log_weights.dtype)
-    cumulative = tf.cumsum(tf.nn.softmax(log_weights)) * float(size)
+    size = shares.shape[0]
+    offset = counter_random.uniform(key, [], shares.dtype)
+    cumulative = tf.cumsum(shares) * float(size)
     points_below = tf.cast(tf.math.ceil(cumulative - offset), tf.int32)
     # Rounding may leave the last sum below C: whatever point is beyond it goes to the last member.
     points_below = tf.clip_by_value(points_below, 0, size)
@@ -155,19 +150,16 @@ def _reweight(
     """Adds [C] changes of log weight, tracks log Z, and resamples when the ESS is low."""
     size = change.shape[0]
     log_weights = state.log_weights + change
-    log_ratio = log_mean_exp(log_weights)
-    unshifted = log_weights
+    shares, log_ratio = normalized(log_weights)
     log_weights -= log_ratio
-    if not hardware.on_gpu():  # where one softmax serves for all: no constant matters to it
-        unshifted = log_weights
-    ess = effective_sample_size(unshifted)
+    ess = 1.0 / tf.reduce_sum(tf.square(shares))
     # At a threshold of one even a population of equal weights is resampled, as published.
     always = not tf.is_tensor(threshold) and threshold >= 1.0
     resample = (ess < threshold * size) | (threshold >= 1.0)
 
     def resampled() -> tuple:
-        ancestors = systematic_ancestors(unshifted, key)
-        chains = Chains(*(tf.gather(half, ancestors) for half in state.chains))
+        ancestors = systematic_ancestors(shares, key)
+        chains = tf.nest.map_structure(lambda part: tf.gather(part, ancestors), state.chains)
         return chains, tf.zeros_like(log_weights), tf.gather(state.family, ancestors)
 
     def kept() -> tuple:
@@ -182,27 +174,32 @@ def _reweight(
     return state, ess, tf.cast(resample, tf.float32)
 
 
-def _between(old: RBM, new: RBM, share: tf.Tensor) -> RBM:
+def _between(old: Parameters, new: Parameters, share: tf.Tensor) -> Parameters:
     """The parameters at a share of the way from `old` to `new`; exactly `new` at its end."""
-    mixed = (start + share * (end - start) for start, end in zip(old, new, strict=True))
-    return RBM(*(tf.where(share < 1.0, here, end) for here, end in zip(mixed, new, strict=True)))
+
+    def mixed(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+        return tf.where(share < 1.0, start + share * (end - start), end)
+
+    return tf.nest.map_structure(mixed, old, new)
 
 
 def step(
-    rbm: RBM,
+    model: EnergyModel,
+    params: Parameters,
     state: PopulationState,
     key: tf.Tensor,
     num_sweeps: int,
     resample_threshold: float | tf.Tensor = 1.0,
     bridge_ess: float = 0.0,
 ) -> tuple[PopulationState, PopulationInfo]:
-    """Moves the population from the parameters it is at to `rbm`.
+    """Moves the population from the parameters it is at to `params`.
 
     Args:
-      rbm: new parameters, [L], [R], [L, R].
+      model: what is sampled.
+      params: its new parameters.
       state: population at the old parameters.
       key: int32 [2].
-      num_sweeps: block-Gibbs sweeps after each reweighting.
+      num_sweeps: sweeps after each reweighting.
       resample_threshold: resample when ESS / C is below it (a float, or a scalar tensor); 1 =
         always (as published). When resampling is skipped the weights carry over, in log Z and in
         `normalized_weights`.
@@ -211,25 +208,25 @@ def step(
         whatever the ESS.
 
     Returns:
-      The new state and its diagnostics; state.rbm is `rbm`, or the parameters that were reached
-      after 1000 bridges. log_partition is consistent in C; exp(log_partition) is
-      unbiased for a path of parameters that does not depend on the population (without bridges,
-      whose sizes depend on it, the statement is exact).
+      The new state and its diagnostics; state.params is `params`, or what was reached after 1000
+      bridges. log_partition is consistent in C; exp(log_partition) is unbiased for a path of
+      parameters that does not depend on the population (without bridges, whose sizes depend on it,
+      the statement is exact).
 
     Raises:
       ValueError: arguments out of their range, or that do not fit each other.
     """
-    _check_state(rbm, state)
+    _check_state(model, params, state)
     num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps)
     checks.number("resample_threshold", resample_threshold, 0.0, 1.0)
     checks.number("bridge_ess", bridge_ess, 0.0, 0.99)
     dtype = state.log_weights.dtype
     if tf.is_tensor(resample_threshold):
         resample_threshold = tf.cast(resample_threshold, dtype)
-    origin = state.rbm
+    origin = state.params
     # Energies are linear in the parameters: differences of parameters give differences of
     # energies without cancellation, and any share of the way costs nothing more.
-    direction = RBM(*(new - old for new, old in zip(rbm, origin, strict=True)))
+    direction = tf.nest.map_structure(tf.subtract, params, origin)
 
     def leg(
         index: tf.Tensor,
@@ -238,18 +235,18 @@ def step(
         ess: tf.Tensor,
         resampled: tf.Tensor,
     ) -> tuple:
-        change = -energy(direction, state.chains)
+        change = -model.energy(direction, state.chains)
         share = 1.0 - done
         if bridge_ess > 0.0:
             share = _largest_bridge(
                 state.log_weights, change, share, tf.constant(bridge_ess, dtype)
             )
         done = tf.minimum(done + share, 1.0)
-        here = _between(origin, rbm, done)
+        here = _between(origin, params, done)
         keys = counter_random.split(counter_random.fold_in(key, index), 2)
         state, new_ess, was = _reweight(state, share * change, keys[0], resample_threshold)
-        chains = gibbs.sweeps(here, state.chains, keys[1], num_sweeps)
-        state = state._replace(chains=chains, rbm=here)
+        chains = model.sweeps(here, state.chains, keys[1], num_sweeps)
+        state = state._replace(chains=chains, params=here)
         return index + 1, done, state, tf.minimum(ess, new_ess), resampled + was
 
     size = tf.cast(tf.shape(state.log_weights)[0], dtype)

@@ -1,6 +1,6 @@
 """Many RBMs at once, one for each of B rows, with S chains each: Gibbs sweeps, AIS, mean field.
 
-The parameters are those of `samplers.rbm.RBM` with a row in front: biases [B, L] and [B, R],
+The parameters are those of `samplers.rbm` with a row in front: biases [B, L] and [B, R],
 couplings [B, L, R]; chains are left [B, S, L] and right [B, S, R]. All log quantities are in nats.
 """
 
@@ -9,39 +9,39 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import checks, counter_random, hardware
-from samplers.rbm import RBM, Chains, check_rbm
+from samplers.rbm import Halves, RBMParameters, model_of
 
 
 class Annealed(NamedTuple):
     """End of annealed importance sampling: chains, and log_weights [B, S] (float64, nats)."""
 
-    chains: Chains
+    chains: Halves
     log_weights: tf.Tensor
 
 
-def _check(rbm: RBM, left: tf.Tensor) -> None:
+def _check(rbm: RBMParameters, left: tf.Tensor) -> None:
     rows = rbm.coupling.shape[0]
-    check_rbm(rbm, [rows])
+    model_of(rbm).check_parameters(rbm, [rows])
     checks.tensor("left", left, [rows, None, rbm.coupling.shape[1]], rbm.coupling.dtype)
 
 
-def left_field(rbm: RBM, right: tf.Tensor) -> tf.Tensor:
+def left_field(rbm: RBMParameters, right: tf.Tensor) -> tf.Tensor:
     """Logits of the left units, [B, S, L], given the right ones, [B, S, R]."""
     return rbm.left_bias[:, None] + tf.matmul(right, rbm.coupling, transpose_b=True)
 
 
-def right_field(rbm: RBM, left: tf.Tensor) -> tf.Tensor:
+def right_field(rbm: RBMParameters, left: tf.Tensor) -> tf.Tensor:
     """Logits of the right units, [B, S, R], given the left ones, [B, S, L]."""
     return rbm.right_bias[:, None] + tf.matmul(left, rbm.coupling)
 
 
-def energy(rbm: RBM, chains: Chains) -> tf.Tensor:
+def energy(rbm: RBMParameters, chains: Halves) -> tf.Tensor:
     """E(z) of each chain, [B, S]; multilinear, so that means may stand for states."""
     left_terms = tf.reduce_sum(chains.left * left_field(rbm, chains.right), axis=-1)
     return -(left_terms + tf.reduce_sum(chains.right * rbm.right_bias[:, None], axis=-1))
 
 
-def sweeps(rbm: RBM, left: tf.Tensor, key: tf.Tensor, num_sweeps: int) -> tf.Tensor:
+def sweeps(rbm: RBMParameters, left: tf.Tensor, key: tf.Tensor, num_sweeps: int) -> tf.Tensor:
     """Left halves [B, S, L] after block-Gibbs sweeps, each of the right half and then the left.
 
     Sweep s draws from streams 2s and 2s + 1 of the key.
@@ -60,7 +60,7 @@ def sweeps(rbm: RBM, left: tf.Tensor, key: tf.Tensor, num_sweeps: int) -> tf.Ten
     return tf.while_loop(lambda index, _: index < num_sweeps, sweep, (tf.constant(0), left))[1]
 
 
-def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
+def anneal(rbm: RBMParameters, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
     """Annealed importance sampling (Neal 2001) of each row's RBM.
 
     The path scales the couplings of the spins z - 1/2 from 0 to 1 in equal steps, with one sweep at
@@ -81,14 +81,14 @@ def anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> 
     Raises:
       ValueError: no chain, no temperature, or parameters that do not fit each other.
     """
-    check_rbm(rbm, rbm.coupling.shape[:1])
+    model_of(rbm).check_parameters(rbm, rbm.coupling.shape[:1])
     num_chains = checks.whole("num_chains", num_chains)
     num_temperatures = checks.whole("num_temperatures", num_temperatures)
     return _anneal(rbm, key, num_chains, num_temperatures)
 
 
 @hardware.Program
-def _anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
+def _anneal(rbm: RBMParameters, key: tf.Tensor, num_chains: int, num_temperatures: int) -> Annealed:
     rows, coupling = rbm.left_bias.shape[0], rbm.coupling
     left_bias = rbm.left_bias + 0.5 * tf.reduce_sum(coupling, axis=2)
     right_bias = rbm.right_bias + 0.5 * tf.reduce_sum(coupling, axis=1)
@@ -117,10 +117,10 @@ def _anneal(rbm: RBM, key: tf.Tensor, num_chains: int, num_temperatures: int) ->
     for bias in (left_bias, right_bias):
         constant += tf.reduce_sum(tf.nn.softplus(bias), axis=1)
     log_weights = tf.cast(constant, tf.float64)[:, None] + total / num_temperatures
-    return Annealed(Chains(left, right), log_weights)
+    return Annealed(Halves(left, right), log_weights)
 
 
-def mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
+def mean_field(rbm: RBMParameters, left: tf.Tensor, num_iterations: int) -> Halves:
     """Means [B, S, L] and [B, S, R] after iterations of mean field from left halves [B, S, L].
 
     Each updates the right half from the left and then the left: a fixed point near the start.
@@ -133,11 +133,11 @@ def mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
 
 
 @hardware.Program
-def _mean_field(rbm: RBM, left: tf.Tensor, num_iterations: int) -> Chains:
+def _mean_field(rbm: RBMParameters, left: tf.Tensor, num_iterations: int) -> Halves:
 
     def update(index: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tuple:
         right = tf.sigmoid(right_field(rbm, left))
         return index + 1, tf.sigmoid(left_field(rbm, right)), right
 
     start = (tf.constant(0), left, tf.sigmoid(right_field(rbm, left)))
-    return Chains(*tf.while_loop(lambda index, *_: index < num_iterations, update, start)[1:])
+    return Halves(*tf.while_loop(lambda index, *_: index < num_iterations, update, start)[1:])

@@ -11,7 +11,7 @@ import data
 from configs.errors import UserError
 from configs.files import replacing
 from configs.paper import ExperimentConfig
-from dvae.runs import memory, result
+from dvae.runs import log_z_table, memory, result
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
@@ -20,7 +20,6 @@ from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import Stopped, device_name, say
 from dvae.runs.records import read_result, write_json
 from dvae.runs.trained_model import TrainedModel
-from samplers import log_partition
 
 
 def train(
@@ -166,7 +165,7 @@ def log_z(
     del num_images
     trained = TrainedModel(path, data_dir, step, dataset, **changed)
     rows = trained.log_partition_table()
-    say(log_partition.format_table(rows))
+    say(log_z_table.format_table(rows))
     record = {"run": str(path), "step": trained.step, "estimators": rows}
     _write(out_dir / "log_z.json", record)
     say(f"result: {out_dir / 'log_z.json'}")

@@ -231,7 +231,8 @@ class Run:
         images, latents = self.monitor.inspected_batch(config.num_train_iter)
         recon = inspector.reconstructions(images, latents["reconstruction"])
         write_png(self.directory.path / "reconstructions.png", recon)
-        generated = inspector.generated(self.program.sampler.samples(state))
+        units = self.program.model.prior.energy_model.units(self.program.sampler.chains(state))
+        generated = inspector.generated(units)
         write_png(self.directory.path / "samples.png", generated)
         result = run_record(
             config,

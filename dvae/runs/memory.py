@@ -4,11 +4,15 @@ Only what grows with a setting is counted (weights, chains, rows of a batch), in
 compiler's copies and TensorFlow itself (about 1 GiB) are not. So nothing that could run is refused.
 """
 
+import math
+
 import tensorflow as tf
 
 from configs import memory
 from configs.paper import ExperimentConfig, Structure
+from configs.registry import PRIORS, resolve
 from data.dataset import Dataset
+from samplers.energy_model import parameter_shapes
 
 _FLOAT = 4
 # Copies of the weights: the variables, one vector of them, its gradient, and Adam's two moments.
@@ -34,7 +38,8 @@ def _weights(config: ExperimentConfig) -> int:
     s, pixels = config.structure, config.input_size
     groups, units = s.num_groups, s.units_per_group
     inputs = groups * pixels + units * (groups * (groups - 1) // 2)
-    prior = (s.num_latents // 2) ** 2 + s.num_latents
+    shapes = parameter_shapes(resolve(PRIORS[s.prior])(s))
+    prior = sum(math.prod(shape) for shape in shapes)
     networks = _network(inputs, groups, s, units) + _network(s.num_latents, 1, s, pixels)
     return networks + prior
 

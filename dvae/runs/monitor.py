@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +11,6 @@ from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
 from dvae import schedules
 from dvae.evaluation import Evaluator
-from dvae.relaxed_priors import Parameters
 from dvae.runs.checkpoints import Progress
 from dvae.runs.pictures import Inspector, scalars
 from dvae.runs.process import say
@@ -20,8 +18,9 @@ from dvae.runs.result import ais_settings, likelihood_doubts
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
-from samplers import counter_random
+from samplers import counter_random, log_partition
 from samplers.diagnostics import known
+from samplers.energy_model import EnergyModel, Parameters, State
 from samplers.log_partition_value import UNTRUSTED, LogPartition
 
 # A tracked log Z further than this many standard errors from AIS is taken back to it.
@@ -98,13 +97,13 @@ class Monitor:
     def _quick_log_partition(self, step: int) -> float:
         settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
         key = self._key(Stream.SUMMARY, step)
-        prior = self._model.prior
-        return float(prior.estimate_log_partition(*self._prior_state(), key, settings).value)
+        return float(log_partition.estimate(*self._prior_state(), key, settings).value)
 
-    def _prior_state(self) -> tuple[Parameters, Any]:
-        """The prior's parameters and its sampler's chains."""
+    def _prior_state(self) -> tuple[EnergyModel, Parameters, State]:
+        """The prior's energy model, its parameters and its sampler's chains."""
         program = self._program
-        return program.parameters(), program.sampler.chains(program.sampler_state())
+        chains = program.sampler.chains(program.sampler_state())
+        return self._model.prior.energy_model, program.parameters(), chains
 
     def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
         """Validation images, the same at each summary, and their latents."""
@@ -134,7 +133,7 @@ class Monitor:
         """
         step, config, program = progress.step, self._config, self._program
         key = self._key(Stream.EVALUATION, step)
-        log_z = self._model.prior.measure_log_partition(
+        log_z = log_partition.measure(
             *self._prior_state(), counter_random.fold_in(key, 0), ais_settings(config)
         )
         if not log_z.doubts():

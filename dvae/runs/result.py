@@ -15,7 +15,7 @@ from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.runs.process import progress_bar, say
 from dvae.runs.records import NUMBERS
 from dvae.streams import EvaluationKey
-from samplers import counter_random
+from samplers import counter_random, log_partition
 from samplers.diagnostics import known
 from samplers.log_partition import Settings
 from samplers.log_partition_value import ALPHA, UNTRUSTED, Z95, LogPartition
@@ -155,7 +155,8 @@ def evaluate_model(
       UserError: one of its numbers is not finite.
     """
     prior = evaluator.model.prior
-    log_z = prior.measure_log_partition(
+    log_z = log_partition.measure(
+        prior.energy_model,
         prior.parameters(),
         chains,
         counter_random.fold_in(key, EvaluationKey.LOG_PARTITION),

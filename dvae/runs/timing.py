@@ -15,7 +15,7 @@ from dvae.runs.loop import STEPS_PER_CALL
 from dvae.runs.process import device_name, say
 from dvae.runs.result import ais_settings
 from dvae.train_step import TrainProgram
-from samplers import counter_random
+from samplers import counter_random, log_partition
 
 MIN_SECONDS = 3.0  # steps are timed for at least so long
 MIN_STEPS = 5
@@ -77,8 +77,12 @@ class _Timer:
         chains = program.sampler.chains(program.sampler_state())
 
         def work() -> None:
-            found = program.model.prior.estimate_log_partition(
-                program.parameters(), chains, self._key, ais_settings(self._config)
+            found = log_partition.estimate(
+                program.model.prior.energy_model,
+                program.parameters(),
+                chains,
+                self._key,
+                ais_settings(self._config),
             )
             float(found.value)
 

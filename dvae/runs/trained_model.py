@@ -16,7 +16,7 @@ from configs.paper import ExperimentConfig, check_config
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.model import DVAE
-from dvae.prior_sampler import from_variables, to_variables
+from dvae.prior_sampler import PriorSampler, from_variables, to_variables
 from dvae.runs import memory, result
 from dvae.runs.arrays import (
     Encoded,
@@ -29,13 +29,13 @@ from dvae.runs.arrays import (
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.isolation import isolated
+from dvae.runs.log_z_table import Row, measure_all, tracked_row, with_distance
 from dvae.runs.pictures import Inspector
 from dvae.runs.records import read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.undirected import UndirectedEncoder
-from samplers import counter_random, hardware
-from samplers.log_partition import Row, tracked_row, with_distance
-from samplers.rbm import RBM
+from samplers import counter_random, hardware, log_partition
+from samplers.energy_model import EnergyModel, Parameters, State
 
 # Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
 # for the first rows does not depend on how many follow.
@@ -96,7 +96,7 @@ class TrainedModel:
                 f"{self.config.input_size}"
             )
         self.model = DVAE(self.config, mean)
-        self._sampler = self.model.prior.sampler(self.config)
+        self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
         state = self._sampler.init(stream_key(self._key, Stream.INIT))
         variables = to_variables(state)
@@ -143,16 +143,16 @@ class TrainedModel:
 
     @property
     @isolated()
-    def prior(self) -> RBM:
-        """The prior's parameters as arrays: an RBM has left_bias, right_bias and coupling."""
+    def prior(self) -> Parameters:
+        """The prior's parameters as arrays, in the NamedTuple of its energy model."""
         parameters = self.model.prior.parameters()
         return tf.nest.map_structure(lambda tensor: tensor.numpy(), parameters)
 
     @property
     @isolated()
-    def chains(self) -> Any:
-        """The prior's chains that the run left, float32: of an RBM left [C, L], right [C, R]."""
-        return tf.nest.map_structure(lambda tensor: tensor.numpy(), self._chains())
+    def chains(self) -> np.ndarray:
+        """The prior's chains that the run left, float32 [C, D]."""
+        return self.model.prior.energy_model.units(self._chains()).numpy()
 
     @property
     @isolated()
@@ -161,7 +161,7 @@ class TrainedModel:
         tracked = self._sampler.log_partition(self._sampler_state)
         return None if tracked is None else float(tracked)
 
-    def _chains(self) -> Any:
+    def _chains(self) -> State:
         return self._sampler.chains(self._sampler_state)
 
     def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
@@ -302,25 +302,23 @@ class TrainedModel:
         """log Z of the prior in nats, with its 95 % interval; measured once, seconds at most."""
         return self._log_partition
 
+    def _prior_state(self) -> tuple[EnergyModel, Parameters, State]:
+        prior = self.model.prior
+        return prior.energy_model, prior.parameters(), self._chains()
+
     @cached_property
     def _log_partition(self) -> LogPartitionValue:
         memory.check_measuring(self.config)
-        prior = self.model.prior
         key = counter_random.fold_in(self._stream_key(Stream.EVALUATE), EvaluationKey.LOG_PARTITION)
-        found = prior.measure_log_partition(
-            prior.parameters(), self._chains(), key, result.ais_settings(self.config)
-        )
+        found = log_partition.measure(*self._prior_state(), key, result.ais_settings(self.config))
         return LogPartitionValue(found.best(), *found.interval(), found.status(), found.doubts())
 
     @isolated()
     def log_partition_table(self) -> list[Row]:
-        """What every estimator says of log Z: rows ready for JSON, see `samplers.log_partition`."""
+        """What every estimator says of log Z: rows ready for JSON, see `dvae.runs.log_z_table`."""
         memory.check_measuring(self.config)
-        prior = self.model.prior
         key = self._stream_key(Stream.LOG_Z)
-        rows = prior.log_partition_table(
-            prior.parameters(), self._chains(), key, result.ais_settings(self.config)
-        )
+        rows = measure_all(*self._prior_state(), key, result.ais_settings(self.config))
         tracked = self.tracked_log_partition
         if tracked is not None:
             rows.append(tracked_row(tracked, self.config.log_z_population == "shared"))

@@ -1,0 +1,203 @@
+"""Boltzmann machines on any graph: pairwise couplings, swept one colour class at a time.
+
+E(z) = -(Σ_i b_i z_i + Σ_(i,j) w_ij z_i z_j) over the edges of the graph, in nats.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from samplers import checks, counter_random, gibbs
+from samplers.energy_model import EnergyModel
+
+Classes = tuple[tuple[int, ...], ...]
+Units = tuple[tf.Tensor, ...]
+
+
+class BoltzmannParameters(NamedTuple):
+    """bias b [D]; coupling w [M], one number for each edge; float32 or float64."""
+
+    bias: tf.Tensor
+    coupling: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class BoltzmannMachine(EnergyModel):
+    """Units 0 to D - 1, joined by edges; a state is a tuple with the units of each class, [C, d].
+
+    num_units: D.
+    edges: M different pairs (i, j), i < j.
+    classes: colour classes, each unit in one, without an edge inside; (): by `greedy_colouring`.
+
+    Raises:
+      ValueError: edges or classes that are not such.
+    """
+
+    num_units: int
+    edges: tuple[tuple[int, int], ...]
+    classes: Classes = ()
+
+    def __post_init__(self) -> None:
+        num_units = checks.whole("num_units", self.num_units)
+        edges = tuple((int(i), int(j)) for i, j in self.edges)
+        for i, j in edges:
+            if not 0 <= i < j < num_units:
+                raise ValueError(f"edge ({i}, {j}) is no pair i < j of the {num_units} units")
+        if len(set(edges)) < len(edges):
+            raise ValueError("an edge is there twice")
+        classes = tuple(tuple(map(int, units)) for units in self.classes)
+        classes = classes or greedy_colouring(num_units, edges)
+        color = _colors(classes)
+        if sorted(unit for units in classes for unit in units) != list(range(num_units)):
+            raise ValueError(f"classes must have each of the {num_units} units once")
+        for i, j in edges:
+            if color[i] == color[j]:
+                raise ValueError(f"edge ({i}, {j}) joins two units of one class")
+        fields = {"num_units": num_units, "edges": edges, "classes": classes}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        sizes = "+".join(str(len(units)) for units in self.classes)
+        return f"BoltzmannMachine({sizes} units, {len(self.edges)} edges)"
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.num_units, self.edges, self.classes))
+
+    @functools.cached_property
+    def _places(self) -> np.ndarray:
+        """Where each unit stands when the classes lie side by side, int [D]."""
+        return np.argsort(np.concatenate([np.array(units, int) for units in self.classes]))
+
+    @functools.cached_property
+    def _pairs(self) -> np.ndarray:
+        """The edges, int32 [M, 2]; there may be none."""
+        return np.array(self.edges, np.int32).reshape(-1, 2)
+
+    @functools.cached_property
+    def _sources(self) -> tuple[tuple[int, ...], ...]:
+        """For each class the classes that its units are joined to.
+
+        One without edges takes the next class, with couplings of zero: a product has to be of
+        something.
+        """
+        count, color = len(self.classes), _colors(self.classes)
+        pairs = {(color[i], color[j]) for i, j in self.edges}
+        pairs |= {(j, i) for i, j in pairs}
+        joined = [tuple(sorted(b for a, b in pairs if a == c)) for c in range(count)]
+        return tuple(found or ((c + 1) % count,) for c, found in enumerate(joined))
+
+    def independent(self, logits: tf.Tensor) -> BoltzmannParameters:  # noqa: D102
+        return BoltzmannParameters(logits, tf.zeros([len(self.edges)], logits.dtype))
+
+    def state(self, units: tf.Tensor) -> Units:  # noqa: D102
+        checks.tensor("units", units, [None, self.num_units], units.dtype)
+        return tuple(tf.gather(units, indices, axis=1) for indices in self.classes)
+
+    def units(self, state: Units) -> tf.Tensor:  # noqa: D102
+        return tf.gather(tf.concat(state, axis=1), self._places, axis=1)
+
+    def _matrix(self, coupling: tf.Tensor) -> tf.Tensor:
+        """[D, D], each coupling twice: symmetric, with zeros on the diagonal."""
+        above = tf.scatter_nd(self._pairs, coupling, [self.num_units] * 2)
+        return above + tf.transpose(above)
+
+    def energy(self, params: BoltzmannParameters, state: Units) -> tf.Tensor:  # noqa: D102
+        self.check_state(params, state)
+        units = self.units(state)
+        field = params.bias + 0.5 * tf.matmul(units, self._matrix(params.coupling))
+        return -tf.reduce_sum(units * field, axis=1)
+
+    def moments(  # noqa: D102
+        self, state: Units, weights: tf.Tensor | None = None
+    ) -> BoltzmannParameters:
+        units = self.units(state)
+        if weights is None:
+            weights = tf.fill([units.shape[0]], tf.constant(1.0 / units.shape[0], units.dtype))
+        weighted = weights[:, None] * units
+        pairs = tf.matmul(weighted, units, transpose_a=True)
+        means = tf.reduce_sum(weighted, axis=0)
+        return BoltzmannParameters(means, tf.gather_nd(pairs, self._pairs))
+
+    def sweeps(  # noqa: D102
+        self,
+        params: BoltzmannParameters,
+        state: Units,
+        key: tf.Tensor,
+        num_sweeps: int | tf.Tensor,
+        inverse_temperature: float | tf.Tensor = 1.0,
+        base: tf.Tensor | None = None,
+    ) -> Units:
+        self.check_state(params, state)
+        matrix = self._matrix(params.coupling)
+        blocks = []
+        for units, sources in zip(self.classes, self._sources, strict=True):
+            others = [unit for c in sources for unit in self.classes[c]]
+            coupling = tf.gather(tf.gather(matrix, others), units, axis=1)
+            blocks.append(gibbs.Block(tf.gather(params.bias, units), coupling, sources))
+        if base is not None:
+            base = tuple(tf.gather(base, units) for units in self.classes)
+        return gibbs.sweeps(blocks, state, key, num_sweeps, inverse_temperature, base)
+
+    # The largest class is summed out: its units are independent given the others.
+
+    @functools.cached_property
+    def _summed(self) -> tuple[int, ...]:
+        return max(self.classes, key=len)
+
+    @functools.cached_property
+    def _rest(self) -> tuple[int, ...]:
+        return tuple(sorted(set(range(self.num_units)) - set(self._summed)))
+
+    @property
+    def num_enumerated(self) -> int:  # noqa: D102
+        return len(self._rest)
+
+    def _with_rest(self, params: BoltzmannParameters, part: tf.Tensor) -> tuple:
+        """State with zeros in the largest class, from [N, n] bits of the rest; its field there."""
+        columns = tf.one_hot(self._rest, self.num_units, dtype=part.dtype)
+        units = tf.matmul(part, tf.reshape(columns, [len(self._rest), self.num_units]))
+        coupling = tf.gather(self._matrix(params.coupling), self._summed, axis=1)
+        return units, tf.gather(params.bias, self._summed) + tf.matmul(units, coupling)
+
+    def log_marginal(self, params: BoltzmannParameters, part: tf.Tensor) -> tf.Tensor:
+        """Of all units but the largest class, which is summed out."""
+        units, field = self._with_rest(params, part)
+        energies = self.energy(params, self.state(units))
+        return tf.reduce_sum(tf.nn.softplus(field), axis=1) - energies
+
+    def complete(  # noqa: D102
+        self, params: BoltzmannParameters, part: tf.Tensor, key: tf.Tensor
+    ) -> Units:
+        units, field = self._with_rest(params, part)
+        drawn = counter_random.bernoulli_logits(key, field)
+        columns = tf.one_hot(self._summed, self.num_units, dtype=part.dtype)
+        return self.state(units + tf.matmul(drawn, columns))
+
+
+def _colors(classes: Classes) -> dict[int, int]:
+    return {unit: c for c, units in enumerate(classes) for unit in units}
+
+
+def greedy_colouring(num_units: int, edges: Iterable[tuple[int, int]]) -> Classes:
+    """Classes without an edge inside, by the first free colour of each unit in turn."""
+    neighbours: list[set[int]] = [set() for _ in range(num_units)]
+    for i, j in edges:
+        neighbours[i].add(j)
+        neighbours[j].add(i)
+    color: dict[int, int] = {}
+    for unit in range(num_units):
+        taken = {color[other] for other in neighbours[unit] if other in color}
+        color[unit] = next(c for c in range(num_units) if c not in taken)
+    return tuple(
+        tuple(unit for unit in range(num_units) if color[unit] == c)
+        for c in range(max(color.values()) + 1)
+    )
