@@ -24,15 +24,17 @@ class Prior(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.energy_model = energy_model
         shapes = parameter_shapes(energy_model)
-        self._pack = type(shapes)
-        self._fields = [
-            self.add_weight(shape=shape, initializer="zeros", name=name)
-            for name, shape in zip(shapes._fields, shapes, strict=True)
-        ]
+        # The variables, in the model's NamedTuple.
+        self.fields = type(shapes)(
+            *(
+                self.add_weight(shape=shape, initializer="zeros", name=name)
+                for name, shape in zip(shapes._fields, shapes, strict=True)
+            )
+        )
 
     def parameters(self) -> Parameters:
         """The present parameters as tensors, in the model's NamedTuple."""
-        return self._pack(*map(tf.convert_to_tensor, self._fields))
+        return type(self.fields)(*map(tf.convert_to_tensor, self.fields))
 
     def energy(self, params: Parameters, latents: tf.Tensor) -> tf.Tensor:
         """E(z) in nats, [N] from latents [N, D]; differentiable in both arguments."""
@@ -47,7 +49,7 @@ class Prior(keras.layers.Layer):
 
     def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to: the couplings, not the biases."""
-        return [v for v in self._fields if v.name in self.energy_model.couplings]
+        return [getattr(self.fields, name) for name in self.energy_model.couplings]
 
 
 def restricted(structure: Structure) -> rbm.RBM:

@@ -137,15 +137,19 @@ class BoltzmannMachine(EnergyModel):
         base: tf.Tensor | None = None,
     ) -> Units:
         self.check_state(params, state)
-        matrix = self._matrix(params.coupling)
-        blocks = []
+        if base is not None:
+            base = tuple(tf.gather(base, units) for units in self.classes)
+        blocks = self.blocks(params)
+        return gibbs.sweeps(blocks, state, key, num_sweeps, inverse_temperature, base)
+
+    def blocks(self, params: BoltzmannParameters) -> tuple[gibbs.Block, ...]:
+        """Its classes as `gibbs.sweeps` takes them."""
+        matrix, blocks = self._matrix(params.coupling), []
         for units, sources in zip(self.classes, self._sources, strict=True):
             others = [unit for c in sources for unit in self.classes[c]]
             coupling = tf.gather(tf.gather(matrix, others), units, axis=1)
             blocks.append(gibbs.Block(tf.gather(params.bias, units), coupling, sources))
-        if base is not None:
-            base = tuple(tf.gather(base, units) for units in self.classes)
-        return gibbs.sweeps(blocks, state, key, num_sweeps, inverse_temperature, base)
+        return tuple(blocks)
 
     # The largest class is summed out: its units are independent given the others.
 

@@ -112,7 +112,8 @@ class EnergyModel(abc.ABC):
         """Raises ValueError unless these are the model's parameters, with leading extents."""
         like, _ = _likeness(self)
         if not isinstance(params, type(like)):
-            raise ValueError(f"parameters must be {type(like).__name__}, not {str(params)[:60]!r}")
+            found = type(params).__name__
+            raise ValueError(f"parameters must be {type(like).__name__}, not of type {found}")
         dtype = getattr(params[0], "dtype", None)
         checks.float_type(dtype)
         for name, value, shape in zip(like._fields, params, like, strict=True):

@@ -84,13 +84,15 @@ class RBM(EnergyModel):
         base: tf.Tensor | None = None,
     ) -> Halves:
         self.check_state(params, state)
-        blocks = (
-            gibbs.Block(params.left_bias, tf.transpose(params.coupling), (1,)),
-            gibbs.Block(params.right_bias, params.coupling, (0,)),
-        )
         if base is not None:
             base = (base[: self.num_left], base[self.num_left :])
+        blocks = self.blocks(params)
         return Halves(*gibbs.sweeps(blocks, state, key, num_sweeps, inverse_temperature, base))
+
+    def blocks(self, params: RBMParameters) -> tuple[gibbs.Block, gibbs.Block]:
+        """Its halves as `gibbs.sweeps` takes them."""
+        left = gibbs.Block(params.left_bias, tf.transpose(params.coupling), (1,))
+        return left, gibbs.Block(params.right_bias, params.coupling, (0,))
 
     def path(self, params: RBMParameters, base: tf.Tensor) -> Path:  # noqa: D102
         return MarginalPath(params, base)

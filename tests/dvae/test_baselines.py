@@ -16,9 +16,9 @@ from dvae import baselines, posteriors
 from dvae import smoothing as ours
 from dvae.encoder import with_log_density
 from dvae.posteriors import PosteriorParams
-from dvae.priors import RBMPrior
+from dvae.priors import Prior
 from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
-from samplers.rbm import RBM
+from samplers.rbm import RBM, RBMParameters
 from tests.helpers import tiny_models
 from tests.reference import smoothing as reference
 from tests.reference.kl import marginal_log_ratio, smoothed_kl_value
@@ -51,6 +51,7 @@ STRUCTURES = {
     "three groups": Structure(3, UNITS // 3, 1, 5),
 }
 EXACT_RBM = random_rbm(UNITS // 2, UNITS // 2, seed=3)
+MODEL = RBM(UNITS // 2, UNITS // 2)
 
 
 def encoding_of(baseline, posterior):
@@ -130,9 +131,9 @@ def test_every_name_has_its_parts():
 @pytest.mark.parametrize("baseline", NAMES)
 def test_kl_term(baseline, structure):
     """Within float32 rounding (2e-4 nats) of the formula of its paper."""
-    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], RBMPrior(structure))
+    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], Prior(MODEL))
     encoding = encoding_of(baseline, parts.posterior)
-    rbm = RBM(*(tf.constant(p, tf.float32) for p in EXACT_RBM.parameters))
+    rbm = RBMParameters(*(tf.constant(p, tf.float32) for p in EXACT_RBM.parameters))
     found = parts.kl(rbm, encoding)
     assert found.shape == [ROWS]
     expected = expected_term(baseline, structure, encoding)
@@ -144,7 +145,7 @@ def test_kl_term(baseline, structure):
 @pytest.mark.parametrize("baseline", NAMES)
 def test_flags_and_types(baseline, structure):
     """What training and summaries read off the table."""
-    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], RBMPrior(structure))
+    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], Prior(MODEL))
     relaxed = baseline.startswith("dvaes")
     several = structure.num_groups > 1
     assert parts.kl_is_value == (not (baseline == "dvae_spike_exp" and several))

@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 def found(model, place, values):
     """Of an estimate that is given its draws, [..., D], one group after the other."""
-    prior = model.prior.left_bias, model.prior.right_bias
+    prior = model.prior.fields[:2]
     variables = [network.bias for network in model.encoder.networks], prior, []
     if hasattr(model.parts.estimator, "coefficients"):
         variables[2].append(model.parts.estimator.coefficients)

@@ -15,12 +15,11 @@ from samplers import (
     ais,
     counter_random,
     diagnostics,
-    gibbs,
     hardware,
     population_annealing,
     tempering,
 )
-from samplers.rbm import RBM, Chains, energy, uniform_chains
+from samplers.rbm import RBM, RBMParameters, model_of
 from tests.helpers.tiny_training import config_of, make_program, snapshot
 
 STEPS = 12  # one group of ten, and two alone
@@ -38,7 +37,7 @@ def both(monkeypatch, function):
 def random_rbm(num_left, num_right, dtype=tf.float32):
     generator = np.random.default_rng(num_left)
     shapes = [num_left], [num_right], [num_left, num_right]
-    return RBM(*(tf.constant(generator.normal(size=shape), dtype) for shape in shapes))
+    return RBMParameters(*(tf.constant(generator.normal(size=shape), dtype) for shape in shapes))
 
 
 @pytest.mark.parametrize(
@@ -48,12 +47,13 @@ def random_rbm(num_left, num_right, dtype=tf.float32):
 def test_sweeps_bit_for_bit(num_sweeps, num_chains, dtype, monkeypatch):
     """Of known and unknown number, of one temperature and of one for each chain."""
     rbm, key = random_rbm(7, 5, dtype), counter_random.key(3)
-    start = uniform_chains(key, num_chains, 7, 5, dtype)
+    model = model_of(rbm)
+    start = model.start(num_chains, key, dtype)
     temperatures = tf.random.stateless_uniform([num_chains, 1], (1, 2), dtype=dtype)
 
     def sweeps():
         runs = [
-            tf.function(lambda t, n=n: gibbs.sweeps(rbm, start, key, n, t), jit_compile=True)(
+            tf.function(lambda t, n=n: model.sweeps(rbm, start, key, n, t), jit_compile=True)(
                 tf.constant(t, dtype)
             )
             for n, t in ((num_sweeps, 1.0), (tf.constant(num_sweeps), temperatures))
@@ -85,17 +85,15 @@ def test_random_numbers_bit_for_bit(monkeypatch):
 @pytest.mark.parametrize("num_right", [6, 9])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_energies_and_their_gradient(num_right, weighted, monkeypatch):
-    rbm = random_rbm(6, num_right)
-    chains = uniform_chains(counter_random.key(1), 50, 6, num_right)
+    rbm, model = random_rbm(6, num_right), RBM(6, num_right)
+    chains = model.start(50, counter_random.key(1))
     weights = tf.nn.softmax(tf.linspace(-1.0, 1.0, 50)) if weighted else None
-    program = make_program(config_of(baseline="dvaes_power"))
 
     def numbers():
         with tf.GradientTape() as tape:
             tape.watch(rbm)
-            latents = tf.concat(chains, axis=1)
-            value = log_partition_surrogate(program.model.prior, rbm, latents, weights)
-        return [value, *tape.gradient(value, rbm), energy(rbm, chains)]
+            value = log_partition_surrogate(model, rbm, chains, weights)
+        return [value, *tape.gradient(value, rbm), model.energy(rbm, chains)]
 
     for plain, laid_out in zip(*both(monkeypatch, numbers), strict=True):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5, atol=1e-5)
@@ -105,10 +103,7 @@ def test_weights_of_a_population(monkeypatch):
     log_weights = tf.constant(np.random.default_rng(1).normal(size=200) * 3.0, tf.float32)
 
     def numbers():
-        return [
-            diagnostics.log_mean_exp(log_weights - 40.0),
-            diagnostics.effective_sample_size(log_weights + 40.0),
-        ]
+        return diagnostics.normalized(log_weights - 40.0)
 
     for plain, laid_out in zip(*both(monkeypatch, numbers), strict=True):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5)
@@ -118,17 +113,19 @@ def test_weights_of_a_population(monkeypatch):
 def test_annealing_and_tempering(steps, monkeypatch):
     """By single steps and by ten in a trip; the random bits are the same, so are the states."""
     rbm, key, chains, ladders = random_rbm(7, 5), counter_random.key(4), 6, 3
-    base = ais.Base(0.3 * rbm.left_bias, 0.2 * rbm.right_bias)
+    base = tf.concat([0.3 * rbm.left_bias, 0.2 * rbm.right_bias], axis=0)
+    model = model_of(rbm)
     path, rungs = ais.linear_temperatures(steps), ais.linear_temperatures(4)
 
     def numbers():
         def run():
-            forward = ais._run.python_function(rbm, base, key, path, chains)
-            start = forward.left
-            backward = ais._run_reverse.python_function(rbm, base, start, key, path)
+            forward = ais._run.python_function(model, rbm, base, key, path, chains)
+            start = model.start(chains, key)
+            backward = ais._run_reverse.python_function(model, rbm, base, start, key, path)
             burn_in = steps // 4
             rounds = (ladders, steps - burn_in, burn_in)
-            return forward, backward, tempering._run.python_function(rbm, base, key, rungs, *rounds)
+            ladders_ = tempering._run.python_function(model, rbm, base, key, rungs, *rounds)
+            return forward, backward, ladders_
 
         return tf.nest.flatten(tf.function(run, jit_compile=True)())
 
@@ -138,10 +135,11 @@ def test_annealing_and_tempering(steps, monkeypatch):
 
 def test_families_stay_in_order():
     """What `count_families` counts by."""
-    state = population_annealing.init(counter_random.key(1), 29, 5, 7)
+    model = RBM(5, 7)
+    state = population_annealing.init(model, counter_random.key(1), 29)
     for step in range(1, 5):
-        rbm = RBM(*(0.2 * step * p for p in random_rbm(5, 7)))
-        state, info = population_annealing.step(rbm, state, counter_random.key(step), 1)
+        rbm = RBMParameters(*(0.2 * step * p for p in random_rbm(5, 7)))
+        state, info = population_annealing.step(model, rbm, state, counter_random.key(step), 1)
         family = state.family.numpy()
         assert np.all(np.diff(family) >= 0)
         assert info.surviving_families == len(np.unique(family))
@@ -215,7 +213,7 @@ def test_training_steps(baseline, monkeypatch):
         program.run(indices, STEPS)
         assert int(program.state.step) == 50 + STEPS and int(program.state.skipped) == 0
         chains = program.sampler_state().gradient.chains
-        return snapshot(program), program.take_metrics(), Chains(*(c.numpy() for c in chains))
+        return snapshot(program), program.take_metrics(), [half.numpy() for half in chains]
 
     (weights, metrics, chains), (laid_out, its_metrics, its_chains) = both(monkeypatch, train)
     for plain, found in zip(chains, its_chains, strict=True):

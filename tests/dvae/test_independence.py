@@ -18,6 +18,7 @@ from configs.paper import POSTERIOR_SWEEPS, ExperimentConfig, Structure
 from configs.registry import BASELINES, SAMPLERS
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
+from dvae.prior_sampler import PriorSampler
 from dvae.runs.checkpoints import Progress
 from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
@@ -25,7 +26,7 @@ from dvae.runs.result import evaluate_model
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
-from samplers.rbm import Chains
+from samplers.rbm import Halves
 from tests.helpers import statistical, tiny_models
 from tests.helpers.recorded_draws import Draws, bits, words
 from tests.helpers.step_cases import config_of
@@ -278,7 +279,9 @@ def test_samples_of_the_prior_part(monkeypatch):
     for variable in prior.variables:
         variable.assign(tf.zeros_like(variable))
     with eager():
-        chains = prior.sampler(model.config).init(statistical.key(1)).gradient.chains
+        chains = (
+            PriorSampler(model.config, prior.energy_model).init(statistical.key(1)).gradient.chains
+        )
         chains = type(chains)(*(half[:50] for half in chains))
         monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)
         with draws.named("samples"):
@@ -295,11 +298,11 @@ def test_samples_of_the_prior_start_from_all_chains():
     """Units of both halves that are locked in pairs stay as they were: each chain's in turn."""
     prior = tiny_models.make_model(Structure(1, UNITS, 0, 5)).prior
     half = UNITS // 2
-    prior.left_bias.assign(tf.fill([half], -30.0))
-    prior.right_bias.assign(tf.fill([half], -30.0))
-    prior.coupling.assign(60.0 * tf.eye(half))
+    prior.fields.left_bias.assign(tf.fill([half], -30.0))
+    prior.fields.right_bias.assign(tf.fill([half], -30.0))
+    prior.fields.coupling.assign(60.0 * tf.eye(half))
     right = np.float32(np.random.default_rng(4).integers(0, 2, (5, half)))
-    chains = Chains(tf.zeros([5, half]), tf.constant(right))
+    chains = Halves(tf.zeros([5, half]), tf.constant(right))
     with eager(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("dvae.priors.SAMPLE_SWEEPS", 1)
         drawn = prior.samples(prior.parameters(), chains, 12, statistical.key(2)).numpy()

@@ -11,15 +11,14 @@ import pytest
 import tensorflow as tf
 from scipy.special import entr, expit
 
-from configs.paper import Structure
 from dvae import kl, posteriors
 from dvae import smoothing as ours
 from dvae.encoder import Encoding, with_log_density
 from dvae.posteriors import PosteriorParams
-from dvae.priors import RBMPrior
+from dvae.priors import Prior
 from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
 from samplers import counter_random
-from samplers.rbm import RBM
+from samplers.rbm import RBM, RBMParameters
 from tests.helpers import statistical
 from tests.reference import smoothing as reference
 from tests.reference.kl import (
@@ -98,7 +97,7 @@ def block_means(term, posterior, tables, rbm, seed, extra=()):
             pairs = [tail[i : i + 2] for i in range(0, len(tail), 2)]
             constants, weights = start[:num_groups], start[num_groups:split]
             encoding = encode(posterior, constants, weights, key, pairs)
-            value = tf.reduce_mean(term(RBM(*start[split : split + 3]), encoding))
+            value = tf.reduce_mean(term(RBMParameters(*start[split : split + 3]), encoding))
         found = tape.gradient(value, start)
         return value, tf.concat([tf.reshape(g, [-1]) for g in found], axis=0)
 
@@ -128,8 +127,8 @@ class TestFactorial:
             tape.watch(tensors)
             rows = tf.tile(tensors[0][None], [7, 1])
             values = kl.factorial_kl(
-                RBMPrior(Structure(1, 8, 0)),
-                RBM(*tensors[1:]),
+                Prior(RBM(3, 5)),
+                RBMParameters(*tensors[1:]),
                 Encoding(rows, PosteriorParams(rows)),
             )
             mean = tf.reduce_mean(values)
@@ -208,7 +207,9 @@ class TestSpike:
 
         The clip of the logits shows in the value alone: 95 counts as 88.
         """
-        rbm = RBM(*(tf.constant(p, tf.float32) for p in random_rbm(2, 3, seed=6).parameters))
+        rbm = RBMParameters(
+            *(tf.constant(p, tf.float32) for p in random_rbm(2, 3, seed=6).parameters)
+        )
         logits = tf.constant([[8.0, 0.5, -95.0, 95.0, 6.0]])
         with tf.GradientTape() as tape:
             tape.watch(logits)

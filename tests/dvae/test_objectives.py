@@ -13,7 +13,7 @@ from dvae.objectives import elbo, importance_weighted_bound, log_weights
 from dvae.posteriors import PosteriorParams
 from dvae.relaxed_priors import MeanFieldPrior
 from dvae.smoothing import Exponential
-from samplers.rbm import RBM
+from samplers.rbm import RBMParameters
 from tests.helpers import statistical, tiny_models
 from tests.reference import smoothing as reference
 from tests.reference.kl import importance_weighted_objective, table_posterior
@@ -141,7 +141,7 @@ class TestBound:
         """log p(x|ζ) and log q - log p of 50 blocks of 4000 samples, [50, 4000] each."""
         smoothing = Exponential(6.0)
         posterior, prior = posteriors.MixturePosterior(smoothing), MeanFieldPrior(smoothing)
-        rbm = RBM(*(tf.constant(p, tf.float32) for p in self.rbm.parameters))
+        rbm = RBMParameters(*(tf.constant(p, tf.float32) for p in self.rbm.parameters))
         params = PosteriorParams(tf.constant(np.tile(self.constants, (4000, 1)), tf.float32))
 
         @tf.function(autograph=False)

@@ -42,7 +42,7 @@ def gradients(model, step, key, states, kl_weight):
     encoder, decoder, prior = model.encoder, model.decoder.network, model.prior
     groups = [
         [encoder.network.first[0].kernel, encoder.network.bias, *encoder.norm.trainable_variables],
-        [decoder.first[0].kernel, decoder.bias, prior.left_bias, prior.right_bias, prior.coupling],
+        [decoder.first[0].kernel, decoder.bias, *prior.fields],
     ]
     variables = [[v.value for v in group] for group in groups]
     with tf.GradientTape() as tape:
@@ -103,7 +103,7 @@ class TestGradient:
         for variable in (
             *model.encoder.norm.trainable_variables,
             model.decoder.network.first[0].kernel,
-            model.prior.coupling,
+            model.prior.fields.coupling,
         ):
             variable.assign(tf.zeros_like(variable))
         step = model.parts.estimator.step

@@ -10,7 +10,7 @@ from configs.paper import ExperimentConfig, Structure
 from dvae import prior_sampler, priors, relaxed_priors
 from dvae import smoothing as ours
 from samplers import counter_random
-from samplers.rbm import RBM, halves
+from samplers.rbm import RBM, Halves, RBMParameters, halves
 from tests.reference import smoothing as reference
 from tests.reference.prior import (
     gaussian_integral_log_prior,
@@ -37,7 +37,7 @@ ZETA = np.float32(np.random.default_rng(2).uniform(0.02, 0.98, (11, 8)))
 
 
 def as_tensors(rbm):
-    return RBM(*(tf.constant(p, tf.float32) for p in rbm.parameters))
+    return RBMParameters(*(tf.constant(p, tf.float32) for p in rbm.parameters))
 
 
 def gradients(function, rbm, zeta):
@@ -45,7 +45,7 @@ def gradients(function, rbm, zeta):
     tensors = [*as_tensors(rbm), tf.constant(zeta)]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
-        total = tf.reduce_sum(function(RBM(*tensors[:3]), tensors[3]))
+        total = tf.reduce_sum(function(RBMParameters(*tensors[:3]), tensors[3]))
     return [g.numpy() for g in tape.gradient(total, tensors)]
 
 
@@ -56,13 +56,13 @@ def complement(zeta):
 def test_families_are_counted_anew_every_hundred_steps():
     """Members of one family become founders at a step that 100 divides, and at no other."""
     config = ExperimentConfig(sampler="pa", num_chains=8, num_sweeps=1)
-    chains = prior_sampler.PopulationAnnealing(config)
-    state = chains.init(counter_random.key(1), 3, 2)
+    chains = prior_sampler.PopulationAnnealing(config, RBM(3, 2))
+    state = chains.init(counter_random.key(1))
     assert state.chains.left.shape == (8, 3)
     one_family = state._replace(family=tf.zeros_like(state.family))
     for step, families in ((99, 1), (100, 8), (101, 1), (150, 1), (300, 8)):
         # The parameters stay, so that every member has one descendant.
-        _, metrics = chains.step(state.rbm, one_family, counter_random.key(2), tf.constant(step))
+        _, metrics = chains.step(state.params, one_family, counter_random.key(2), tf.constant(step))
         assert float(metrics["sampler/surviving_families"]) == families
 
 
@@ -75,9 +75,9 @@ class TestTrackedLogPartition:
         config = ExperimentConfig(
             sampler="pa", num_chains=8, num_sweeps=1, log_z_population=kind, log_z_chains=12
         )
-        sampler = prior_sampler.PriorSampler(config, 3, 2)
+        sampler = prior_sampler.PriorSampler(config, RBM(3, 2))
         state = sampler.init(counter_random.key(1))
-        rbm = RBM(tf.fill([3], strength), tf.zeros([2]), tf.zeros([3, 2]))
+        rbm = RBMParameters(tf.fill([3], strength), tf.zeros([2]), tf.zeros([3, 2]))
         state, metrics = sampler.step(rbm, state, counter_random.key(2), tf.constant(7))
         assert tuple(metrics) == sampler.metric_names
         return sampler, state, metrics
@@ -108,7 +108,7 @@ class TestTrackedLogPartition:
 class TestParameters:
     def test_start_and_halves(self):
         """All zero; with an odd number of latents the right half is the larger."""
-        rbm = priors.RBMPrior(Structure(1, 7, 0)).parameters()
+        rbm = priors.Prior(priors.restricted(Structure(1, 7, 0))).parameters()
         assert [tuple(p.shape) for p in rbm] == [(3,), (4,), (3, 4)]
         assert all(np.all(p.numpy() == 0) for p in rbm)
         left, right = halves(rbm, tf.constant(np.arange(14.0, dtype=np.float32).reshape(2, 7)))
@@ -128,13 +128,13 @@ class TestParameters:
             expected[2] += weight * np.outer(left[chain], right[chain])
         given = tf.constant(weights, tf.float32) if weighted else None
         variables = list(as_tensors(EXACT_RBM))
-        latents = tf.constant(np.concatenate([left, right], axis=1))
-        prior = priors.RBMPrior(Structure(1, 8, 0))
+        chains = Halves(tf.constant(left), tf.constant(right))
         with tf.GradientTape() as tape:
-            tape.watch([*variables, latents])
-            surrogate = priors.log_partition_surrogate(prior, RBM(*variables), latents, given)
-        found = tape.gradient(surrogate, [*variables, latents])
-        assert found[3] is None  # the states are constants
+            tape.watch([*variables, *chains])
+            params = RBMParameters(*variables)
+            surrogate = priors.log_partition_surrogate(RBM(3, 5), params, chains, given)
+        found = tape.gradient(surrogate, [*variables, *chains])
+        assert found[3:] == [None, None]  # the states are constants
         for ours_, exact in zip(found[:3], expected, strict=True):
             assert np.allclose(ours_, exact, atol=1e-6)
 

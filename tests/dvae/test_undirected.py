@@ -10,7 +10,7 @@ from configs.errors import UserError
 from configs.paper import build_config
 from dvae import undirected
 from dvae.evaluation import Evaluator
-from samplers.rbm import RBM
+from samplers.rbm import RBMParameters
 from tests.helpers import statistical, tiny_models
 from tests.helpers.undirected_models import (
     DEEP,
@@ -163,7 +163,7 @@ class TestModes:
         coupling = np.stack([np.full((4, 3), 4.0), np.zeros((4, 3))])
         left = np.stack([np.full(4, bias - 6.0), np.linspace(-1, 1, 4)])
         right = np.stack([np.full(3, bias - 8.0), np.linspace(-1, 1, 3)])
-        return RBM(*(tf.constant(p, tf.float32) for p in (left, right, coupling)))
+        return RBMParameters(*(tf.constant(p, tf.float32) for p in (left, right, coupling)))
 
     def test_two_modes(self):
         starts = np.zeros((2, 20, 4), np.float32)
@@ -195,7 +195,7 @@ class TestModes:
         assert len(rounded) == expected
         coupling = np.full((1, 1, 1), 4.0 * strength)
         bias = np.full((1, 1), -2.0 * strength)
-        rbm = RBM(*(tf.constant(p, tf.float32) for p in (bias, bias, coupling)))
+        rbm = RBMParameters(*(tf.constant(p, tf.float32) for p in (bias, bias, coupling)))
         starts = tf.constant([[[1.0]] * 10 + [[0.0]] * 10])
         assert undirected.modes_from(rbm, starts).tolist() == [expected]
 

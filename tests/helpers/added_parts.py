@@ -1,8 +1,9 @@
 """One example of everything that can be added, each as a user would write it: a class, a name."""
 
 import contextlib
+import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,12 +21,9 @@ from dvae.likelihood import Likelihood, log_bernoulli
 from dvae.networks import layer_seed
 from dvae.posteriors import MixturePosterior, PosteriorParams
 from dvae.prior_sampler import ChainSampler
-from dvae.priors import Prior
 from dvae.smoothing import Smoothing
 from samplers import ais, counter_random, tempering
-from samplers.diagnostics import LogMeanEstimate
-from samplers.log_partition import LogPartition
-from samplers.rbm import Chains
+from samplers.energy_model import EnergyModel, LinearPath, uniform_base
 
 SHARPNESS = {"binarized_mnist": {"2-layer-nonlin": 4.0}}
 
@@ -137,37 +135,24 @@ class BitsParameters(NamedTuple):
     bias: tf.Tensor
 
 
-class IndependentBits(Prior):
-    """p(z) = Π_i Bernoulli(z_i; σ(c_i)): no halves, and log Z = Σ softplus(c_i) exactly."""
+@dataclasses.dataclass(frozen=True)
+class IndependentBits(EnergyModel):
+    """p(z) = Π_i Bernoulli(z_i; σ(c_i)): no halves, and log Z = Σ softplus(c_i)."""
 
-    def __init__(self, structure: Structure):
-        super().__init__()
-        self.bias = self.add_weight(
-            shape=(structure.num_latents,), initializer="zeros", name="bias"
-        )
+    num_units: int
 
-    def parameters(self):
-        return BitsParameters(tf.convert_to_tensor(self.bias))
+    def independent(self, logits):
+        return BitsParameters(logits)
 
-    def energy(self, params, latents):
-        return -tf.linalg.matvec(latents, params.bias)
+    def energy(self, params, state):
+        return -tf.linalg.matvec(state, params.bias)
 
-    def sampler(self, config):
-        return ExactBits(config.num_chains, self.bias.shape[0])
-
-    def samples(self, params, chains, count, key):
-        del chains
-        shape = [count, params.bias.shape[0]]
-        return counter_random.bernoulli_logits(key, tf.broadcast_to(params.bias, shape))
-
-    def estimate_log_partition(self, params, chains, key, settings):
-        del chains, key, settings
-        value = tf.cast(tf.reduce_sum(tf.nn.softplus(params.bias)), tf.float64)
-        return LogMeanEstimate(value, tf.zeros([], tf.float64), tf.ones([], tf.float64))
-
-    def measure_log_partition(self, params, chains, key, settings):
-        value = float(self.estimate_log_partition(params, chains, key, settings).value)
-        return LogPartition(value, 0.0, 1.0, value, value, 0.0, "certified", value)
+    def sweeps(self, params, state, key, num_sweeps, inverse_temperature=1.0, base=None):
+        """A sweep is an exact sample: one for all."""
+        del num_sweeps
+        t = tf.cast(inverse_temperature, state.dtype)
+        logits = t * params.bias + (0.0 if base is None else (1.0 - t) * base)
+        return counter_random.bernoulli_logits(key, tf.broadcast_to(logits, state.shape))
 
 
 class BitsState(NamedTuple):
@@ -176,63 +161,49 @@ class BitsState(NamedTuple):
     chains: tf.Tensor
 
 
-class ExactBits:
-    """What `Prior.sampler` must give, from exact samples."""
+class ExactBits(ChainSampler):
+    """Exact samples of independent bits."""
 
     metric_names = ("sampler/fraction_of_ones",)
 
-    def __init__(self, num_chains, num_latents):
-        self._shape = [num_chains, num_latents]
-
     def init(self, key):
-        return BitsState(counter_random.bernoulli_logits(key, tf.zeros(self._shape)))
+        return BitsState(self._model.start(self._config.num_chains, key))
 
     def step(self, params, state, key, step):
-        del state, step
-        chains = counter_random.bernoulli_logits(key, tf.broadcast_to(params.bias, self._shape))
+        del step
+        chains = self._model.sweeps(params, state.chains, key, 1)
         return BitsState(chains), {self.metric_names[0]: tf.reduce_mean(chains)}
-
-    def chains(self, state):
-        return state.chains
-
-    def samples(self, state):
-        return state.chains
-
-    def weights(self, state):
-        del state
-
-    def log_partition(self, state):
-        del state
 
 
 class TemperedState(NamedTuple):
-    """ladders: of `samplers.tempering`; chains: its states at the RBM."""
+    """ladders: of `samplers.tempering`; chains: the model's states at their cold ends."""
 
     ladders: tempering.TemperingState
-    chains: Chains
+    chains: Any
 
 
 class Tempered(ChainSampler):
     """Chains at the cold end of parallel tempering, one ladder of three temperatures each."""
 
-    NUM_TEMPERATURES = 3
+    TEMPERATURES = ais.linear_temperatures(2)
 
-    def init(self, key, num_left, num_right):
-        zeros = ais.Base(tf.zeros([num_left]), tf.zeros([num_right]))
-        count = self._config.num_chains
-        ladders = tempering.init(key, zeros, count, self.NUM_TEMPERATURES)
-        right = counter_random.bernoulli_logits(key, tf.zeros([count, num_right]), stream=1)
-        return TemperedState(ladders, Chains(ladders.left[:, -1], right))
+    def _path(self, params):
+        return LinearPath(self._model, params, uniform_base(self._model))
 
-    def step(self, rbm, state, key, step):
+    def _cold(self, ladders):
+        last = len(self.TEMPERATURES) - 1
+        return tf.nest.map_structure(lambda part: part[last :: last + 1], ladders.state)
+
+    def init(self, key):
+        path = self._path(self._model.independent(uniform_base(self._model)))
+        ladders = tempering.init(path, key, self._config.num_chains, len(self.TEMPERATURES))
+        return TemperedState(ladders, self._cold(ladders))
+
+    def step(self, params, state, key, step):
         del step
-        temperatures = ais.linear_temperatures(self.NUM_TEMPERATURES - 1)
-        base = ais.uniform_base(rbm)
-        ladders, _ = tempering.step(rbm, state.ladders, key, base, temperatures)
-        left = ladders.left[:, -1]
-        field = rbm.right_bias + tf.matmul(left, rbm.coupling)
-        right = counter_random.bernoulli_logits(key, field, stream=3)
-        return TemperedState(ladders, Chains(left, right)), {}
+        path = self._path(params)
+        ladders, _ = tempering.step(path, state.ladders, key, self.TEMPERATURES)
+        return TemperedState(ladders, self._cold(ladders)), {}
 
 
 def relaxed_bits(structure, sharpness, prior, *, smoothing):
@@ -258,10 +229,11 @@ def registered():
         ),
         (registry.BASELINES, "score_function", Baseline(score_function, SHARPNESS)),
         (registry.SAMPLERS, "tempered", Tempered),
+        (registry.SAMPLERS, "exact_bits", ExactBits),
         (registry.ENCODERS, "linear", LinearEncoder),
         (registry.DECODERS, "wide", WideDecoder),
         (registry.LIKELIHOODS, "flipped", FlippedPixels),
-        (registry.PRIORS, "bits", IndependentBits),
+        (registry.PRIORS, "bits", lambda structure: IndependentBits(structure.num_latents)),
     )
     try:
         for names, name, part in entries:

@@ -81,7 +81,7 @@ def _network_variables(network):
 def variables(model):
     """The variables of each part, in the order of `Gradient`."""
     encoder = [v for network in model.encoder.networks for v in _network_variables(network)]
-    prior = [[v] for v in (model.prior.left_bias, model.prior.right_bias, model.prior.coupling)]
+    prior = [[v] for v in model.prior.fields]
     parts = encoder, _network_variables(model.decoder.network), prior
     return [[v for pieces in part for v in pieces] for part in parts]
 

@@ -129,12 +129,13 @@ def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
     gradient = state.gradient._replace(
         chains=type(state.gradient.chains)(*map(tf.constant, chains))
     )
-    if hasattr(gradient, "rbm"):
+    if hasattr(gradient, "params"):
         old = [0.5 * p.numpy() for p in program.model.prior.parameters()]
         log_weights = np.float32(0.5 * rng.standard_normal(len(chains[0])))
         log_weights -= np.log(np.mean(np.exp(log_weights)))
         gradient = gradient._replace(
-            rbm=type(gradient.rbm)(*map(tf.constant, old)), log_weights=tf.constant(log_weights)
+            params=type(gradient.params)(*map(tf.constant, old)),
+            log_weights=tf.constant(log_weights),
         )
     program._keep_sampler_state(state._replace(gradient=gradient))
 
@@ -154,11 +155,11 @@ def state_of(program: TrainProgram) -> State:
     chains = program.sampler_state().gradient
     states = np.float64(np.concatenate(chains.chains, axis=1))
     population = Population(states, np.zeros(len(states)), None, 0.0)
-    if hasattr(chains, "rbm"):
+    if hasattr(chains, "params"):
         population = Population(
             states,
             np.float64(chains.log_weights),
-            ReferenceRBM(*(np.float64(p) for p in chains.rbm)),
+            ReferenceRBM(*(np.float64(p) for p in chains.params)),
             float(chains.log_partition),
         )
     return State(

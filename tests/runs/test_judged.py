@@ -8,9 +8,8 @@ import pytest
 
 from configs.errors import UserError
 from dvae.evaluation import LikelihoodEstimate
-from dvae.runs import records, result
+from dvae.runs import log_z_table, records, result
 from dvae.runs.export import model_card
-from samplers import log_partition
 from samplers.log_partition import LogPartition
 from tables.report import build_report
 from tables.report import records as report_records
@@ -177,10 +176,10 @@ class TestUnknown:
 
     def test_rows_of_single_draws(self):
         """A ladder, a population or a chain alone."""
-        row = log_partition.make_row("one", 12.0, math.nan, 1, 1.0)
+        row = log_z_table.make_row("one", 12.0, math.nan, 1, 1.0)
         assert row["low"] is row["high"] is row["stderr"] is None
         shown = {**row, "seconds": None, "distance": None}
-        assert "nan" not in log_partition.format_table([shown])
+        assert "nan" not in log_z_table.format_table([shown])
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_what_is_no_number_is_never_written(self, value, tmp_path):

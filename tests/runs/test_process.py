@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from dvae.runs import isolation, process
-from samplers import gibbs, hardware
-from samplers.rbm import RBM, Chains
+from samplers import hardware
+from samplers.rbm import RBM, RBMParameters
 
 H100, T4 = "NVIDIA H100 80GB HBM3, 9.0", "Tesla T4, 7.5"
 
@@ -109,11 +109,12 @@ def test_products_are_exact(monkeypatch):
 def test_programs_ask_for_exact_products(monkeypatch):
     """Every product of the sweeps, as lowered for a GPU."""
     monkeypatch.setattr(hardware, "on_gpu", lambda: True)
-    rbm = RBM(tf.zeros([4]), tf.zeros([4]), tf.zeros([4, 4]))
-    chains = Chains(tf.zeros([8, 4]), tf.zeros([8, 4]))
+    model = RBM(4, 4)
+    rbm = RBMParameters(tf.zeros([4]), tf.zeros([4]), tf.zeros([4, 4]))
+    chains = model.state(tf.zeros([8, 8]))
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
     program = tf.function(
-        lambda *arguments: gibbs.sweeps(*arguments, 2), jit_compile=True, autograph=False
+        lambda *arguments: model.sweeps(*arguments, 2), jit_compile=True, autograph=False
     )
     arguments = rbm, chains, tf.constant([1, 2])
     with hardware.exact_products():

@@ -9,9 +9,9 @@ from dvae.evaluation import LikelihoodEstimate
 from dvae.runs import result
 from samplers import counter_random, log_partition
 from samplers.log_partition import LogPartition, Settings
-from samplers.rbm import Chains
+from samplers.rbm import Halves
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import exact_chains, rbm_of
+from tests.helpers.compiled_samplers import both_of, exact_chains
 from tests.reference.rbm import random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
@@ -28,9 +28,9 @@ class TestMeasured:
         """Stuck chains have never left zero: reverse AIS from them would be 2 nats too low."""
         chains = exact_chains(REFERENCE, statistical.seed(3), 997)
         if kind == "stuck":
-            chains = Chains(*(0.0 * half for half in chains))
+            chains = Halves(*(0.0 * half for half in chains))
         settings = Settings(997, 16, "uniform")
-        return log_partition.measure(rbm_of(REFERENCE), chains, statistical.key(5), settings)
+        return log_partition.measure(*both_of(REFERENCE), chains, statistical.key(5), settings)
 
     def test_small_rbms_are_certified(self, measured):
         """Forward and reverse AIS within 5 of their errors of 0.03, Markov's bound below."""
@@ -52,9 +52,9 @@ def test_large_rbms_are_checked():
     """Beyond enumeration the reverse start is what the chains are, and is called so."""
     big = random_rbm(30, 31, seed=1, bias_scale=0.1, coupling_scale=0.01)
     rng = np.random.default_rng(1)
-    chains = Chains(*(np.float32(rng.integers(0, 2, (64, n))) for n in (30, 31)))
+    chains = Halves(*(np.float32(rng.integers(0, 2, (64, n))) for n in (30, 31)))
     settings = Settings(64, 16)
-    found = log_partition.measure(rbm_of(big), chains, counter_random.key(1), settings)
+    found = log_partition.measure(*both_of(big), chains, counter_random.key(1), settings)
     assert found.upper_status == "checked"
     assert found.exact is None
     # Nearly independent units: log Z is that of the biases within a hundredth of a nat.

@@ -13,12 +13,12 @@ import tensorflow as tf
 import data
 from configs.errors import UserError
 from dvae.evaluation import Evaluator, LikelihoodEstimate
-from dvae.priors import RBMPrior
 from dvae.runs.checkpoints import RunOptions, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
 from dvae.runs.pictures import Inspector
 from dvae.train_step import TrainProgram
+from samplers import log_partition
 from samplers.diagnostics import LogMeanEstimate
 from samplers.log_partition import LogPartition
 from tests.helpers import tiny_runs
@@ -62,19 +62,19 @@ def stand_in(monkeypatch):
         nll = table[step] - LOG_Z
         return LikelihoodEstimate(nll, nll + 1, 0.1, 0.1, len(images))
 
-    def estimate(prior, params, chains, key, settings):
+    def estimate(model, params, chains, key, settings):
         seen.log_z.append((settings, float(chains.left.numpy()[0, 0])))
         return LogMeanEstimate(*(tf.constant(v, tf.float64) for v in (LOG_Z, 0.1, 9.0)))
 
-    def measure(prior, params, chains, key, settings):
-        estimate(prior, params, chains, key, settings)
+    def measure(model, params, chains, key, settings):
+        estimate(model, params, chains, key, settings)
         return LogPartition(LOG_Z, 0.1, 9.0, 6.0, LOG_Z, 0.1, "checked", None)
 
     monkeypatch.setattr(TrainProgram, "run", run)
     monkeypatch.setattr(TrainProgram, "trace", lambda *_: None)
     monkeypatch.setattr(Evaluator, "likelihood", likelihood)
-    monkeypatch.setattr(RBMPrior, "estimate_log_partition", estimate)
-    monkeypatch.setattr(RBMPrior, "measure_log_partition", measure)
+    monkeypatch.setattr(log_partition, "estimate", estimate)
+    monkeypatch.setattr(log_partition, "measure", measure)
     monkeypatch.setattr(
         Inspector, "latents", lambda *_: {"reconstruction": np.zeros([10, 30], np.float32)}
     )

@@ -12,14 +12,15 @@ from samplers import (
     counter_random,
     diagnostics,
     exact,
-    gibbs,
     log_partition,
     pcd,
     population_annealing,
     row_rbms,
     tempering,
 )
-from samplers.rbm import RBM, Chains, energy, halves, left_log_marginal, right_log_marginal
+from samplers.boltzmann import BoltzmannMachine
+from samplers.energy_model import fitted_base, uniform_base
+from samplers.rbm import RBM, Halves, RBMParameters, halves, left_log_marginal
 from tests.helpers.compiled_samplers import rbm_of
 from tests.reference.rbm import random_rbm
 
@@ -27,20 +28,21 @@ REFERENCE = random_rbm(3, 5, seed=23)
 REFERENCE64 = rbm_of(REFERENCE, tf.float64)
 SMALL = rbm_of(REFERENCE)
 OTHER = rbm_of(random_rbm(2, 5, seed=23))
+MODEL = RBM(3, 5)
 KEY = counter_random.key(1)
 NOT_COUNTS = (0, -1, True, 2.0, "2", None, np.float32(3.0))
 
 
 def base():
-    return ais.uniform_base(SMALL)
+    return uniform_base(MODEL)
 
 
 def chains(num_left=3, num_right=5, dtype=tf.float32):
-    return pcd.init(KEY, 4, num_left, num_right, dtype).chains
+    return pcd.init(RBM(num_left, num_right), KEY, 4, dtype).chains
 
 
 def population(**changed):
-    return population_annealing.init(KEY, 4, 3, 5)._replace(**changed)
+    return population_annealing.init(MODEL, KEY, 4)._replace(**changed)
 
 
 def path(*temperatures):
@@ -48,31 +50,31 @@ def path(*temperatures):
 
 
 def rows():
-    return RBM(*(tf.stack([part, part]) for part in SMALL))
+    return RBMParameters(*(tf.stack([part, part]) for part in SMALL))
 
 
 def ais_of(num_chains=4, num_temperatures=2):
-    return ais.log_partition_estimate(SMALL, base(), KEY, num_chains, num_temperatures)
+    return ais.log_partition_estimate(MODEL, SMALL, base(), KEY, num_chains, num_temperatures)
 
 
 def tempered(num_ladders=2, num_temperatures=2, num_rounds=2, num_burn_in=1):
     counts = num_ladders, num_temperatures, num_rounds, num_burn_in
-    return tempering.log_partition_estimate(SMALL, base(), KEY, *counts)
+    return tempering.log_partition_estimate(MODEL, SMALL, base(), KEY, *counts)
 
 
 def tempered_on(temperatures):
-    return tempering.run(SMALL, base(), KEY, temperatures, 2, 2, 1)
+    return tempering.run(MODEL, SMALL, base(), KEY, temperatures, 2, 2, 1)
 
 
 def population_step(rbm=SMALL, state=None, num_sweeps=1, *options):
-    return population_annealing.step(rbm, state or population(), KEY, num_sweeps, *options)
+    return population_annealing.step(MODEL, rbm, state or population(), KEY, num_sweeps, *options)
 
 
 COUNTS = {
     "num_chains": {
         "ais": lambda n: ais_of(num_chains=n),
-        "pcd": lambda n: pcd.init(KEY, n, 3, 5),
-        "population": lambda n: population_annealing.init(KEY, n, 3, 5),
+        "pcd": lambda n: pcd.init(MODEL, KEY, n),
+        "population": lambda n: population_annealing.init(MODEL, KEY, n),
         "rows": lambda n: row_rbms.anneal(rows(), KEY, n, 2),
     },
     "num_temperatures": {
@@ -80,17 +82,18 @@ COUNTS = {
         "linear": ais.linear_temperatures,
         "rows": lambda n: row_rbms.anneal(rows(), KEY, 2, n),
         "tempering": lambda n: tempered(num_temperatures=n),
-        "init": lambda n: tempering.init(KEY, base(), 2, n),
+        "init": lambda n: tempering.init(MODEL.path(SMALL, base()), KEY, 2, n),
     },
     "num_sweeps": {
-        "pcd": lambda n: pcd.step(SMALL, pcd.PCDState(chains()), KEY, n),
+        "pcd": lambda n: pcd.step(MODEL, SMALL, pcd.PCDState(chains()), KEY, n),
         "population": lambda n: population_step(num_sweeps=n),
     },
-    "num_ladders": {"tempering": lambda n: tempering.init(KEY, base(), n, 3)},
+    "num_ladders": {"tempering": lambda n: tempering.init(MODEL.path(SMALL, base()), KEY, n, 3)},
     "num_rounds": {"tempering": lambda n: tempered(num_rounds=n)},
-    "num_left": {"pcd": lambda n: pcd.init(KEY, 4, n, 5)},
-    "num_right": {"population": lambda n: population_annealing.init(KEY, 4, 3, n)},
-    "num_samples": {"exact": lambda n: exact.samples(SMALL, KEY, n)},
+    "num_left": {"RBM": lambda n: RBM(n, 5)},
+    "num_right": {"RBM": lambda n: RBM(3, n)},
+    "num_units": {"graph": lambda n: BoltzmannMachine(n, ())},
+    "num_samples": {"exact": lambda n: exact.samples(MODEL, SMALL, KEY, n)},
     "num_groups": {"markov": lambda n: diagnostics.markov_lower_bound(tf.zeros([8]), n)},
     "num": {"split": lambda n: counter_random.split(KEY, n)},
 }
@@ -112,7 +115,7 @@ def test_what_is_counted_is_a_whole_number_from_one(name, call):
 @pytest.mark.parametrize("value", [-1, True, 2.0])
 def test_no_negative_sweeps(value):
     calls = (
-        lambda: gibbs.sweeps(SMALL, chains(), KEY, value),
+        lambda: MODEL.sweeps(SMALL, chains(), KEY, value),
         lambda: row_rbms.sweeps(rows(), tf.zeros([2, 4, 3]), KEY, value),
         lambda: row_rbms.mean_field(rows(), tf.zeros([2, 4, 3]), value),
         lambda: tempered(num_burn_in=value),
@@ -136,10 +139,9 @@ NOT_PATHS = {
 
 @pytest.mark.parametrize("temperatures", NOT_PATHS.values(), ids=NOT_PATHS)
 def test_temperatures_rise_from_0_to_1(temperatures):
-    left = tf.zeros([4, 3])
     calls = (
-        lambda t: ais.run(SMALL, base(), KEY, t, 4),
-        lambda t: ais.run_reverse(SMALL, base(), left, KEY, t),
+        lambda t: ais.run(MODEL, SMALL, base(), KEY, t, 4),
+        lambda t: ais.run_reverse(MODEL, SMALL, base(), chains(), KEY, t),
         tempered_on,
     )
     for call in calls:
@@ -149,31 +151,41 @@ def test_temperatures_rise_from_0_to_1(temperatures):
 
 LINE = path(0.0, 1.0)
 MISFITS = {
-    "a bias of one": lambda: exact.log_partition(SMALL._replace(left_bias=tf.zeros([1]))),
+    "a bias of one": lambda: exact.log_partition(MODEL, SMALL._replace(left_bias=tf.zeros([1]))),
     "couplings across": lambda: exact.moments(
-        SMALL._replace(coupling=tf.transpose(SMALL.coupling))
+        MODEL, SMALL._replace(coupling=tf.transpose(SMALL.coupling))
     ),
-    "whole numbers": lambda: exact.log_partition(RBM(*(tf.cast(p, tf.int32) for p in SMALL))),
-    "half precision": lambda: pcd.init(KEY, 4, 3, 5, tf.float16),
-    "no units": lambda: exact.log_partition(RBM(tf.zeros([0]), tf.zeros([3]), tf.zeros([0, 3]))),
-    "a base of another RBM": lambda: ais.run(SMALL, ais.uniform_base(OTHER), KEY, LINE, 4),
-    "a base of one bias": lambda: ais.run(
-        SMALL, ais.Base(tf.zeros([1]), tf.zeros([1])), KEY, LINE, 4
+    "whole numbers": lambda: exact.log_partition(
+        MODEL, RBMParameters(*(tf.cast(p, tf.int32) for p in SMALL))
     ),
-    "two types": lambda: ais.run(REFERENCE64, base(), KEY, LINE, 4),
+    "half precision": lambda: pcd.init(MODEL, KEY, 4, tf.float16),
+    "another RBM": lambda: exact.log_partition(MODEL, OTHER),
+    "no RBM": lambda: exact.log_partition(MODEL, tuple(SMALL)),
+    "a base of another RBM": lambda: ais.run(MODEL, SMALL, uniform_base(RBM(2, 5)), KEY, LINE, 4),
+    "a base of one bias": lambda: ais.run(MODEL, SMALL, tf.zeros([1]), KEY, LINE, 4),
+    "two types": lambda: ais.run(MODEL, REFERENCE64, base(), KEY, LINE, 4),
     "reverse from other states": lambda: ais.run_reverse(
-        SMALL, base(), tf.zeros([4, 2]), KEY, LINE
+        MODEL, SMALL, base(), chains(2), KEY, LINE
     ),
-    "reverse from none": lambda: ais.run_reverse(SMALL, base(), tf.zeros([0, 3]), KEY, LINE),
-    "chains of another RBM": lambda: gibbs.sweeps(SMALL, chains(2), KEY, 1),
-    "chains of another type": lambda: gibbs.sweeps(SMALL, chains(dtype=tf.float64), KEY, 1),
+    "reverse from none": lambda: ais.run_reverse(
+        MODEL, SMALL, base(), Halves(tf.zeros([0, 3]), tf.zeros([0, 5])), KEY, LINE
+    ),
+    "reverse from units": lambda: ais.run_reverse(
+        MODEL, SMALL, base(), tf.zeros([4, 8]), KEY, LINE
+    ),
+    "chains of another RBM": lambda: MODEL.sweeps(SMALL, chains(2), KEY, 1),
+    "chains of another type": lambda: MODEL.sweeps(SMALL, chains(dtype=tf.float64), KEY, 1),
     "halves of two sizes": lambda: pcd.step(
-        SMALL, pcd.PCDState(Chains(tf.zeros([1, 3]), tf.zeros([4, 5]))), KEY, 1
+        MODEL, SMALL, pcd.PCDState(Halves(tf.zeros([1, 3]), tf.zeros([4, 5]))), KEY, 1
     ),
-    "an energy across": lambda: energy(SMALL, Chains(tf.zeros([1, 3]), tf.zeros([4, 5]))),
+    "an energy across": lambda: MODEL.energy(SMALL, Halves(tf.zeros([1, 3]), tf.zeros([4, 5]))),
     "too few latents": lambda: halves(SMALL, tf.zeros([4, 7])),
     "a marginal of one unit": lambda: left_log_marginal(SMALL, tf.zeros([4, 1])),
-    "a marginal of the other half": lambda: right_log_marginal(SMALL, tf.zeros([4, 3])),
+    "an edge to itself": lambda: BoltzmannMachine(3, ((1, 1),)),
+    "an edge beyond the units": lambda: BoltzmannMachine(3, ((1, 3),)),
+    "an edge twice": lambda: BoltzmannMachine(3, ((0, 1), (0, 1))),
+    "an edge within a class": lambda: BoltzmannMachine(3, ((0, 1),), ((0, 1), (2,))),
+    "a unit in no class": lambda: BoltzmannMachine(3, ((0, 1),), ((0,), (1,))),
     "a population of another RBM": lambda: population_step(OTHER),
     "a population of another type": lambda: population_step(REFERENCE64),
     "weights of other members": lambda: population_step(
@@ -182,8 +194,8 @@ MISFITS = {
     "families of other members": lambda: population_step(state=population(family=tf.range(3))),
     "rows of other chains": lambda: row_rbms.sweeps(rows(), tf.zeros([3, 4, 3]), KEY, 1),
     "rows of one": lambda: row_rbms.anneal(SMALL, KEY, 4, 2),
-    "a temperature per other chain": lambda: gibbs.sweeps(SMALL, chains(), KEY, 1, tf.ones([3, 1])),
-    "a temperature of NaN": lambda: gibbs.sweeps(SMALL, chains(), KEY, 1, float("nan")),
+    "a temperature per other chain": lambda: MODEL.sweeps(SMALL, chains(), KEY, 1, tf.ones([3, 1])),
+    "a temperature of NaN": lambda: MODEL.sweeps(SMALL, chains(), KEY, 1, float("nan")),
     "a threshold of two": lambda: population_step(SMALL, None, 1, 2.0),
     "a negative threshold": lambda: population_step(SMALL, None, 1, -0.5),
     "no threshold": lambda: population_step(SMALL, None, 1, None),
@@ -191,15 +203,15 @@ MISFITS = {
     "bridges of NaN": lambda: population_step(SMALL, None, 1, 1.0, float("nan")),
     "a bound without doubt": lambda: diagnostics.markov_lower_bound(tf.zeros([8]), 4, 0.0),
     "the mean of nothing": lambda: diagnostics.log_mean_estimate(tf.zeros([0])),
-    "a base fitted to nothing": lambda: ais.fitted_base(Chains(tf.zeros([0, 3]), tf.zeros([0, 5]))),
-    "a base of no name": lambda: log_partition.make_base("uniforn", SMALL, chains()),
+    "a base fitted to nothing": lambda: fitted_base(tf.zeros([0, 8])),
+    "a base of no name": lambda: log_partition.make_base("uniforn", MODEL, chains()),
     "differences of other pairs": lambda: tempering.bennett_acceptance_ratio(
         tf.zeros([3, 4, 2]), tf.zeros([3, 4, 1])
     ),
     "no differences": lambda: tempering.bennett_acceptance_ratio(*2 * [tf.zeros([0, 4, 2])]),
     "whole logits": lambda: counter_random.bernoulli_logits(KEY, tf.zeros([3], tf.int32)),
     "a key of three words": lambda: pcd.step(
-        SMALL, pcd.PCDState(chains()), tf.zeros([3], tf.int32), 1
+        MODEL, SMALL, pcd.PCDState(chains()), tf.zeros([3], tf.int32), 1
     ),
     "a key of fractions": lambda: counter_random.fold_in(tf.zeros([2]), 1),
     "a seed for a key": lambda: counter_random.split(7, 2),
@@ -223,7 +235,7 @@ def test_numpy_numbers_count():
     np.testing.assert_array_equal(
         counter_random.split(KEY, np.int64(2)), counter_random.split(KEY, 2)
     )
-    state = population_annealing.init(KEY, np.int64(4), 3, 5)
+    state = population_annealing.init(MODEL, KEY, np.int64(4))
     assert state.family.dtype == tf.int32
 
 
@@ -232,7 +244,7 @@ def test_nan_stays_nan():
     lost = SMALL._replace(left_bias=SMALL.left_bias * float("nan"))
     state, _ = population_step(lost)
     assert np.isnan(state.log_partition)
-    assert np.isnan(energy(lost, chains())[0])
+    assert np.isnan(MODEL.energy(lost, chains())[0])
 
 
 @pytest.fixture
@@ -244,20 +256,22 @@ def eagerly():
 
 def numbers_of(dtype):
     """Every sampler at parameters of a type: states and values, by name."""
-    rbm, start = rbm_of(REFERENCE, dtype), pcd.init(KEY, 8, 3, 5, dtype).chains
-    line, ends = ais.linear_temperatures(3, dtype), ais.fitted_base(start)
+    rbm, start = (MODEL, rbm_of(REFERENCE, dtype)), pcd.init(MODEL, KEY, 8, dtype).chains
+    line, ends = ais.linear_temperatures(3, dtype), fitted_base(MODEL.units(start))
     threshold = tf.constant(0.5)  # as a program is given it, whatever the type of its RBM
-    state = population_annealing.init(KEY, 8, 3, 5, dtype)
+    state = population_annealing.init(MODEL, KEY, 8, dtype)
     found = {
-        "pcd": pcd.step(rbm, pcd.PCDState(start), KEY, 2),
-        "population": population_annealing.step(rbm, state, KEY, 1),
-        "population by ESS": population_annealing.step(rbm, state, KEY, 1, threshold),
-        "population in bridges": population_annealing.step(rbm, state, KEY, 1, threshold, 0.6),
-        "ais": ais.run(rbm, ends, KEY, line, 4),
-        "reverse": ais.run_reverse(rbm, ends, start.left, KEY, line),
-        "tempering": tempering.run(rbm, ends, KEY, line, 2, 2, 1),
-        "exact": (exact.log_partition(rbm), exact.samples(rbm, KEY, 4)),
-        "estimate": log_partition.estimate(rbm, start, KEY, log_partition.Settings(4, 3, "fitted")),
+        "pcd": pcd.step(*rbm, pcd.PCDState(start), KEY, 2),
+        "population": population_annealing.step(*rbm, state, KEY, 1),
+        "population by ESS": population_annealing.step(*rbm, state, KEY, 1, threshold),
+        "population in bridges": population_annealing.step(*rbm, state, KEY, 1, threshold, 0.6),
+        "ais": ais.run(*rbm, ends, KEY, line, 4),
+        "reverse": ais.run_reverse(*rbm, ends, start, KEY, line),
+        "tempering": tempering.run(*rbm, ends, KEY, line, 2, 2, 1),
+        "exact": (exact.log_partition(*rbm), exact.samples(*rbm, KEY, 4)),
+        "estimate": log_partition.estimate(
+            *rbm, start, KEY, log_partition.Settings(4, 3, "fitted")
+        ),
     }
     return {name: tf.nest.flatten(values) for name, values in found.items()}
 

@@ -11,14 +11,7 @@ import pytest
 import tensorflow as tf
 
 from samplers import counter_random, gibbs
-from samplers.rbm import (
-    RBM,
-    Chains,
-    energy,
-    left_log_marginal,
-    right_log_marginal,
-    uniform_chains,
-)
+from samplers.rbm import RBM, Halves, RBMParameters, left_log_marginal, model_of, transposed
 from tests.helpers.statistical import SIGMAS
 
 LEFT, RIGHT = 3, 5
@@ -36,8 +29,11 @@ PARAMETERS = (
 )
 
 
+MODEL = RBM(LEFT, RIGHT)
+
+
 def rbm_of(parameters, dtype=tf.float32):
-    return RBM(*(tf.constant(parameter, dtype) for parameter in parameters))
+    return RBMParameters(*(tf.constant(parameter, dtype) for parameter in parameters))
 
 
 def enumerated():
@@ -68,16 +64,22 @@ def assert_moments(chains, inverse_temperature, rows=slice(None)):
     assert np.max(np.abs(score)) < SIGMAS, np.round(score, 1)
 
 
+def sweeps(params, chains, key, num_sweeps, inverse_temperature=1.0, concurrent=None):
+    blocks = model_of(params).blocks(params)
+    options = {"inverse_temperature": inverse_temperature, "concurrent": concurrent}
+    return Halves(*gibbs.sweeps(blocks, chains, key, num_sweeps, **options))
+
+
 @functools.cache
 def program(concurrent=True):
-    return tf.function(functools.partial(gibbs.sweeps, concurrent=concurrent), jit_compile=True)
+    return tf.function(functools.partial(sweeps, concurrent=concurrent), jit_compile=True)
 
 
 @pytest.mark.parametrize("num_chains, dtype", [(20_000, tf.float32), (20_001, tf.float64)])
 def test_stationary_moments(num_chains, dtype, seed=1):
     """40 sweeps from uniform bits. Right units drawn from old left ones spoil E[z_L z_R']."""
     keys = counter_random.split(counter_random.key(seed), 2)
-    start = uniform_chains(keys[0], num_chains, LEFT, RIGHT, dtype)
+    start = MODEL.start(num_chains, keys[0], dtype)
     chains = program()(rbm_of(PARAMETERS, dtype), start, keys[1], tf.constant(40))
     assert chains.left.dtype == chains.right.dtype == dtype
     assert_moments(chains, 1.0)
@@ -86,7 +88,7 @@ def test_stationary_moments(num_chains, dtype, seed=1):
 def test_temperature_per_chain(seed=1):
     """Chains at 0.3 and at 1.7 in one call, each of its own distribution."""
     keys = counter_random.split(counter_random.key(seed), 2)
-    start = uniform_chains(keys[0], 40_000, LEFT, RIGHT)
+    start = MODEL.start(40_000, keys[0])
     # Alternating, so that temperatures cannot be mixed up with halves of the chains.
     temperatures = tf.tile(tf.constant([[0.3], [1.7]]), [20_000, 1])
     rbm = rbm_of(PARAMETERS)
@@ -100,7 +102,7 @@ def random_problem(num_chains, num_left, num_right, dtype=tf.float32):
     shapes = [num_left], [num_right], [num_left, num_right]
     rbm = rbm_of([generator.normal(size=shape) for shape in shapes], dtype)
     key = counter_random.key(num_chains)
-    return rbm, uniform_chains(key, num_chains, num_left, num_right, dtype), key
+    return rbm, model_of(rbm).start(num_chains, key, dtype), key
 
 
 def assert_same(first, second):
@@ -113,46 +115,47 @@ def test_how_it_runs_changes_nothing(num_chains, dtype):
     """Eager and compiled, halves apart or together, one temperature or one for each chain."""
     num_left, num_right = 7, 5
     rbm, start, key = random_problem(num_chains, num_left, num_right, dtype)
-    eager = gibbs.sweeps(rbm, start, key, 3)
+    eager = sweeps(rbm, start, key, 3)
     assert eager.left.shape == (num_chains, num_left)
     assert eager.right.shape == (num_chains, num_right)
-    assert_same(eager, gibbs.sweeps(rbm, start, key, 3, concurrent=False))
+    assert_same(eager, sweeps(rbm, start, key, 3, concurrent=False))
     ones = tf.ones([num_chains, 1])
     if num_chains % 2 == 0:
         assert_same(eager, program(False)(rbm, start, key, tf.constant(3)))
     assert_same(eager, program()(rbm, start, key, tf.constant(3), ones))
-    assert_same(gibbs.sweep(rbm, start, key), gibbs.sweeps(rbm, start, key, tf.constant(1)))
-    assert_same(start, gibbs.sweeps(rbm, start, key, 0))
+    assert_same(eager, RBM(num_left, num_right).sweeps(rbm, start, key, 3))
+    assert_same(sweeps(rbm, start, key, 1), sweeps(rbm, start, key, tf.constant(1)))
+    assert_same(start, sweeps(rbm, start, key, 0))
 
 
 def test_graph_mode():
     rbm, start, key = random_problem(6, 3, 2)
-    assert_same(tf.function(gibbs.sweeps)(rbm, start, key, 2), gibbs.sweeps(rbm, start, key, 2))
+    assert_same(tf.function(sweeps)(rbm, start, key, 2), sweeps(rbm, start, key, 2))
 
 
 def test_one_chain():
     rbm, start, key = random_problem(1, 3, 2)
-    chains = gibbs.sweep(rbm, start, key)
+    chains = sweeps(rbm, start, key, 1)
     assert chains.left.shape == (1, 3) and chains.right.shape == (1, 2)
 
 
 def test_a_sweep_forgets_the_left_half_and_only_it():
     rbm, start, key = random_problem(50, 7, 5)
-    other = Chains(1 - start.left, start.right)
-    assert_same(gibbs.sweep(rbm, start, key), gibbs.sweep(rbm, other, key))
-    other = Chains(start.left, 1 - start.right)
-    assert np.any(gibbs.sweep(rbm, start, key).left != gibbs.sweep(rbm, other, key).left)
+    other = Halves(1 - start.left, start.right)
+    assert_same(sweeps(rbm, start, key, 1), sweeps(rbm, other, key, 1))
+    other = Halves(start.left, 1 - start.right)
+    assert np.any(sweeps(rbm, start, key, 1).left != sweeps(rbm, other, key, 1).left)
 
 
 def test_keys_sweeps_and_halves_draw_different_numbers():
     """At zero every draw shows its bit: no two of sweeps, halves, keys or chain halves agree."""
-    rbm = RBM(tf.zeros([40]), tf.zeros([40]), tf.zeros([40, 40]))
-    start = uniform_chains(counter_random.key(0), 20, 40, 40)
+    rbm = RBMParameters(tf.zeros([40]), tf.zeros([40]), tf.zeros([40, 40]))
+    start = RBM(40, 40).start(20, counter_random.key(0))
     results = [
         half
         for seed in range(2)
         for num_sweeps in range(3)
-        for half in gibbs.sweeps(rbm, start, counter_random.key(seed), num_sweeps)
+        for half in sweeps(rbm, start, counter_random.key(seed), num_sweeps)
     ]
     results = np.concatenate([np.asarray(half) for half in results]).reshape(-1, 10, 40)
     different = {half.tobytes() for half in results}
@@ -165,12 +168,12 @@ def test_new_parameters_do_not_trace_again():
     @tf.function(jit_compile=True)
     def traced(rbm, chains, key):
         traces.append(1)
-        return gibbs.sweeps(rbm, chains, key, 2)
+        return sweeps(rbm, chains, key, 2)
 
     rbm, chains, key = random_problem(6, 3, 2)
     for step in range(3):
         chains = traced(rbm, chains, counter_random.fold_in(key, step))
-        rbm = RBM(*(parameter + 0.1 for parameter in rbm))
+        rbm = RBMParameters(*(parameter + 0.1 for parameter in rbm))
     assert len(traces) == 1
 
 
@@ -178,20 +181,20 @@ def test_energy_and_marginals_against_enumeration():
     """Energy of all 256 states; log of the sum over one half, at every state of the other."""
     left, right, negative_energy = enumerated()
     rbm = rbm_of(PARAMETERS, tf.float64)
-    chains = Chains(tf.constant(left), tf.constant(right))
-    np.testing.assert_allclose(energy(rbm, chains), -negative_energy, atol=1e-12)
+    chains = Halves(tf.constant(left), tf.constant(right))
+    np.testing.assert_allclose(MODEL.energy(rbm, chains), -negative_energy, atol=1e-12)
     table = negative_energy.reshape(2**LEFT, 2**RIGHT)
     expected = np.log(np.exp(table).sum(axis=1))
     actual = left_log_marginal(rbm, tf.constant(left[:: 2**RIGHT]))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
     expected = np.log(np.exp(table).sum(axis=0))
-    actual = right_log_marginal(rbm, tf.constant(right[: 2**RIGHT]))
+    actual = left_log_marginal(transposed(rbm), tf.constant(right[: 2**RIGHT]))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_uniform_chains_are_fair(seed=1):
     """Each unit, and each pair of them, over 20,000 chains."""
-    chains = uniform_chains(counter_random.key(seed), 20_000, LEFT, RIGHT)
+    chains = MODEL.start(20_000, counter_random.key(seed))
     signs = 2.0 * np.concatenate(chains, axis=1) - 1.0
     second = np.concatenate([np.mean(signs, 0), (signs.T @ signs / 20_000 - np.eye(8)).ravel()])
     assert np.max(np.abs(second)) < SIGMAS / np.sqrt(20_000)

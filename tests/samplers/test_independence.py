@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dvae.runs import log_z_table
 from samplers import (
     ais,
     counter_random,
@@ -23,8 +24,9 @@ from samplers import (
     row_rbms,
     tempering,
 )
+from samplers.energy_model import uniform_base
 from samplers.log_partition import Settings
-from samplers.rbm import RBM, Chains
+from samplers.rbm import RBM, Halves, RBMParameters
 from tests.helpers import statistical
 from tests.helpers.recorded_draws import Draws, bits, words
 from tests.helpers.tiny_training import eager
@@ -33,34 +35,41 @@ CHAINS, HALF, SWEEPS, ROWS = 8, 100, 3, 2
 SWEPT = bits(SWEEPS, CHAINS, 2 * HALF)
 
 
-def zero(half: int = HALF) -> RBM:
-    return RBM(tf.zeros([half]), tf.zeros([half]), tf.zeros([half, half]))
+MODEL = RBM(HALF, HALF)
 
 
-def strong() -> RBM:
+def zero(half: int = HALF) -> RBMParameters:
+    return RBMParameters(tf.zeros([half]), tf.zeros([half]), tf.zeros([half, half]))
+
+
+def strong() -> RBMParameters:
     """Far enough from zero for several bridges."""
     return zero()._replace(left_bias=tf.fill([HALF], 0.15))
 
 
-def rows() -> RBM:
-    return RBM(*(tf.stack([parameter] * ROWS) for parameter in zero()))
+def rows() -> RBMParameters:
+    return RBMParameters(*(tf.stack([parameter] * ROWS) for parameter in zero()))
 
 
-def start():
+BASE = uniform_base(MODEL)
+
+
+def start(half: int = HALF) -> Halves:
     """Chains that take no number of the program's."""
-    halves = np.random.default_rng(7).integers(0, 2, (2, CHAINS, HALF))
-    return Chains(*(tf.constant(half, tf.float32) for half in halves))
+    halves = np.random.default_rng(7).integers(0, 2, (2, CHAINS, half))
+    return Halves(*(tf.constant(half, tf.float32) for half in halves))
 
 
 def swept(key, **options):
-    return gibbs.sweeps(zero(), start(), key, SWEEPS, **options), SWEPT
+    swept = gibbs.sweeps(MODEL.blocks(zero()), start(), key, SWEEPS, **options)
+    return swept, SWEPT
 
 
 def persistent(key):
     keys = counter_random.split(key, 3)
-    first = pcd.init(keys[0], CHAINS, HALF, HALF)
-    second, _ = pcd.step(zero(), first, keys[1], SWEEPS)
-    third, _ = pcd.step(zero(), second, keys[2], SWEEPS)
+    first = pcd.init(MODEL, keys[0], CHAINS)
+    second, _ = pcd.step(MODEL, zero(), first, keys[1], SWEEPS)
+    third, _ = pcd.step(MODEL, zero(), second, keys[2], SWEEPS)
     chains = [half for state in (first, second, third) for half in state.chains]
     return chains, words(CHAINS, 2 * HALF) + 2 * SWEPT
 
@@ -68,21 +77,21 @@ def persistent(key):
 def population(key, rbm, **options):
     """A step; resampling takes one number, and leaves states that are no fair bits."""
     keys = counter_random.split(key, 2)
-    state = population_annealing.init(keys[0], CHAINS, HALF, HALF)
-    _, info = population_annealing.step(rbm, state, keys[1], SWEEPS, **options)
+    state = population_annealing.init(MODEL, keys[0], CHAINS)
+    _, info = population_annealing.step(MODEL, rbm, state, keys[1], SWEEPS, **options)
     bridges = int(info.bridges)
     assert (bridges > 1) == bool(options)
     return state.chains, words(CHAINS, 2 * HALF) + bridges * (1 + SWEPT)
 
 
 def annealed(key, temperatures):
-    found = ais.run(zero(), ais.uniform_base(zero()), key, temperatures, CHAINS)
-    return [found.left], bits(CHAINS, HALF) + bits(len(temperatures) - 1, CHAINS, 2 * HALF)
+    found = ais.run(MODEL, zero(), BASE, key, temperatures, CHAINS)
+    return [found.state], bits(CHAINS, HALF) + bits(len(temperatures) - 1, CHAINS, 2 * HALF)
 
 
 def annealed_back(key, temperatures):
-    found = ais.run_reverse(zero(), ais.uniform_base(zero()), start().left, key, temperatures)
-    return [start().left, found.left], bits(len(temperatures) - 1, CHAINS, 2 * HALF)
+    found = ais.run_reverse(MODEL, zero(), BASE, start(), key, temperatures)
+    return [start().left, found.state], bits(len(temperatures) - 1, CHAINS, 2 * HALF)
 
 
 RUNGS, LADDERS, ROUNDS, BURN_IN = 4, 2, 3, 2
@@ -90,11 +99,11 @@ RUNGS, LADDERS, ROUNDS, BURN_IN = 4, 2, 3, 2
 
 def tempered(key):
     """Ladders: the state before and after a round."""
-    base, temperatures = ais.uniform_base(zero()), ais.linear_temperatures(RUNGS - 1)
+    path, temperatures = MODEL.path(zero(), BASE), ais.linear_temperatures(RUNGS - 1)
     keys = counter_random.split(key, 2)
-    first = tempering.init(keys[0], base, LADDERS, RUNGS)
-    second, _ = tempering.step(zero(), first, keys[1], base, temperatures)
-    return [first.left, second.left], (
+    first = tempering.init(path, keys[0], LADDERS, RUNGS)
+    second, _ = tempering.step(path, first, keys[1], temperatures)
+    return [first.state, second.state], (
         bits(LADDERS, RUNGS, HALF) + bits(LADDERS, RUNGS, 2 * HALF) + words(LADDERS, RUNGS - 1)
     )
 
@@ -106,8 +115,8 @@ def _ladders(rungs, ladders, rounds):
 
 
 def many_rounds(key):
-    base, temperatures = ais.uniform_base(zero()), ais.linear_temperatures(RUNGS - 1)
-    tempering.run(zero(), base, key, temperatures, LADDERS, ROUNDS, BURN_IN)
+    temperatures = ais.linear_temperatures(RUNGS - 1)
+    tempering.run(MODEL, zero(), BASE, key, temperatures, LADDERS, ROUNDS, BURN_IN)
     return [], _ladders(RUNGS, LADDERS, ROUNDS + BURN_IN)
 
 
@@ -123,7 +132,7 @@ def rows_annealed(key):
 
 
 def exactly(key):
-    found = exact.samples(zero(10), key, 50)
+    found = exact.samples(RBM(10, 10), zero(10), key, 50)
     return found, 50 + bits(50, 10)  # a number of 52 bits takes a block
 
 
@@ -132,25 +141,25 @@ AIS = bits(CHAINS, HALF) + bits(SWEEPS, CHAINS, 2 * HALF)
 
 
 def estimated(key):
-    log_partition.estimate(zero(), start(), key, SETTINGS)
+    log_partition.estimate(MODEL, zero(), start(), key, SETTINGS)
     return [], AIS
 
 
 def measured(key):
     """Forward, and reverse from the chains."""
-    log_partition.measure(zero(), start(), key, SETTINGS)
+    log_partition.measure(MODEL, zero(), start(), key, SETTINGS)
     return [], AIS + SWEPT
 
 
 def measured_exactly(key):
     """Forward, exact samples, and reverse from them."""
-    log_partition.measure(zero(10), start(), key, SETTINGS)
+    log_partition.measure(RBM(10, 10), zero(10), start(10), key, SETTINGS)
     return [], bits(CHAINS, 10) * (1 + 2 * 2 * SWEEPS) + CHAINS + bits(CHAINS, 10)
 
 
 def measured_in_all_ways(key):
     """Two bases forward, reverse, and tempering, whose burn-in is a quarter of its rounds."""
-    log_partition.measure_all(zero(), start(), key, SETTINGS)
+    log_z_table.measure_all(MODEL, zero(), start(), key, SETTINGS)
     return [], 2 * AIS + SWEPT + _ladders(RUNGS, LADDERS, 5)
 
 

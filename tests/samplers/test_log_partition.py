@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import tensorflow as tf
 
+from dvae.runs import log_z_table
 from samplers import ais, counter_random, log_partition
-from samplers.rbm import Chains
-from tests.helpers.compiled_samplers import exact_chains, rbm_of
+from samplers.rbm import Halves
+from tests.helpers.compiled_samplers import both_of, exact_chains
 from tests.reference.rbm import random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
@@ -19,30 +21,29 @@ SETTINGS = log_partition.Settings(
 def measure(seed, **options):
     chains = exact_chains(REFERENCE, seed, 997)
     key = counter_random.key(seed)
-    return log_partition.measure_all(rbm_of(REFERENCE), chains, key, SETTINGS, **options)
+    return log_z_table.measure_all(*both_of(REFERENCE), chains, key, SETTINGS, **options)
 
 
 def test_bases_go_by_name():
     """ "fitted" has the means of the chains, "uniform" fair bits."""
-    rbm = rbm_of(REFERENCE)
-    ones = Chains(*(np.ones((4, size), np.float32) for size in (5, 7)))
-    fitted, uniform = (log_partition.make_base(n, rbm, ones) for n in ("fitted", "uniform"))
-    for bias in fitted:
-        np.testing.assert_allclose(bias, np.log(0.98 / 0.02), rtol=1e-5)
-    assert not any(np.any(bias) for bias in uniform)
+    model, _ = both_of(REFERENCE)
+    ones = Halves(*(tf.ones((4, size)) for size in (5, 7)))
+    fitted, uniform = (log_partition.make_base(n, model, ones) for n in ("fitted", "uniform"))
+    np.testing.assert_allclose(fitted, np.full(12, np.log(0.98 / 0.02)), rtol=1e-5)
+    np.testing.assert_array_equal(uniform, np.zeros(12))
 
 
 def test_the_base_that_is_asked_for_is_used():
     """In the quick estimate and in the full measure: a fitted base has the smaller errors."""
-    rbm, chains = rbm_of(REFERENCE), exact_chains(REFERENCE, 3, 997)
+    (model, params), chains = both_of(REFERENCE), exact_chains(REFERENCE, 3, 997)
     errors = {}
     for name in ("uniform", "fitted"):
         settings = SETTINGS._replace(base=name)
-        quick = log_partition.estimate(rbm, chains, counter_random.key(1), settings)
-        base = log_partition.make_base(name, rbm, chains)
-        direct = ais.log_partition_estimate(rbm, base, counter_random.key(1), 997, 16)
+        quick = log_partition.estimate(model, params, chains, counter_random.key(1), settings)
+        base = log_partition.make_base(name, model, chains)
+        direct = ais.log_partition_estimate(model, params, base, counter_random.key(1), 997, 16)
         assert float(quick.value) == float(direct.value)
-        found = log_partition.measure(rbm, chains, counter_random.key(2), settings)
+        found = log_partition.measure(model, params, chains, counter_random.key(2), settings)
         errors[name] = np.array([float(quick.stderr), found.stderr, found.reverse_stderr])
     assert np.all(errors["fitted"] < 0.8 * errors["uniform"]), errors
 
@@ -83,10 +84,10 @@ def test_large_rbm_has_no_exact_row(monkeypatch):
 def test_format_is_aligned():
     """Columns of numbers end at the same place in every line."""
     rows = [
-        {**log_partition.make_row("a", 12.0, 0.5, 997, 35.0), "seconds": 1.0, "distance": None},
-        {**log_partition.tracked_row(-1.25, shared=False), "distance": -0.5},
+        {**log_z_table.make_row("a", 12.0, 0.5, 997, 35.0), "seconds": 1.0, "distance": None},
+        {**log_z_table.tracked_row(-1.25, shared=False), "distance": -0.5},
     ]
-    header, first, second = log_partition.format_table(rows).split("\n")
+    header, first, second = log_z_table.format_table(rows).split("\n")
     end = header.index("log Z") + len("log Z")
     assert first[:end].endswith(" 12.000") and second[:end].endswith(" -1.250")
     end = header.index("- exact") + len("- exact")
@@ -95,7 +96,7 @@ def test_format_is_aligned():
 
 
 def test_a_tracked_value_says_when_it_is_not_trusted():
-    shared, own = (log_partition.tracked_row(12.0, shared=shared) for shared in (True, False))
+    shared, own = (log_z_table.tracked_row(12.0, shared=shared) for shared in (True, False))
     assert shared["note"].startswith("not trusted") and "no error" in own["note"]
-    [row] = log_partition.with_distance([shared])
+    [row] = log_z_table.with_distance([shared])
     assert row["value"] == 12.0 and row["distance"] is None

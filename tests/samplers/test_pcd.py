@@ -4,31 +4,30 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.paper import Structure
-from dvae.priors import RBMPrior, log_partition_surrogate
-from samplers import counter_random, gibbs, pcd
-from samplers.rbm import RBM
+from dvae.priors import log_partition_surrogate
+from samplers import counter_random, pcd
+from samplers.rbm import RBM, RBMParameters
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import (
     chains_of,
     exact_chains,
     exact_features,
     features,
-    gibbs_program,
     rbm_of,
+    sweeps_program,
 )
 from tests.reference.rbm import random_rbm
 
 # Couplings of a size at which the two halves decide each other.
 REFERENCE = random_rbm(3, 5, seed=23, coupling_scale=2.5)
 NUM_CHAINS = 20_000
-PRIOR = RBMPrior(Structure(1, 8, 0))  # of as many latents; halves of 4 and 4, read off the RBM
+MODEL = RBM(3, 5)
 
 
 def sweeps(chains, seed, num_sweeps, inverse_temperature=1.0):
     temperatures = tf.fill([NUM_CHAINS, 1], inverse_temperature)
     key = counter_random.key(seed)
-    return gibbs_program()(rbm_of(REFERENCE), chains, key, tf.constant(num_sweeps), temperatures)
+    return sweeps_program()(rbm_of(REFERENCE), chains, key, tf.constant(num_sweeps), temperatures)
 
 
 @pytest.mark.parametrize("num_sweeps", [1, 3])
@@ -62,10 +61,10 @@ def test_sweep_from_one_state(inverse_temperature, seed=1):
 def test_step_persists_and_reports_energy():
     """`step` sweeps the chains of its state; the energy is that of the chains it returns."""
     rbm, key = rbm_of(REFERENCE), counter_random.key(3)
-    state = pcd.init(counter_random.key(1), 11, 3, 5)
+    state = pcd.init(MODEL, counter_random.key(1), 11)
     assert state.chains.left.shape == (11, 3) and state.chains.right.shape == (11, 5)
-    new, info = pcd.step(rbm, state, key, 2)
-    expected = gibbs.sweeps(rbm, state.chains, key, 2)
+    new, info = pcd.step(MODEL, rbm, state, key, 2)
+    expected = MODEL.sweeps(rbm, state.chains, key, 2)
     np.testing.assert_array_equal(new.chains.left, expected.left)
     np.testing.assert_array_equal(new.chains.right, expected.right)
     states = np.concatenate([*map(np.asarray, new.chains)], axis=1)
@@ -74,7 +73,7 @@ def test_step_persists_and_reports_energy():
 
 def test_init_is_fair(seed=1):
     """Uniform bits, independent of each other: E = 1/2, E[z_L z_R'] = 1/4; standard error 0.0035"""
-    chains = pcd.init(counter_random.key(seed), NUM_CHAINS, 3, 5).chains
+    chains = pcd.init(MODEL, counter_random.key(seed), NUM_CHAINS).chains
     statistical.assert_mean(features(chains), np.array([0.5] * 8 + [0.25] * 15))
 
 
@@ -82,8 +81,7 @@ def surrogate_gradient(chains, weights):
     rbm = rbm_of(REFERENCE)
     with tf.GradientTape() as tape:
         tape.watch(rbm)
-        latents = tf.concat(chains, axis=1)
-        value = log_partition_surrogate(PRIOR, RBM(*rbm), latents, weights)
+        value = log_partition_surrogate(MODEL, RBMParameters(*rbm), chains, weights)
     return np.concatenate([np.ravel(part) for part in tape.gradient(value, list(rbm))])
 
 

@@ -13,10 +13,12 @@ import pytest
 import tensorflow as tf
 
 from samplers import ais, counter_random, population_annealing
+from samplers.energy_model import uniform_base
 from samplers.population_annealing import PopulationState
-from samplers.rbm import Chains
+from samplers.rbm import RBM, Halves
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import (
+    both_of,
     exact_features,
     features,
     path_of,
@@ -27,6 +29,7 @@ from tests.reference.rbm import ReferenceRBM, random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, coupling_scale=1.2)
 LOG_Z = REFERENCE.log_partition()
+MODEL = RBM(5, 7)
 SHARES = [0.1, 0.2, 0.35, 0.45, 0.6, 0.7, 0.9, 1.0]
 NUM_POPULATIONS, NUM_CHAINS = 2000, 24
 RESAMPLING = {"always": 1.0, "never": 0.0, "by ESS": 0.6}
@@ -59,7 +62,7 @@ def test_weighted_population_is_of_the_rbm(resampling, seed=1):
     are noticed.
     """
     outcome = anneal(resampling, seed)
-    members = features(Chains(*(tf.reshape(h, [-1, h.shape[-1]]) for h in outcome.chains)))
+    members = features(Halves(*(tf.reshape(h, [-1, h.shape[-1]]) for h in outcome.chains)))
     members = members.reshape(NUM_POPULATIONS, NUM_CHAINS, -1)
     weights = np.asarray(tf.nn.softmax(outcome.log_weights))
     means = np.einsum("pc,pcf->pf", weights, members)
@@ -128,9 +131,8 @@ def test_log_partition_after_1000_training_steps(seed=1):
     exact = path[-1].log_partition()
     assert abs(exact - 12 * np.log(2)) > 1  # training has led far from the start
     tracked, error = mean_and_error(track(path, NUM_STEPS, seed).log_partition.numpy())
-    rbm = rbm_of(path[-1])
     annealed = ais.log_partition_estimate(
-        rbm, ais.uniform_base(rbm), counter_random.key(seed), 997, 16
+        *both_of(path[-1]), uniform_base(MODEL), counter_random.key(seed), 997, 16
     )
     assert error < 0.1 and annealed.stderr < 0.1
     assert abs(tracked - exact) < 8 * error
@@ -156,10 +158,12 @@ def test_huge_step_is_bridged(seed=1):
 def test_unfinished_bridges_say_where_they_stand(monkeypatch):
     """Out of bridges, a step ends at parameters in between and reports those."""
     monkeypatch.setattr(population_annealing, "_MAX_BRIDGES", 2)
-    state = population_annealing.init(counter_random.key(1), 101, 5, 7)
+    state = population_annealing.init(MODEL, counter_random.key(1), 101)
     target = rbm_of(REFERENCE.scaled(64.0))
-    state, info = population_annealing.step(target, state, counter_random.key(2), 1, bridge_ess=0.5)
-    share = state.rbm.coupling.numpy() / target.coupling.numpy()
+    state, info = population_annealing.step(
+        MODEL, target, state, counter_random.key(2), 1, bridge_ess=0.5
+    )
+    share = state.params.coupling.numpy() / target.coupling.numpy()
     assert info.bridges == 2
     assert 0.0 < share[0, 0] < 0.5
     np.testing.assert_allclose(share, share[0, 0], rtol=1e-5)
@@ -173,21 +177,22 @@ def test_bridges_are_judged_by_the_weights_so_far(rare, bridges):
     The conditional ESS of Zhou, Johansen and Aston 2016: plain weights would not tell them apart.
     """
     left = np.float32([[1, 0], [0, 0]] * 6)
-    state = population_annealing.init(counter_random.key(1), 12, 2, 2)
+    model = RBM(2, 2)
+    state = population_annealing.init(model, counter_random.key(1), 12)
     weights = np.float32(np.where(left[:, 0] == 1, -20.0 if rare else 0.0, 0.0))
     chains = state.chains._replace(left=tf.constant(left))
     state = state._replace(chains=chains, log_weights=tf.constant(weights))
-    target = state.rbm._replace(left_bias=tf.constant([-3.0, 0.0]))
+    target = state.params._replace(left_bias=tf.constant([-3.0, 0.0]))
     key, never = counter_random.key(2), tf.constant(0.0)
-    new, info = population_annealing.step(target, state, key, 1, never, bridge_ess=0.7)
+    new, info = population_annealing.step(model, target, state, key, 1, never, bridge_ess=0.7)
     assert min(int(info.bridges), 2) == bridges
-    np.testing.assert_array_equal(new.rbm.left_bias, target.left_bias)
+    np.testing.assert_array_equal(new.params.left_bias, target.left_bias)
 
 
 def test_families():
     labels = np.array([0, 1, 1, 5, 5, 5, 5], np.int32)  # in order, as resampling leaves them
     assert population_annealing.count_families(tf.constant(labels)) == 3
-    state = population_annealing.init(counter_random.key(1), 7, 3, 5)
+    state = population_annealing.init(RBM(3, 5), counter_random.key(1), 7)
     state = state._replace(family=tf.constant(labels))
     kept = population_annealing.relabel(state, tf.constant(False))
     np.testing.assert_array_equal(kept.family, labels)
@@ -196,11 +201,11 @@ def test_families():
 
 def test_step_info(seed=1):
     """ESS and families of a step against NumPy; the population starts exact at zero."""
-    state = population_annealing.init(counter_random.key(seed), 29, 5, 7)
+    state = population_annealing.init(MODEL, counter_random.key(seed), 29)
     assert np.isclose(state.log_partition, 12 * np.log(2.0), atol=1e-12)
     states = np.concatenate([*map(np.asarray, state.chains)], axis=1)
     weights = np.exp(-REFERENCE.energy(states))
-    new, info = population_annealing.step(rbm_of(REFERENCE), state, counter_random.key(2), 1)
+    new, info = population_annealing.step(MODEL, rbm_of(REFERENCE), state, counter_random.key(2), 1)
     assert np.isclose(info.ess, weights.sum() ** 2 / np.sum(weights**2), rtol=1e-4)
     expected = 12 * np.log(2.0) + np.log(np.mean(weights))
     assert np.isclose(new.log_partition, expected, atol=1e-5)
@@ -215,7 +220,7 @@ def test_systematic_ancestors(seed=1):
     draw = tf.function(
         lambda keys: tf.map_fn(
             lambda key: population_annealing.systematic_ancestors(
-                tf.constant(np.log(weights) + 3.0, tf.float32), key
+                tf.constant(weights, tf.float32), key
             ),
             keys,
             fn_output_signature=tf.int32,

@@ -6,7 +6,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from samplers import counter_random, row_rbms
-from samplers.rbm import RBM, Chains
+from samplers.rbm import Halves, RBMParameters
 from tests.helpers import statistical
 from tests.reference.rbm import all_states, random_rbm
 
@@ -19,7 +19,7 @@ NUM_CHAINS = 20_000
 
 
 def rbm():
-    return RBM(*(tf.constant(p, tf.float32) for p in PARAMETERS))
+    return RBMParameters(*(tf.constant(p, tf.float32) for p in PARAMETERS))
 
 
 def counts_of(states):
@@ -30,7 +30,7 @@ def counts_of(states):
 def test_energy():
     """Of states and of means in between: each row by its own parameters."""
     means = np.random.default_rng(1).random((3, 4, 5))
-    chains = Chains(*(tf.constant(half, tf.float32) for half in np.split(means, [3], axis=2)))
+    chains = Halves(*(tf.constant(half, tf.float32) for half in np.split(means, [3], axis=2)))
     expected = [reference.energy(row) for reference, row in zip(REFERENCES, means, strict=True)]
     assert np.allclose(row_rbms.energy(rbm(), chains), expected, atol=1e-5)
 

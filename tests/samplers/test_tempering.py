@@ -6,11 +6,11 @@ import tensorflow as tf
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from samplers import ais, counter_random, tempering
+from samplers import counter_random, tempering
 from samplers.bridge_sampling import bennett_acceptance_ratio
 from samplers.tempering import TemperingState
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import rbm_of
+from tests.helpers.compiled_samplers import both_of
 from tests.reference.rbm import ReferenceRBM, random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
@@ -30,13 +30,18 @@ def two_modes() -> ReferenceRBM:
 
 
 def bases():
-    biases = [tf.constant(bias, tf.float32) for bias in BIASES]
-    return {"uniform": ais.Base(*map(tf.zeros_like, biases)), "arbitrary": ais.Base(*biases)}
+    biases = tf.constant(np.concatenate(BIASES), tf.float32)
+    return {"uniform": tf.zeros_like(biases), "arbitrary": biases}
+
+
+def arbitrary_path():
+    model, params = both_of(REFERENCE)
+    return model.path(params, bases()["arbitrary"])
 
 
 def estimate(reference, base, seed):
     return tempering.log_partition_estimate(
-        rbm_of(reference),
+        *both_of(reference),
         bases()[base],
         counter_random.key(seed),
         NUM_LADDERS,
@@ -94,17 +99,13 @@ def test_step_leaves_every_temperature_invariant(parity, seed=1):
     temperatures = [0.0, 0.4, 1.0]
     rng = np.random.default_rng(seed)
     samples = [mixed(t).sample(rng, 8000)[:, :5] for t in temperatures]
-    left = tf.constant(np.stack(samples, axis=1), tf.float32)
+    left = tf.constant(np.stack(samples, axis=1).reshape(-1, 5), tf.float32)
     state = TemperingState(left, tf.zeros([8000, 3], tf.int32), tf.constant(parity))
     new, info = tempering.step(
-        rbm_of(REFERENCE),
-        state,
-        counter_random.key(seed),
-        bases()["arbitrary"],
-        tf.constant(temperatures),
+        arbitrary_path(), state, counter_random.key(seed), tf.constant(temperatures)
     )
     assert int(new.round) == parity + 1
-    left = new.left.numpy()
+    left = new.state.numpy().reshape(8000, 3, 5)
     means = np.stack([mixed(t).means()[:5] for t in temperatures])
     statistical.assert_mean(left, means)
     statistical.assert_mean(left[:, 1:] * left[:, :-1], means[1:] * means[:-1])
@@ -115,9 +116,9 @@ def test_differences_against_enumeration():
     """log f_{t+1} - log f_t of given states, with all right states summed in float64."""
     temperatures = [0.0, 0.4, 1.0]
     left = np.random.default_rng(1).integers(0, 2, (11, 3, 5))
-    rbm, base = rbm_of(REFERENCE), bases()["arbitrary"]
-    path = tempering._path(rbm, base, tf.constant(temperatures))
-    forward, backward = tempering._differences(rbm, path, tf.constant(left, tf.float32))
+    rungs = tf.tile(tf.constant([temperatures]), [11, 1])
+    states = tf.constant(left.reshape(-1, 5), tf.float32)
+    forward, backward = tempering._differences(arbitrary_path(), states, rungs)
     logs = np.stack([mixed(t).left_log_weights() for t in temperatures])
     index = left @ 2 ** np.arange(5)[::-1]
     for pair in range(2):
@@ -162,5 +163,5 @@ def test_bennett_solves_its_equation():
 def test_one_ladder_has_no_error():
     with pytest.raises(ValueError, match="two ladders"):
         tempering.log_partition_estimate(
-            rbm_of(REFERENCE), bases()["uniform"], counter_random.key(1), num_ladders=1
+            *both_of(REFERENCE), bases()["uniform"], counter_random.key(1), num_ladders=1
         )
