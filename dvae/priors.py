@@ -24,17 +24,20 @@ class Prior(keras.layers.Layer):
         super().__init__(dtype="float32")
         self.energy_model = energy_model
         shapes = parameter_shapes(energy_model)
-        # The variables, in the model's NamedTuple.
-        self.fields = type(shapes)(
-            *(
-                self.add_weight(shape=shape, initializer="zeros", name=name)
-                for name, shape in zip(shapes._fields, shapes, strict=True)
-            )
-        )
+        self._pack = type(shapes)
+        self._in_order = [
+            self.add_weight(shape=shape, initializer="zeros", name=name)
+            for name, shape in zip(shapes._fields, shapes, strict=True)
+        ]
+
+    @property
+    def fields(self) -> Parameters:
+        """The variables, in the model's NamedTuple."""
+        return self._pack(*self._in_order)
 
     def parameters(self) -> Parameters:
-        """The present parameters as tensors, in the model's NamedTuple."""
-        return type(self.fields)(*map(tf.convert_to_tensor, self.fields))
+        """Their present values as tensors."""
+        return self._pack(*map(tf.convert_to_tensor, self._in_order))
 
     def energy(self, params: Parameters, latents: tf.Tensor) -> tf.Tensor:
         """E(z) in nats, [N] from latents [N, D]; differentiable in both arguments."""
@@ -49,7 +52,7 @@ class Prior(keras.layers.Layer):
 
     def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to: the couplings, not the biases."""
-        return [getattr(self.fields, name) for name in self.energy_model.couplings]
+        return [v for v in self._in_order if v.name in self.energy_model.couplings]
 
 
 def restricted(structure: Structure) -> rbm.RBM:

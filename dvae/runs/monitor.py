@@ -74,7 +74,8 @@ class Monitor:
         means = latents.pop("reconstruction")
         self.summaries.histograms(step, latents)
         recon = self.inspector.reconstructions(images, means)
-        generated = self.inspector.generated(program.sampler.samples(sampler_state))
+        chains = program.sampler.chains(sampler_state)
+        generated = self.inspector.generated(self._model.prior.energy_model.units(chains))
         self.summaries.image("recon", step, recon)
         self.summaries.image("generated_sample", step, generated)
         progress.summarized_step = step

@@ -279,9 +279,8 @@ def test_samples_of_the_prior_part(monkeypatch):
     for variable in prior.variables:
         variable.assign(tf.zeros_like(variable))
     with eager():
-        chains = (
-            PriorSampler(model.config, prior.energy_model).init(statistical.key(1)).gradient.chains
-        )
+        sampler = PriorSampler(model.config, prior.energy_model)
+        chains = sampler.init(statistical.key(1)).gradient.chains
         chains = type(chains)(*(half[:50] for half in chains))
         monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)
         with draws.named("samples"):

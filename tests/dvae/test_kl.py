@@ -207,9 +207,8 @@ class TestSpike:
 
         The clip of the logits shows in the value alone: 95 counts as 88.
         """
-        rbm = RBMParameters(
-            *(tf.constant(p, tf.float32) for p in random_rbm(2, 3, seed=6).parameters)
-        )
+        reference = random_rbm(2, 3, seed=6)
+        rbm = RBMParameters(*(tf.constant(p, tf.float32) for p in reference.parameters))
         logits = tf.constant([[8.0, 0.5, -95.0, 95.0, 6.0]])
         with tf.GradientTape() as tape:
             tape.watch(logits)

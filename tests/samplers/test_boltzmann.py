@@ -1,0 +1,144 @@
+"""Boltzmann machines on graphs: against enumeration, and as RBMs where they are some."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from samplers import counter_random, exact
+from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters, greedy_colouring
+from samplers.rbm import RBM, RBMParameters
+from tests.helpers import statistical
+from tests.reference.graph import random_graph
+
+REFERENCE = random_graph(8, seed=3)
+MODEL = BoltzmannMachine(8, REFERENCE.edges)
+
+
+def params_of(reference, dtype=tf.float32):
+    return BoltzmannParameters(
+        tf.constant(reference.bias, dtype), tf.constant(reference.coupling, dtype)
+    )
+
+
+def features(model, state):
+    return REFERENCE.features(np.float64(model.units(state)))
+
+
+def test_four_classes():
+    """Of two by two units all are joined; classes have no edge inside and each unit once."""
+    assert [len(units) for units in MODEL.classes] == [2, 2, 2, 2]
+    color = {unit: c for c, units in enumerate(MODEL.classes) for unit in units}
+    assert sorted(color) == list(range(8))
+    assert all(color[i] != color[j] for i, j in MODEL.edges)
+    assert greedy_colouring(3, ()) == ((0, 1, 2),)
+
+
+def test_units_and_states():
+    units = tf.constant(np.random.default_rng(1).random((5, 8)), tf.float32)
+    state = MODEL.state(units)
+    assert [part.shape for part in state] == [(5, 2)] * 4
+    np.testing.assert_array_equal(MODEL.units(state), units)
+
+
+def test_energy_and_moments():
+    """Of all 256 states; weighted by their probabilities, the moments are the gradient of log Z."""
+    params, states = params_of(REFERENCE, tf.float64), REFERENCE.states()
+    state = MODEL.state(tf.constant(states))
+    np.testing.assert_allclose(MODEL.energy(params, state), REFERENCE.energy(states), atol=1e-12)
+    weights = tf.constant(REFERENCE.probabilities())
+    found = np.concatenate(MODEL.moments(state, weights))
+    np.testing.assert_allclose(found, REFERENCE.moments(), atol=1e-12)
+    plain = np.concatenate(MODEL.moments(state))
+    np.testing.assert_allclose(plain, REFERENCE.features(states).mean(axis=0), atol=1e-12)
+
+
+def test_exact():
+    """log Z, moments and samples with the largest class summed out: standard error 0.0035."""
+    params = params_of(REFERENCE)
+    assert MODEL.num_enumerated == 6
+    assert np.isclose(exact.log_partition(MODEL, params), REFERENCE.log_partition(), atol=1e-10)
+    moments = np.concatenate(exact.moments(MODEL, params))
+    np.testing.assert_allclose(moments, REFERENCE.moments(), atol=1e-10)
+    drawn = exact.samples(MODEL, params, statistical.key(1), 20_000)
+    statistical.assert_mean(features(MODEL, drawn), REFERENCE.moments(), largest_error=0.0036)
+
+
+def test_sweeps(seed=1):
+    """Two sweeps from exact samples of the path at 0.4 and 1, alternating: each stays its own.
+
+    Standard error 0.005. Units drawn from old ones of another class would spoil the products.
+    """
+    base = np.float64(np.float32(np.linspace(-1.0, 1.0, 8)))
+    rng, at = np.random.default_rng(statistical.seed(seed)), np.array([0.4, 1.0])
+    ends = [REFERENCE.between(base, t) for t in at]
+    start = np.stack([end.sample(rng, 10_000) for end in ends], axis=1).reshape(-1, 8)
+    temperatures = tf.constant(np.tile(at, 10_000)[:, None], tf.float32)
+    state = MODEL.state(tf.constant(start, tf.float32))
+    swept = tf.function(MODEL.sweeps, jit_compile=True)(
+        params_of(REFERENCE),
+        state,
+        statistical.key(seed),
+        2,
+        temperatures,
+        tf.constant(base, tf.float32),
+    )
+    for which, end in enumerate(ends):
+        found = features(MODEL, tf.nest.map_structure(lambda part, w=which: part[w::2], swept))
+        statistical.assert_mean(found, end.moments(), largest_error=0.0052)
+    assert np.mean(np.concatenate(swept, 1) != np.concatenate(state, 1)) > 0.2
+
+
+@pytest.mark.parametrize("num_chains", [13, 14])
+def test_a_bipartite_graph_is_an_rbm(num_chains):
+    """The same bits, the same energies, whichever of the two it is called."""
+    num_left, num_right = 3, 5
+    rng, rbm = np.random.default_rng(2), RBM(num_left, num_right)
+    left, right, coupling = (np.float32(rng.normal(size=n)) for n in (3, 5, (3, 5)))
+    edges = tuple((i, num_left + j) for i in range(num_left) for j in range(num_right))
+    graph = BoltzmannMachine(8, edges)
+    assert graph.classes == ((0, 1, 2), (3, 4, 5, 6, 7))
+    both = (
+        (rbm, RBMParameters(*map(tf.constant, (left, right, coupling)))),
+        (graph, BoltzmannParameters(tf.constant([*left, *right]), tf.constant(coupling.ravel()))),
+    )
+    key, ends = counter_random.key(5), []
+    for model, params in both:
+        state = model.sweeps(params, model.start(num_chains, key), key, 3)
+        ends.append((model.units(state), model.energy(params, state)))
+    np.testing.assert_array_equal(ends[0][0], ends[1][0])
+    np.testing.assert_allclose(ends[0][1], ends[1][1], rtol=1e-5)
+
+
+def test_units_without_edges(seed=1):
+    """One class, and a class beside joined ones: independent units of their biases."""
+    bias = tf.constant([-1.0, 0.3, 2.0])
+    expected = 1 / (1 + np.exp(-bias.numpy()))
+    for edges, coupling in (((), []), (((0, 1),), [0.0])):
+        model = BoltzmannMachine(3, edges)
+        params = BoltzmannParameters(bias, tf.constant(coupling, tf.float32))
+        start = model.start(20_000, statistical.key(seed))
+        swept = model.units(model.sweeps(params, start, statistical.key(seed + 1), 1))
+        statistical.assert_fraction(swept.numpy(), expected)
+        assert np.isclose(exact.log_partition(model, params), np.sum(np.log1p(np.exp(bias))))
+
+
+def test_equal_models_share_a_program():
+    """As an argument a model is known by its value, even after the first one is gone."""
+    traces = []
+
+    @tf.function
+    def energy(model, params, state):
+        traces.append(model)
+        return model.energy(params, state)
+
+    for _ in range(3):
+        model = BoltzmannMachine(8, tuple(REFERENCE.edges))
+        energy(model, params_of(REFERENCE), model.state(tf.zeros([5, 8])))
+        del model
+    assert len(traces) == 1
+    other = BoltzmannMachine(8, REFERENCE.edges[1:])
+    less = BoltzmannParameters(
+        *(part[-n:] for part, n in zip(params_of(REFERENCE), (8, len(other.edges)), strict=True))
+    )
+    energy(other, less, other.state(tf.zeros([5, 8])))
+    assert len(traces) == 2

@@ -1,0 +1,191 @@
+"""Every sampler and estimator on models that none was written for, against enumeration.
+
+One is a graph in four colour classes; the other is made here, of nothing but its parameters, its
+energy and its sweep.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from samplers import ais, counter_random, exact, pcd, population_annealing, tempering
+from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters
+from samplers.energy_model import EnergyModel, fitted_base, uniform_base
+from samplers.log_partition import Settings, measure
+from tests.helpers import statistical
+from tests.helpers.tiny_training import eager
+from tests.reference.graph import ReferenceGraph, random_graph
+
+
+class CurieWeissParameters(NamedTuple):
+    """bias [D]; coupling, a scalar that all pairs of units share."""
+
+    bias: tf.Tensor
+    coupling: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class CurieWeiss(EnergyModel):
+    """E(z) = -(b.z + w Σ_i<j z_i z_j), swept one unit after the other."""
+
+    num_units: int
+
+    def independent(self, logits):
+        return CurieWeissParameters(logits, tf.zeros([], logits.dtype))
+
+    def energy(self, params, state):
+        total = tf.reduce_sum(state, axis=1)
+        pairs = 0.5 * (total**2 - tf.reduce_sum(state**2, axis=1))
+        return -(tf.linalg.matvec(state, params.bias) + params.coupling * pairs)
+
+    def sweeps(self, params, state, key, num_sweeps, inverse_temperature=1.0, base=None):
+        t = tf.cast(inverse_temperature, state.dtype) * tf.ones_like(state[:, :1])
+        bias = t * params.bias + (0.0 if base is None else (1.0 - t) * base)
+
+        def sweep(index, state):
+            for unit in range(self.num_units):
+                others = tf.reduce_sum(state, axis=1) - state[:, unit]
+                logits = bias[:, unit] + t[:, 0] * params.coupling * others
+                stream = self.num_units * index + unit
+                drawn = counter_random.bernoulli_logits(key, logits, stream)
+                parts = state[:, :unit], drawn[:, None], state[:, unit + 1 :]
+                state = tf.concat(parts, axis=1)
+            return index + 1, state
+
+        start = (tf.constant(0), state)
+        return tf.while_loop(lambda index, _: index < num_sweeps, sweep, start)[1]
+
+
+class Case(NamedTuple):
+    model: EnergyModel
+    params: tuple
+    reference: ReferenceGraph
+    log_z: float
+
+    def features(self, state):
+        return self.reference.features(np.float64(self.model.units(state)))
+
+
+def graph():
+    reference = random_graph(8, seed=5)
+    params = (tf.constant(part, tf.float32) for part in (reference.bias, reference.coupling))
+    model = BoltzmannMachine(8, reference.edges)
+    return Case(model, BoltzmannParameters(*params), reference, reference.log_partition())
+
+
+def curie_weiss():
+    bias, edges = np.linspace(-1.5, 0.5, 5), tuple((i, j) for j in range(5) for i in range(j))
+    reference = ReferenceGraph(bias, edges, np.full(10, 0.6))
+    params = CurieWeissParameters(tf.constant(bias, tf.float32), tf.constant(0.6))
+    return Case(CurieWeiss(5), params, reference, reference.log_partition())
+
+
+CASES = {"graph": graph, "made here": curie_weiss}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return CASES[request.param]()
+
+
+@pytest.fixture(autouse=True)
+def op_by_op():
+    """A few large operations each: compiling them would take longer."""
+    with eager():
+        yield
+
+
+def base_of(case, name):
+    if name == "uniform":
+        return uniform_base(case.model)
+    return fitted_base(
+        tf.constant(case.reference.sample(np.random.default_rng(1), 400), tf.float32)
+    )
+
+
+def test_moments_are_the_gradient_of_log_z(case):
+    """By enumeration, and by the moments of all states weighted by their probability."""
+    states = case.model.state(tf.constant(case.reference.states()))
+    weights = tf.constant(case.reference.probabilities())
+    expected = case.reference.moments()
+    if isinstance(case.model, CurieWeiss):  # one coupling for all pairs
+        expected = np.append(expected[:5], expected[5:].sum())
+    for found in (case.model.moments(states, weights), exact.moments(case.model, case.params)):
+        flat = np.concatenate([np.ravel(part) for part in found])
+        np.testing.assert_allclose(flat, expected, atol=1e-6)
+    assert np.isclose(exact.log_partition(case.model, case.params), case.log_z, atol=1e-6)
+
+
+@pytest.mark.parametrize("base", ["uniform", "fitted"])
+def test_annealed_importance_sampling(case, base, seed=1):
+    """Four temperatures, 8,192 chains: E[w] = Z forward, E[1/w] = 1/Z back; errors below 0.02."""
+    of, key = (case.model, case.params, base_of(case, base)), statistical.key(seed)
+    temperatures = ais.linear_temperatures(4)
+    forward = ais.run(*of, key, temperatures, 8192)
+    weights = np.exp(forward.log_weights - case.log_z)
+    statistical.assert_mean(weights, 1.0, largest_error=0.02)
+    statistical.assert_mean(
+        weights[:, None] * case.features(forward.state), case.reference.moments(), rounding=1e-5
+    )
+    start = exact.samples(case.model, case.params, key, 8192)
+    back = ais.run_reverse(*of, start, key, temperatures)
+    statistical.assert_mean(np.exp(case.log_z - back.log_weights), 1.0, largest_error=0.02)
+
+
+def test_tempering_and_bridges(case, seed=1):
+    """128 ladders of five rungs: within 5 stated errors, which are below 0.02 nats."""
+    found = tempering.log_partition_estimate(
+        case.model, case.params, base_of(case, "uniform"), statistical.key(seed), 128, 4, 40
+    )
+    assert found.stderr < 0.02 and int(found.arrivals) > 500
+    assert abs(found.value - case.log_z) < statistical.SIGMAS * found.stderr
+
+
+@pytest.mark.parametrize("bridge_ess", [0.0, 0.7])
+def test_population_annealing(case, bridge_ess, seed=1):
+    """16 populations of 1,000 in four steps, or in bridges: log Z within 5 errors of their spread.
+
+    The error of their mean is below 0.02 nats; the bias of the logarithm below a tenth of it.
+    """
+    values, members = [], []
+    for key in counter_random.split(statistical.key(seed), 16):
+        keys = counter_random.split(key, 5)
+        state = population_annealing.init(case.model, keys[4], 1000)
+        for share in (1.0,) if bridge_ess else (0.25, 0.5, 0.75, 1.0):
+            params = type(case.params)(*(share * part for part in case.params))
+            step_key = keys[int(4 * share) - 1]
+            state, info = population_annealing.step(
+                case.model, params, state, step_key, 2, bridge_ess=bridge_ess
+            )
+        assert (info.bridges > 1) == bool(bridge_ess)
+        values.append(float(state.log_partition))
+        members.append(case.features(state.chains).mean(axis=0))
+    statistical.assert_mean(np.array(values), case.log_z, largest_error=0.02, rounding=1e-3)
+    statistical.assert_mean(np.array(members), case.reference.moments(), rounding=1e-3)
+
+
+def test_persistent_chains(case, seed=1):
+    """20,000 chains, 3 steps of 10 sweeps from fair bits: all moments, standard error 0.0036."""
+    state = pcd.init(case.model, statistical.key(seed), 20_000)
+    for key in counter_random.split(statistical.key(seed + 1), 3):
+        state, info = pcd.step(case.model, case.params, state, key, 10)
+    found = case.features(state.chains)
+    statistical.assert_mean(found, case.reference.moments(), largest_error=0.0036)
+    energies = case.reference.energy(np.float64(case.model.units(state.chains)))
+    assert np.isclose(info.mean_energy, energies.mean(), rtol=1e-4)
+
+
+def test_measure(case, monkeypatch, seed=1):
+    """Certified where it can be enumerated; else AIS and reverse AIS from chains, which agree."""
+    chains = exact.samples(case.model, case.params, statistical.key(seed), 1000)
+    settings = Settings(1000, 8, "fitted")
+    of = case.model, case.params, chains, statistical.key(seed + 1), settings
+    assert np.isclose(measure(*of).exact, case.log_z, atol=1e-6)
+    monkeypatch.setattr(exact, "MAX_ENUMERATED_UNITS", 0)
+    found = measure(*of)
+    assert found.status() == "checked" and found.stderr < 0.02
+    assert abs(found.value - case.log_z) < statistical.SIGMAS * found.stderr
+    assert abs(found.reverse - case.log_z) < statistical.SIGMAS * found.reverse_stderr
