@@ -21,9 +21,10 @@ from dvae.relaxed_priors import (
     log_det_identity_minus_gram,
 )
 from dvae.runs.trained_model import TrainedModel
-from samplers import ais, counter_random, gibbs
-from samplers.diagnostics import LogMeanEstimate, log_mean_estimate
-from samplers.rbm import RBM, Chains, energy
+from samplers import ais, counter_random
+from samplers.diagnostics import LogMeanEstimate
+from samplers.energy_model import LinearPath, fitted_base, uniform_base
+from samplers.rbm import RBM, RBMParameters
 
 _AIS_SETTINGS = {"chains": 1024, "temperatures": 1000}
 _EQUAL_ROWS = 5  # K of the comparison of first groups
@@ -31,35 +32,11 @@ _EQUAL_ROWS = 5  # K of the comparison of first groups
 Record = dict[str, Any]
 
 
-@tf.function(jit_compile=True)
-def ais_of_both_halves(
-    rbm: RBM, base: ais.Base, key: tf.Tensor, temperatures: tf.Tensor, num_chains: int
-) -> tf.Tensor:
-    """[C] float64 log weights of AIS whose weights hold both halves: nothing is summed out."""
-    keys = counter_random.split(key, 3)
-    shape = [num_chains, 1]
-    start = Chains(
-        counter_random.bernoulli_logits(keys[0], tf.tile(base.left_bias[None], shape)),
-        counter_random.bernoulli_logits(keys[1], tf.tile(base.right_bias[None], shape)),
-    )
-    # Energies are linear in the parameters.
-    way = RBM(rbm.left_bias - base.left_bias, rbm.right_bias - base.right_bias, rbm.coupling)
+class UnsummedRBM(RBM):
+    """An RBM whose AIS weights hold both halves: nothing is summed out."""
 
-    def body(index: tf.Tensor, chains: Chains, log_weights: tf.Tensor) -> tuple:
-        new = temperatures[index + 1]
-        increment = (temperatures[index] - new) * energy(way, chains)
-        mixed = RBM(
-            base.left_bias + new * way.left_bias,
-            base.right_bias + new * way.right_bias,
-            new * rbm.coupling,
-        )
-        chains = gibbs.sweeps(mixed, chains, counter_random.fold_in(keys[2], index), 1)
-        return index + 1, chains, log_weights + tf.cast(increment, tf.float64)
-
-    steps = tf.shape(temperatures)[0] - 1
-    loop = (tf.constant(0), start, tf.zeros([num_chains], tf.float64))
-    log_weights = tf.while_loop(lambda index, *_: index < steps, body, loop)[2]
-    return log_weights + tf.cast(ais.base_log_partition(base), tf.float64)
+    def path(self, params: RBMParameters, base: tf.Tensor) -> LinearPath:  # noqa: D102
+        return LinearPath(self, params, base)
 
 
 def _spread(estimate: LogMeanEstimate) -> Record:
@@ -68,19 +45,18 @@ def _spread(estimate: LogMeanEstimate) -> Record:
 
 def ais_weights(trained: TrainedModel) -> Record:
     """log Z, its standard error and ESS with and without the right half summed out."""
-    rbm, chains = trained.model.prior.parameters(), trained.chains
-    count, steps = _AIS_SETTINGS["chains"], _AIS_SETTINGS["temperatures"]
-    temperatures = ais.linear_temperatures(steps)
-    key, found = counter_random.key(1), {}
-    for name, base in (("uniform", ais.uniform_base(rbm)), ("fitted", ais.fitted_base(chains))):
-        both = ais_of_both_halves(rbm, base, key, temperatures, count)
-        found[name] = {
-            "right half summed out": _spread(
-                ais.log_partition_estimate(rbm, base, key, count, steps)
-            ),
-            "both halves": _spread(log_mean_estimate(both)),
+    rbm, params = trained.model.prior.energy_model, trained.model.prior.parameters()
+    key, (count, steps) = counter_random.key(1), _AIS_SETTINGS.values()
+    unsummed = UnsummedRBM(rbm.num_left, rbm.num_right)
+    models = {"right half summed out": rbm, "both halves": unsummed}
+    bases = {"uniform": uniform_base(rbm), "fitted": fitted_base(tf.constant(trained.chains))}
+    return {
+        name: {
+            weights: _spread(ais.log_partition_estimate(model, params, base, key, count, steps))
+            for weights, model in models.items()
         }
-    return found
+        for name, base in bases.items()
+    }
 
 
 def largest_value_bound(coupling: tf.Tensor) -> Record:

@@ -167,7 +167,8 @@ def gradient_blocks(
     flat = run(counter_random.key(seed)).numpy().astype(np.float64)
     sizes = [sum(int(np.prod(v.shape)) for v in part) for part in parts.values()]
     found = dict(zip(parts, np.split(flat, np.cumsum(sizes)[:-1], axis=1), strict=True))
-    moments = exact.moments(small.model.prior.parameters())
+    prior = small.model.prior
+    moments = exact.moments(prior.energy_model, prior.parameters())
     log_z = np.concatenate([moment.numpy().ravel() for moment in moments])
     return {**found, "prior": found["prior"] - kl_weight * log_z}
 

@@ -20,17 +20,21 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import pages, small_prior
-from dvae.runs.trained_model import TrainedModel
-from samplers import (
-    ais,
-    counter_random,
-    diagnostics,
-    exact,
-    gibbs,
-    log_partition,
-    population_annealing,
+from benchmarks.small_prior import MODEL
+from dvae.runs.log_z_table import (
+    Row,
+    format_table,
+    make_row,
+    measure_all,
+    reverse_ais,
+    student_factor,
+    timed,
 )
-from samplers.rbm import RBM, Chains, uniform_chains
+from dvae.runs.trained_model import TrainedModel
+from samplers import counter_random, diagnostics, exact, log_partition, population_annealing
+from samplers.energy_model import fitted_base
+from samplers.log_partition_value import LogPartition
+from samplers.rbm import Halves, RBMParameters
 
 NUM_CHAINS, BURN_IN = 1000, 500
 AIS_TEMPERATURES = 200
@@ -45,17 +49,16 @@ SETTINGS = log_partition.Settings(
 
 
 @tf.function(jit_compile=True)
-def follow(path: RBM, key: tf.Tensor) -> tf.Tensor:
+def follow(path: RBMParameters, key: tf.Tensor) -> tf.Tensor:
     """Tracked log Z of independent populations along a path of parameters ([S, ...] each)."""
-    num_steps, num_left, num_right = path.coupling.shape
 
     def one(population_key: tf.Tensor) -> tf.Tensor:
         keys = counter_random.split(population_key, 2)
 
         def body(index: tf.Tensor, state: population_annealing.PopulationState) -> tuple:
-            rbm = RBM(*(parameter[index] for parameter in path))
             state, _ = population_annealing.step(
-                rbm,
+                MODEL,
+                RBMParameters(*(parameter[index] for parameter in path)),
                 state,
                 counter_random.fold_in(keys[1], index),
                 POPULATION_SWEEPS,
@@ -64,60 +67,56 @@ def follow(path: RBM, key: tf.Tensor) -> tf.Tensor:
             )
             return index + 1, state
 
-        state = population_annealing.init(keys[0], POPULATION_SIZE, num_left, num_right)
-        state = tf.while_loop(lambda i, _: i < num_steps, body, (tf.constant(0), state))[1]
-        return state.log_partition
+        start = tf.constant(0), population_annealing.init(MODEL, keys[0], POPULATION_SIZE)
+        num_steps = path.coupling.shape[0]
+        return tf.while_loop(lambda i, _: i < num_steps, body, start)[1].log_partition
 
     keys = counter_random.split(key, NUM_POPULATIONS)
     return tf.map_fn(one, keys, fn_output_signature=tf.float64)
 
 
-def population_rows(path: RBM, key: tf.Tensor) -> list[log_partition.Row]:
+def population_rows(path: RBMParameters, key: tf.Tensor) -> list[Row]:
     """Populations that follow the training; their spread is the error."""
     result = diagnostics.log_mean_estimate(follow(path, key))
     name = "population annealing along training"
-    return [
-        log_partition.make_row(name, result.value, result.stderr, NUM_POPULATIONS, NUM_POPULATIONS)
-    ]
+    return [make_row(name, result.value, result.stderr, NUM_POPULATIONS, NUM_POPULATIONS)]
 
 
 @tf.function(jit_compile=True)
-def fresh_chains(rbm: RBM, key: tf.Tensor) -> Chains:
+def fresh_chains(params: RBMParameters, key: tf.Tensor) -> Halves:
     """Chains that start from uniform bits anew."""
     keys = counter_random.split(key, 2)
-    start = uniform_chains(keys[0], NUM_CHAINS, *rbm.coupling.shape)
-    return gibbs.sweeps(rbm, start, keys[1], tf.constant(BURN_IN))
+    return MODEL.sweeps(params, MODEL.start(NUM_CHAINS, keys[0]), keys[1], tf.constant(BURN_IN))
 
 
-def one_seed(path: RBM, rbm: RBM, seed: int) -> list[log_partition.Row]:
+def one_seed(path: RBMParameters, params: RBMParameters, seed: int) -> list[Row]:
     """Every estimator once, with chains of its own."""
     keys = counter_random.split(counter_random.key(seed), 4)
-    chains = fresh_chains(rbm, keys[0])
-    rows = log_partition.measure_all(rbm, chains, keys[1], SETTINGS)
-    fitted = ais.fitted_base(chains)
-    checked = log_partition.timed(
-        lambda: log_partition.reverse_ais(SETTINGS, rbm, fitted, chains.left, keys[2], ""),
-        warm=False,
+    chains = fresh_chains(params, keys[0])
+    rows = measure_all(MODEL, params, chains, keys[1], SETTINGS)
+    fitted = fitted_base(MODEL.units(chains))
+    checked = timed(
+        lambda: reverse_ais(SETTINGS, MODEL, params, fitted, chains, keys[2], ""), warm=False
     )
     rows.append({**checked[0], "estimator": "reverse AIS from chains"})
-    rows += log_partition.timed(lambda: population_rows(path, keys[3]), warm=False)
-    truth = float(exact.log_partition(rbm))
+    rows += timed(lambda: population_rows(path, keys[3]), warm=False)
+    truth = float(exact.log_partition(MODEL, params))
     return [{**row, "distance": row["value"] - truth} for row in rows]
 
 
-def inside(row: log_partition.Row) -> bool:
+def inside(row: Row) -> bool:
     """Whether the exact value lies in the stated interval."""
     truth = row["value"] - row["distance"]
     return row["low"] <= truth and (row["high"] is None or truth <= row["high"])
 
 
-def inside_95(row: log_partition.Row) -> bool:
+def inside_95(row: Row) -> bool:
     """Whether it lies in the 95 % interval of the same standard error."""
-    factor = log_partition.student_factor(row["independent"], 0.95)
+    factor = student_factor(row["independent"], 0.95)
     return abs(row["distance"]) <= factor * row["stderr"]
 
 
-def summary(rows: Sequence[log_partition.Row]) -> dict[str, Any]:
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """One estimator over all seeds, in nats; a bound has neither error nor 95 % interval."""
     distances = np.array([row["distance"] for row in rows])
     is_bound = rows[0]["high"] is None
@@ -135,9 +134,9 @@ def summary(rows: Sequence[log_partition.Row]) -> dict[str, Any]:
     }
 
 
-def summarize(seeds: Sequence[Sequence[log_partition.Row]]) -> dict[str, Any]:
+def summarize(seeds: Sequence[Sequence[Row]]) -> dict[str, Any]:
     """What is kept of all seeds: `summary` of each estimator, and the time of enumeration."""
-    by_name: dict[str, list[log_partition.Row]] = {}
+    by_name: dict[str, list[Row]] = {}
     for rows in seeds:
         for row in rows:
             by_name.setdefault(row["estimator"], []).append(row)
@@ -151,22 +150,22 @@ def summarize(seeds: Sequence[Sequence[log_partition.Row]]) -> dict[str, Any]:
 
 def many_seeds(num_seeds: int, first_seed: int) -> dict[str, Any]:
     """All estimators on the small prior over many seeds; the first one is for compilation."""
-    path, rbm = small_prior.train()
-    one_seed(path, rbm, first_seed - 1)
+    path, params = small_prior.train()
+    one_seed(path, params, first_seed - 1)
     seeds = []
     for seed in range(first_seed, first_seed + num_seeds):
-        seeds.append(one_seed(path, rbm, seed))
-        print(f"seed {seed}\n{log_partition.format_table(seeds[-1])}", flush=True)
+        seeds.append(one_seed(path, params, seed))
+        print(f"seed {seed}\n{format_table(seeds[-1])}", flush=True)
     return {
         "kind": "many seeds",
-        "log_z": float(exact.log_partition(rbm)),
+        "log_z": float(exact.log_partition(MODEL, params)),
         "first_seed": first_seed,
         "settings": {
             "chains": NUM_CHAINS,
             "ais_temperatures": AIS_TEMPERATURES,
             "populations": f"{NUM_POPULATIONS} of {POPULATION_SIZE}",
             "training": small_prior.DESCRIPTION,
-            "largest_coupling": float(np.abs(rbm.coupling).max()),
+            "largest_coupling": float(np.abs(params.coupling).max()),
             "tempering_ladders": SETTINGS.num_ladders,
             "tempering_temperatures": SETTINGS.num_rungs,
             "tempering_rounds": SETTINGS.num_rounds,
@@ -180,16 +179,16 @@ def false_alarms(num_seeds: int, first_seed: int) -> dict[str, Any]:
 
     As a run measures: forward AIS, and reverse AIS from chains; the exact value is not looked at.
     """
-    _, rbm = small_prior.train()
+    _, params = small_prior.train()
     settings = log_partition.Settings()
     gaps, doubted = [], []
     for seed in range(first_seed, first_seed + num_seeds):
         keys = counter_random.split(counter_random.key(seed), 3)
-        chains = fresh_chains(rbm, keys[0])
-        base = log_partition.make_base(settings.base, rbm, chains)
-        ahead = log_partition.forward(rbm, base, keys[1], settings, log_partition.ALPHA).estimate
-        back = log_partition.reverse(rbm, base, chains.left, keys[2], settings)
-        found = log_partition.LogPartition(
+        chains = fresh_chains(params, keys[0])
+        base = log_partition.make_base(settings.base, MODEL, chains)
+        ahead = log_partition.forward(MODEL, params, base, keys[1], settings).estimate
+        back = log_partition.reverse(MODEL, params, base, chains, keys[2], settings)
+        found = LogPartition(
             *(float(value) for value in (ahead.value, ahead.stderr, ahead.ess, -math.inf)),
             *(float(value) for value in (back.value, back.stderr)),
             upper_status="checked",
@@ -215,7 +214,7 @@ def trained_prior(path: Path, data_dir: str) -> dict[str, Any]:
     """The table of `run.py --mode=log_z` for one run."""
     trained = TrainedModel(path, data_dir)
     rows = trained.log_partition_table()
-    print(log_partition.format_table(rows))
+    print(format_table(rows))
     kept = ("dataset", "struct", "baseline", "k", "seed", "num_train_iter", "ais_chains")
     settings = {name: getattr(trained.config, name) for name in (*kept, "ais_temperatures")}
     shape = list(trained.prior.coupling.shape)

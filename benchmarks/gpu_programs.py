@@ -32,8 +32,9 @@ from dvae import evaluation
 from dvae.model import DVAE
 from dvae.runs.process import prepare_device
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
-from samplers import ais, counter_random, gibbs, tempering
-from samplers.rbm import RBM, Chains, uniform_chains
+from samplers import ais, counter_random, tempering
+from samplers.energy_model import fitted_base
+from samplers.rbm import RBM, RBMParameters
 
 Record = dict[str, Any]
 REPEATS = 20  # calls of an exported program
@@ -54,22 +55,23 @@ class Program(NamedTuple):
     blocks: float
 
 
-def _problem(size: int, chains: int) -> tuple[RBM, Chains, tf.Tensor]:
+def _problem(size: int, chains: int) -> tuple[RBM, RBMParameters, tf.Tensor, tf.Tensor]:
+    """A model, its parameters, units that a base is fitted to, and a key."""
     problem = make_problem(size, chains, 1)
-    key = counter_random.key(1)
-    right = tf.constant(problem.right)
-    return RBM(*map(tf.constant, problem[:3])), Chains(right, right), key
+    params = RBMParameters(*map(tf.constant, problem[:3]))
+    units = tf.tile(tf.constant(problem.right), [1, 2])
+    return RBM(size, size), params, units, counter_random.key(1)
 
 
 def sweeps(size: int = 100, chains: int = 1000, num: int = 40) -> Program:
     """Block Gibbs sweeps of an RBM."""
 
     def make() -> Call:
-        rbm, _, key = _problem(size, chains)
+        model, params, _, key = _problem(size, chains)
         function = tf.function(
-            lambda *state: gibbs.sweeps(*state, num), jit_compile=True, autograph=False
+            lambda *state: model.sweeps(*state, num), jit_compile=True, autograph=False
         )
-        return Call(function, (rbm, uniform_chains(key, chains, size, size), key))
+        return Call(function, (params, model.start(chains, key), key))
 
     return Program(make, f"{num} sweeps", 1, 0, 2 * num * chains * size / 4)
 
@@ -110,9 +112,9 @@ def annealed(temperatures: int = 1000, chains: int = 1024) -> Program:
     """Forward AIS at 100x100."""
 
     def make() -> Call:
-        rbm, chain, key = _problem(100, chains)
+        *problem, units, key = _problem(100, chains)
         path = ais.linear_temperatures(temperatures)
-        return Call(ais._run, (rbm, ais.fitted_base(chain), key, path, chains))
+        return Call(ais._run, (*problem, fitted_base(units), key, path, chains))
 
     return Program(make, "temperature", temperatures, 10, 2 * chains * 100 / 4)
 
@@ -121,11 +123,10 @@ def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
     """Parallel tempering at 100x100."""
 
     def make() -> Call:
-        rbm, chain, key = _problem(100, 1000)
+        *problem, units, key = _problem(100, 1000)
         path = ais.linear_temperatures(rungs)
-        base = ais.fitted_base(chain)
-        arguments = rbm, base, key, path, ladders, rounds, rounds // 4
-        return Call(tempering._run, arguments)
+        arguments = fitted_base(units), key, path, ladders, rounds, rounds // 4
+        return Call(tempering._run, (*problem, *arguments))
 
     return Program(make, "round", rounds, 10, 2 * ladders * (rungs + 1) * 100 / 4)
 

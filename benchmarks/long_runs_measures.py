@@ -11,11 +11,12 @@ from benchmarks import chain_statistics
 from benchmarks.chain_statistics import Cost, Excess
 from configs.errors import UserError
 from dvae.model import DVAE
-from dvae.prior_sampler import from_variables, to_variables
+from dvae.prior_sampler import PriorSampler, from_variables, to_variables
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
-from samplers import ais, counter_random, diagnostics, gibbs, log_partition, tempering
-from samplers.rbm import RBM, Chains, left_log_marginal
+from samplers import ais, counter_random, diagnostics, log_partition, tempering
+from samplers.energy_model import fitted_base, uniform_base
+from samplers.rbm import Halves, RBMParameters, left_log_marginal, model_of
 
 Record = dict[str, Any]
 
@@ -39,8 +40,8 @@ def steps_kept(path: Path, kind: str) -> list[int]:
 class Kept(NamedTuple):
     """A kept model's prior, and the population that its next gradient would be made with."""
 
-    rbm: RBM
-    population: Chains
+    params: RBMParameters
+    population: Halves
     num_sweeps: int
 
 
@@ -49,78 +50,79 @@ def load_kept(path: Path, step: int) -> Kept:
     directory = RunDirectory(path)
     config, _ = directory.read_config()
     model = DVAE(config, np.full(config.input_size, 0.5, np.float32))
-    sampler, key = model.prior.sampler(config), counter_random.key(config.seed)
+    sampler = PriorSampler(config, model.prior.energy_model)
+    key = counter_random.key(config.seed)
     state = sampler.init(key)
     variables = to_variables(state)
     restore_model(directory, model, variables, step if steps_kept(path, "kept") else None)
-    state, rbm = from_variables(state, variables), model.prior.parameters()
+    state, params = from_variables(state, variables), model.prior.parameters()
     # The kept chains are those of the last gradient: the parameters have taken one step since.
     key = counter_random.fold_in(key, _POPULATION)
     advance = tf.function(sampler.step, jit_compile=True, autograph=False)
-    state, _ = advance(rbm, state, key, tf.constant(step))
+    state, _ = advance(params, state, key, tf.constant(step))
     if sampler.weights(state) is not None:
         raise UserError(f"{path} has a weighted population (--resample_threshold): not covered")
-    return Kept(rbm, sampler.chains(state), config.num_sweeps)
+    return Kept(params, sampler.chains(state), config.num_sweeps)
 
 
 @tf.function(jit_compile=True)
-def tempered_states(rbm: RBM, key: tf.Tensor) -> tf.Tensor:
+def tempered_states(params: RBMParameters, key: tf.Tensor) -> tf.Tensor:
     """States of long tempered chains, left halves [RECORDINGS, LADDERS, L]."""
-    base, temperatures = ais.uniform_base(rbm), ais.linear_temperatures(RUNGS)
+    model, temperatures = model_of(params), ais.linear_temperatures(RUNGS)
+    path = model.path(params, uniform_base(model))
     keys = counter_random.split(key, 2)
 
     def rounds(first: tf.Tensor, count: int, state: tempering.TemperingState) -> Any:
         def advance(index: tf.Tensor, state: tempering.TemperingState) -> tuple:
             round_key = counter_random.fold_in(keys[1], index)
-            return index + 1, tempering.step(rbm, state, round_key, base, temperatures)[0]
+            return index + 1, tempering.step(path, state, round_key, temperatures)[0]
 
         end = first + count
         return tf.while_loop(lambda index, _: index < end, advance, (first, state))[1]
 
-    state = tempering.init(keys[0], base, LADDERS, RUNGS + 1)
+    state = tempering.init(path, keys[0], LADDERS, RUNGS + 1)
     state = rounds(tf.constant(0), BURN_IN, state)
-    shape = [LADDERS, rbm.left_bias.shape[0]]
-    recorded = tf.TensorArray(rbm.coupling.dtype, RECORDINGS, element_shape=shape)
+    shape = [LADDERS, model.num_left]
+    recorded = tf.TensorArray(params.coupling.dtype, RECORDINGS, element_shape=shape)
 
     def record(index: tf.Tensor, state: tempering.TemperingState, recorded: Any) -> tuple:
         state = rounds(BURN_IN + index * SPACING, SPACING, state)
-        return index + 1, state, recorded.write(index, state.left[:, -1])
+        return index + 1, state, recorded.write(index, state.state[RUNGS :: RUNGS + 1])
 
     loop = (tf.constant(0), state, recorded)
     return tf.while_loop(lambda index, *_: index < RECORDINGS, record, loop)[2].stack()
 
 
 @tf.function(jit_compile=True)
-def _recorded_sweeps(rbm: RBM, chains: Chains, key: tf.Tensor) -> tuple:
+def _recorded_sweeps(params: RBMParameters, chains: Halves, key: tf.Tensor) -> tuple:
     """(chains, their states after each sweep, [SWEEPS_PER_CALL, CHAINS, D])."""
-    num_units = sum(rbm.coupling.shape)
-    array = tf.TensorArray(tf.float32, SWEEPS_PER_CALL, element_shape=[CHAINS, num_units])
+    model = model_of(params)
+    array = tf.TensorArray(tf.float32, SWEEPS_PER_CALL, element_shape=[CHAINS, model.num_units])
 
-    def body(index: tf.Tensor, chains: Chains, array: Any) -> tuple:
-        chains = gibbs.sweeps(rbm, chains, counter_random.fold_in(key, index), 1)
-        return index + 1, chains, array.write(index, tf.concat(chains, axis=1))
+    def body(index: tf.Tensor, chains: Halves, array: Any) -> tuple:
+        chains = model.sweeps(params, chains, counter_random.fold_in(key, index), 1)
+        return index + 1, chains, array.write(index, model.units(chains))
 
     loop = (tf.constant(0), chains, array)
     _, chains, array = tf.while_loop(lambda index, *_: index < SWEEPS_PER_CALL, body, loop)
     return chains, array.stack()
 
 
-def _chains_from(rbm: RBM, left: np.ndarray, key: tf.Tensor) -> Chains:
+def _chains_from(params: RBMParameters, left: np.ndarray, key: tf.Tensor) -> Halves:
     """Both halves: the right one drawn given the left, which leaves samples samples."""
-    field = rbm.right_bias + tf.matmul(left, rbm.coupling)
-    return Chains(tf.constant(left), counter_random.bernoulli_logits(key, field))
+    return model_of(params).complete(params, tf.constant(left), key)
 
 
-def correlations(rbm: RBM, start: Chains, key: tf.Tensor, num_sweeps: int) -> Record:
+def correlations(params: RBMParameters, start: Halves, key: tf.Tensor, num_sweeps: int) -> Record:
     """Correlation times of block-Gibbs chains, in sweeps, from a start of samples."""
     chains, parts = start, []
     for call in range(SWEEPS // SWEEPS_PER_CALL):
-        chains, states = _recorded_sweeps(rbm, chains, counter_random.fold_in(key, call))
+        chains, states = _recorded_sweeps(params, chains, counter_random.fold_in(key, call))
         parts.append(states.numpy().astype(np.uint8))
     states = np.concatenate(parts)
-    num_left = rbm.left_bias.shape[0]
+    num_left = params.left_bias.shape[0]
     left = states[..., :num_left].astype(np.float32)
-    energy = -np.stack([left_log_marginal(rbm, tf.constant(now)).numpy() for now in left])
+    energy = -np.stack([left_log_marginal(params, tf.constant(now)).numpy() for now in left])
     slowest = _slowest_combination(left, num_sweeps)
     varying = np.flatnonzero(states.reshape(-1, states.shape[-1]).var(axis=0) > 0.0)
     times = [chain_statistics.correlation_time(states[..., unit]) for unit in varying]
@@ -158,10 +160,10 @@ def _at_lags(series: np.ndarray, lags: Sequence[int]) -> list[float]:
     return [float(covariance[lag] / covariance[0]) for lag in lags]
 
 
-def _subspaces(rbm: RBM, chains: Chains) -> dict[str, np.ndarray]:
+def _subspaces(params: RBMParameters, chains: Halves) -> dict[str, np.ndarray]:
     """Nested sets of the statistics whose means are the gradient of log Z: name -> [n, d]."""
     left, right = (np.float64(half) for half in chains)
-    into_left, _, into_right = np.linalg.svd(np.float64(rbm.coupling), full_matrices=False)
+    into_left, _, into_right = np.linalg.svd(np.float64(params.coupling), full_matrices=False)
     projected = left @ into_left, right @ into_right.T
     units = np.concatenate([left, right], axis=1)
     energies = np.concatenate([units, projected[0] * projected[1]], axis=1)
@@ -172,7 +174,7 @@ def _subspaces(rbm: RBM, chains: Chains) -> dict[str, np.ndarray]:
     return {"units": units, "units and modes": energies, "units, modes and cross products": crossed}
 
 
-def _moments(chains: Chains) -> dict[str, np.ndarray]:
+def _moments(chains: Halves) -> dict[str, np.ndarray]:
     """Unit means [D] and covariances of left with right units [L R]."""
     left, right = (np.float64(half) for half in chains)
     means = left.mean(axis=0), right.mean(axis=0)
@@ -192,10 +194,10 @@ def _successive_correlation(recorded: np.ndarray) -> float:
 
 def bias(kept: Kept, recorded: np.ndarray, key: tf.Tensor) -> Record:
     """Distance of the population from long tempered chains, and its cost in nats."""
-    rbm, size = kept.rbm, kept.population.left.shape[0]
+    params, size = kept.params, kept.population.left.shape[0]
     flat = recorded.reshape(-1, recorded.shape[-1])
     sets = [
-        _chains_from(rbm, flat[start : start + size], counter_random.fold_in(key, start))
+        _chains_from(params, flat[start : start + size], counter_random.fold_in(key, start))
         for start in range(0, len(flat) - size + 1, size)
     ]
     moments = [_moments(chains) for chains in sets]
@@ -203,10 +205,10 @@ def bias(kept: Kept, recorded: np.ndarray, key: tf.Tensor) -> Record:
         name: _excess(chain_statistics.moment_distance(value, [m[name] for m in moments]))
         for name, value in _moments(kept.population).items()
     }
-    statistics = [_subspaces(rbm, chains) for chains in sets]
+    statistics = [_subspaces(params, chains) for chains in sets]
     costs: dict[str, Cost] = {
         name: chain_statistics.bias_cost(rows, [found[name] for found in statistics])
-        for name, rows in _subspaces(rbm, kept.population).items()
+        for name, rows in _subspaces(params, kept.population).items()
     }
     return {
         "members": size,
@@ -221,24 +223,25 @@ def _estimate(found: diagnostics.LogMeanEstimate) -> Record:
     return {name: float(value) for name, value in found._asdict().items()}
 
 
-def log_z(kept: Kept, tempered: np.ndarray, key: tf.Tensor) -> list[Record]:
+def log_z(kept: Kept, tempered: Halves, key: tf.Tensor) -> list[Record]:
     """log Z by AIS forward and in reverse, and by tempering, each from both bases."""
-    rbm, rows = kept.rbm, []
-    bases = {"uniform": ais.uniform_base(rbm), "fitted": ais.fitted_base(kept.population)}
-    starts = {"population": kept.population.left, "tempered chains": tf.constant(tempered)}
+    model, rows = model_of(kept.params), []
+    of = model, kept.params
+    bases = {"uniform": uniform_base(model), "fitted": fitted_base(model.units(kept.population))}
+    starts = {"population": kept.population, "tempered chains": tempered}
     for number, (name, base) in enumerate(bases.items()):
         keys = counter_random.split(counter_random.fold_in(key, number), 4)
         for temperatures in AIS_TEMPERATURES:
             settings = log_partition.Settings(AIS_CHAINS, temperatures)
             about = {"base": name, "temperatures": temperatures}
-            found = log_partition.forward(rbm, base, keys[0], settings, log_partition.ALPHA)
+            found = log_partition.forward(*of, base, keys[0], settings)
             bound = {"markov_lower": float(found.markov_lower)}
             rows.append({"by": "forward AIS", **about, **_estimate(found.estimate), **bound})
-            for start, left in starts.items():
-                back = log_partition.reverse(rbm, base, left, keys[1], settings)
+            for start, state in starts.items():
+                back = log_partition.reverse(*of, base, state, keys[1], settings)
                 by = f"reverse AIS from the {start}"
                 rows.append({"by": by, **about, **_estimate(back)})
-        found = tempering.log_partition_estimate(rbm, base, keys[2])
+        found = tempering.log_partition_estimate(*of, base, keys[2])
         health = {"arrivals": int(found.arrivals), "swap_rate": float(min(found.acceptance))}
         value = {"value": float(found.value), "stderr": float(found.stderr), **health}
         rows.append({"by": "tempering", "base": name, **value})
@@ -248,17 +251,18 @@ def log_z(kept: Kept, tempered: np.ndarray, key: tf.Tensor) -> list[Record]:
 def measure(path: Path, step: int) -> Record:
     """Everything about one kept model."""
     kept, key = load_kept(path, step), counter_random.key(step)
-    recorded = tempered_states(kept.rbm, counter_random.fold_in(key, _TEMPERED)).numpy()
+    recorded = tempered_states(kept.params, counter_random.fold_in(key, _TEMPERED)).numpy()
     size = kept.population.left.shape[0]
     last = recorded[-1 - (size - 1) // LADDERS :].reshape(-1, recorded.shape[-1])[-size:]
-    start = _chains_from(kept.rbm, last[:CHAINS], counter_random.fold_in(key, _RUN))
+    tempered = _chains_from(kept.params, last, counter_random.fold_in(key, _RUN))
+    start = Halves(*(half[:CHAINS] for half in tempered))
     return {
         "step": step,
         "num_sweeps": kept.num_sweeps,
-        "half": int(kept.rbm.left_bias.shape[0]),
-        "largest_coupling": float(np.abs(kept.rbm.coupling).max()),
+        "half": int(kept.params.left_bias.shape[0]),
+        "largest_coupling": float(np.abs(kept.params.coupling).max()),
         "recorded_sweeps": SWEEPS,
-        "correlations": correlations(kept.rbm, start, key, kept.num_sweeps),
+        "correlations": correlations(kept.params, start, key, kept.num_sweeps),
         "bias": bias(kept, recorded, key),
-        "log_z": log_z(kept, last, counter_random.fold_in(key, _AIS)),
+        "log_z": log_z(kept, tempered, counter_random.fold_in(key, _AIS)),
     }

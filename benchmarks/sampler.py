@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from benchmarks import product_floor, rivals, timing
 from samplers import counter_random, gibbs
-from samplers.rbm import RBM, Chains, uniform_chains
+from samplers.rbm import RBM, Halves, RBMParameters
 
 FLOOR, OURS = "matrix products alone", "ours"
 APART = "matrix products alone, halves apart"
@@ -59,7 +59,9 @@ def products_apart(coupling: tf.Tensor, right: tf.Tensor, num_sweeps: int) -> li
     return tf.while_loop(lambda step, _: step < num_sweeps, body, (tf.constant(0), halves))[1]
 
 
-def library_sweeps(rbm: RBM, right: tf.Tensor, num_sweeps: int, algorithm: str) -> tf.Tensor:
+def library_sweeps(
+    params: RBMParameters, right: tf.Tensor, num_sweeps: int, algorithm: str
+) -> tf.Tensor:
     """The same sampler with TensorFlow's own generator."""
 
     def draw(field: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -67,9 +69,9 @@ def library_sweeps(rbm: RBM, right: tf.Tensor, num_sweeps: int, algorithm: str) 
         return tf.cast(u < tf.sigmoid(field), field.dtype)
 
     def body(step: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        field = rbm.left_bias + tf.matmul(right, rbm.coupling, transpose_b=True)
+        field = params.left_bias + tf.matmul(right, params.coupling, transpose_b=True)
         left = draw(field, tf.stack([step, 0]))
-        field = rbm.right_bias + tf.matmul(left, rbm.coupling)
+        field = params.right_bias + tf.matmul(left, params.coupling)
         return step + 1, draw(field, tf.stack([step, 1]))
 
     return tf.while_loop(lambda step, _: step < num_sweeps, body, (tf.constant(0), right))[1]
@@ -77,12 +79,14 @@ def library_sweeps(rbm: RBM, right: tf.Tensor, num_sweeps: int, algorithm: str) 
 
 def our_programs(problem: rivals.Problem) -> dict[str, Callable[[], Any]]:
     """The floor, ours in its variants, and the generators of XLA, each as a program."""
-    rbm = RBM(*map(tf.constant, problem[:3]))
+    params = RBMParameters(*map(tf.constant, problem[:3]))
     right = tf.constant(problem.right)
     key = counter_random.key(1)
-    chains = Chains(uniform_chains(key, *problem.right.shape, 0).left, right)
+    num_chains, size = right.shape
+    model = RBM(size, size)
+    chains = model.start(num_chains, key)._replace(right=right)
     # An orthogonal matrix keeps the floor's numbers from overflow and from underflow.
-    orthogonal = tf.linalg.qr(rbm.coupling)[0]
+    orthogonal = tf.linalg.qr(params.coupling)[0]
     sweeps = problem.num_sweeps
 
     def compiled(function: Callable, *arguments: Any, jit_compile: bool = True) -> Callable:
@@ -95,25 +99,23 @@ def our_programs(problem: rivals.Problem) -> dict[str, Callable[[], Any]]:
         return lambda: program(*arguments)[1].numpy()
 
     def ours(concurrent: bool, jit_compile: bool = True) -> Callable:
-        def function(rbm: RBM, chains: Chains, key: tf.Tensor) -> Chains:
+        def function(params: RBMParameters, chains: Halves, key: tf.Tensor) -> tuple:
             # Both sides are returned, as in training. Were the left one dropped, XLA would let the
             # halves of the chains share its memory, and they would wait for each other.
-            return gibbs.sweeps(rbm, chains, key, sweeps, concurrent=concurrent)
+            return gibbs.sweeps(model.blocks(params), chains, key, sweeps, concurrent=concurrent)
 
-        return compiled(function, rbm, chains, key, jit_compile=jit_compile)
+        return compiled(function, params, chains, key, jit_compile=jit_compile)
 
     def library(algorithm: str, jit_compile: bool = True) -> Callable:
-        def function(rbm: RBM, right: tf.Tensor) -> tf.Tensor:
-            return library_sweeps(rbm, right, sweeps, algorithm)
+        def function(params: RBMParameters, right: tf.Tensor) -> tf.Tensor:
+            return library_sweeps(params, right, sweeps, algorithm)
 
-        return compiled(function, rbm, right, jit_compile=jit_compile)
+        return compiled(function, params, right, jit_compile=jit_compile)
 
     return {
         FLOOR: compiled(lambda w, x: products_alone(w, x, sweeps), orthogonal, right),
         APART: compiled(lambda w, x: products_apart(w, x, sweeps), orthogonal, right),
-        product_floor.OPENBLAS: product_floor.program(
-            rbm.coupling.shape[0], right.shape[0], sweeps
-        ),
+        product_floor.OPENBLAS: product_floor.program(size, num_chains, sweeps),
         OURS: ours(concurrent=True),
         "ours, halves of the chains together": ours(concurrent=False),
         "XLA, alg='threefry'": library("threefry"),

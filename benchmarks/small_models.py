@@ -18,7 +18,6 @@ from configs.registry import BASELINES
 from dvae.encoder import Encoder
 from dvae.model import DVAE
 from dvae.networks import Network
-from samplers.rbm import RBM
 
 NUM_PIXELS, NUM_IMAGES, HIDDEN_UNITS = 6, 6, 4
 # By number of groups: the structure, and the one of the papers whose sharpness is used.
@@ -237,8 +236,8 @@ def exact_objective(small: SmallModel, weights: Weights, kl_weight: float = 1.0)
     """
     model = small.model
     states = all_states(model.config.structure.num_latents)
-    prior = RBM(*(weights[id(variable)] for variable in model.prior.trainable_variables))
-    log_p = -model.prior.energy(prior, states)
+    params = tf.nest.map_structure(lambda field: weights[id(field)], model.prior.fields)
+    log_p = -model.prior.energy(params, states)
     log_p -= tf.reduce_logsumexp(log_p)
     log_q = log_posterior(small, weights, states)
     log_w = _log_likelihood(small, weights, states) + kl_weight * (log_p[None] - log_q)

@@ -15,7 +15,8 @@ from data.dataset import Dataset
 from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import SignalWatch, Stopped, progress_bar, say
 from samplers import ais, counter_random, diagnostics, hardware, pcd, population_annealing
-from samplers.rbm import RBM, Chains, energy, left_log_marginal
+from samplers.energy_model import fitted_base
+from samplers.rbm import RBM, Halves, RBMParameters, left_log_marginal, model_of
 
 _STEPS_PER_CALL = 100
 _Z95 = 1.959963984540054
@@ -57,23 +58,24 @@ class Trainer:
         ]
         self._optimizer = keras.optimizers.Adam(options.base_lr)
         self._optimizer.build(self.weights)
-        size = (options.num_chains, dataset.input_size, options.num_hidden)
+        self._model = RBM(dataset.input_size, options.num_hidden)
         self._kernel = population_annealing if options.sampler == "annealing" else pcd
-        self.state = self._kernel.init(counter_random.fold_in(self._key, 0), *size)
+        key = counter_random.fold_in(self._key, 0)
+        self.state = self._kernel.init(self._model, key, options.num_chains)
         self._compiled = hardware.Program(self._steps, autograph=False)
         self.step = 0
 
-    def rbm(self) -> RBM:
+    def parameters(self) -> RBMParameters:
         """The present parameters."""
-        return RBM(*(tf.convert_to_tensor(w) for w in self.weights))
+        return RBMParameters(*(tf.convert_to_tensor(w) for w in self.weights))
 
     def _follow(self, state: tf.nest, key: tf.Tensor) -> tf.nest:
         """The sampler's state at the present parameters."""
-        num_sweeps = self._options.num_sweeps
+        arguments = self._model, self.parameters(), state, key, self._options.num_sweeps
         if self._kernel is pcd:
-            return pcd.step(self.rbm(), state, key, num_sweeps)[0]
+            return pcd.step(*arguments)[0]
         # Bridges, since the first step goes from uniform bits to the pixels' means.
-        return population_annealing.step(self.rbm(), state, key, num_sweeps, bridge_ess=0.5)[0]
+        return population_annealing.step(*arguments, bridge_ess=0.5)[0]
 
     def _steps(
         self, images: tf.Tensor, indices: tf.Tensor, first: tf.Tensor, state: tf.nest
@@ -85,9 +87,9 @@ class Trainer:
             batch = tf.cast(counter_random.uniform(keys[1], grey.shape) < grey, tf.float32)
             variables = [w.value for w in self.weights]
             with tf.GradientTape() as tape:
-                rbm = RBM(*(tf.convert_to_tensor(v) for v in variables))
-                negative = -tf.reduce_mean(energy(rbm, state.chains))
-                loss = negative - tf.reduce_mean(left_log_marginal(rbm, batch))
+                params = RBMParameters(*(tf.convert_to_tensor(v) for v in variables))
+                negative = -tf.reduce_mean(self._model.energy(params, state.chains))
+                loss = negative - tf.reduce_mean(left_log_marginal(params, batch))
             self._optimizer.apply(tape.gradient(loss, variables), self.weights)
             return index + 1, state
 
@@ -120,24 +122,26 @@ def _train_for(trainer: Trainer, options: Options, signals: SignalWatch) -> None
 
 
 def _anneal(
-    rbm: RBM, chains: Chains, options: Options, signals: SignalWatch
+    params: RBMParameters, chains: Halves, options: Options, signals: SignalWatch
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Log weights of forward AIS, [C], and of reverse AIS from the chains. Raises Stopped."""
     keys = counter_random.split(counter_random.key(options.seed + 1), 2)
-    base = ais.fitted_base(chains)
+    model = model_of(params)
+    units = model.units(chains)
+    of = model, params, fitted_base(units)
     temperatures = ais.linear_temperatures(options.ais_temperatures)
     size = -(-options.ais_chains // _PARTS)
-    starts = tf.split(chains.left, _split(len(chains.left)))
+    starts = tf.split(units, _split(len(units)))
     forward, backward = [], []
     with progress_bar(_PARTS + len(starts), 0, "AIS of log Z", "part") as bar:
         for part in range(_PARTS):
             key = counter_random.fold_in(keys[0], part)
-            forward.append(ais.run(rbm, base, key, temperatures, size).log_weights)
+            forward.append(ais.run(*of, key, temperatures, size).log_weights)
             bar.update()
             signals.raise_if_stopped()
-        for part, left in enumerate(starts):
-            key = counter_random.fold_in(keys[1], part)
-            backward.append(ais.run_reverse(rbm, base, left, key, temperatures).log_weights)
+        for part, start in enumerate(starts):
+            key, state = counter_random.fold_in(keys[1], part), model.state(start)
+            backward.append(ais.run_reverse(*of, state, key, temperatures).log_weights)
             bar.update()
             signals.raise_if_stopped()
     return tf.concat(forward, 0)[: options.ais_chains], tf.concat(backward, 0)
@@ -150,14 +154,18 @@ def _split(count: int) -> list[int]:
 
 
 def _report(
-    rbm: RBM, forward: tf.Tensor, backward: tf.Tensor, images: np.ndarray, num_temperatures: int
+    params: RBMParameters,
+    forward: tf.Tensor,
+    backward: tf.Tensor,
+    images: np.ndarray,
+    num_temperatures: int,
 ) -> None:
     """Prints the mean log p(x) of binary images [N, X] in nats: exact but for log Z."""
     num_chains = len(forward)
     log_z = diagnostics.log_mean_estimate(forward)
     reverse = -float(diagnostics.log_mean_exp(-backward))
     lower = float(diagnostics.markov_lower_bound(forward, min(32, num_chains)))
-    unnormalized = left_log_marginal(rbm, tf.cast(images, tf.float32)).numpy()
+    unnormalized = left_log_marginal(params, tf.cast(images, tf.float32)).numpy()
     value = float(np.mean(unnormalized)) - float(log_z.value)
     z_error = _Z95 * float(log_z.stderr)
     set_error = _Z95 * float(np.std(unnormalized, ddof=1)) / math.sqrt(len(images))
@@ -181,12 +189,12 @@ def train(options: Options) -> int:
     try:
         with SignalWatch() as signals:
             _train_for(trainer, options, signals)
-            chains, rbm = trainer.state.chains, trainer.rbm()
+            chains, params = trainer.state.chains, trainer.parameters()
             means = tf.sigmoid(
-                rbm.left_bias + tf.matmul(chains.right[:100], rbm.coupling, transpose_b=True)
+                params.left_bias + tf.matmul(chains.right[:100], params.coupling, transpose_b=True)
             )
-            forward, backward = _anneal(rbm, chains, options, signals)
-            _report(rbm, forward, backward, dataset.test, options.ais_temperatures)
+            forward, backward = _anneal(params, chains, options, signals)
+            _report(params, forward, backward, dataset.test, options.ais_temperatures)
             write_png(Path(options.picture), grid(means.numpy(), dataset.image_shape, 10))
     except Stopped as stop:
         say(f"stopped by {stop}: nothing is kept; the same command starts anew")

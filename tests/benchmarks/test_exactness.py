@@ -3,11 +3,11 @@
 import pytest
 
 from benchmarks import exactness, pages
-from samplers import log_partition
+from dvae.runs.log_z_table import make_row
 
 
 def row(name, value, stderr, count):
-    made = log_partition.make_row(name, value, stderr, count, ess=7.0)
+    made = make_row(name, value, stderr, count, ess=7.0)
     return {**made, "seconds": 0.25, "distance": value - 3.0}
 
 

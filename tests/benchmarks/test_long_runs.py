@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks import long_runs, long_runs_measures, long_runs_page, long_runs_verdicts
 from dvae.runs.checkpoints import RunOptions
 from samplers import counter_random, exact
-from samplers.rbm import energy
+from samplers.rbm import model_of
 from tests.helpers import statistical, tiny_runs
 from tests.helpers.compiled_samplers import rbm_of
 from tests.reference.rbm import random_rbm
@@ -148,7 +148,7 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
     assert [model["step"] for model in record["models"]] == [30, 60]
     kept = long_runs_measures.load_kept(tmp_path / "run", 60)
     assert {half.shape for half in kept.population} == {tf.TensorShape([37, 3])}
-    truth = float(exact.log_partition(kept.rbm))
+    truth = float(exact.log_partition(model_of(kept.params), kept.params))
     for row in record["models"][1]["log_z"]:
         assert abs(row["value"] - truth) < 5 * row["stderr"] + 1e-4, row
     bias = record["models"][1]["bias"]
@@ -163,12 +163,12 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
 
 def test_subspaces_hold_the_energy():
     """The energy is a combination of units and modes."""
-    rbm = rbm_of(random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2))
+    params = rbm_of(random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2))
     chains = long_runs_measures._chains_from(
-        rbm, np.float32(np.random.default_rng(1).random((40, 5)) < 0.5), counter_random.key(2)
+        params, np.float32(np.random.default_rng(1).random((40, 5)) < 0.5), counter_random.key(2)
     )
-    found = long_runs_measures._subspaces(rbm, chains)
-    scales = np.linalg.svd(rbm.coupling.numpy(), compute_uv=False)
-    weights = np.concatenate([rbm.left_bias, rbm.right_bias, scales])
-    expected = energy(rbm, chains).numpy()
+    found = long_runs_measures._subspaces(params, chains)
+    scales = np.linalg.svd(params.coupling.numpy(), compute_uv=False)
+    weights = np.concatenate([params.left_bias, params.right_bias, scales])
+    expected = model_of(params).energy(params, chains).numpy()
     np.testing.assert_allclose(-found["units and modes"] @ weights, expected, rtol=1e-4, atol=1e-4)
