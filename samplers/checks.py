@@ -66,7 +66,7 @@ def tensor(name: str, value: Any, shape: Sequence[int | None], dtype: Any) -> No
             f"{name} is {tf.as_dtype(value.dtype).name}, the model {tf.as_dtype(dtype).name}: "
             "they must be of one type, which `init` takes as dtype"
         )
-    if found.num_elements() == 0:
+    if found.num_elements() == 0 and 0 not in shape:
         raise ValueError(f"{name} of shape {found.as_list()} is empty")
 
 
