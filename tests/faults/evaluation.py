@@ -32,7 +32,7 @@ def mean_of_batches(f, self, images: np.ndarray, num_samples: int, batch_size: i
 
 
 with fault("the prior is left out of the importance weights", ENUMERATION):
-    within("Evaluator.log_weights", "RBMPrior.energy", lambda f, *a: 0.0 * f(*a))
+    within("Evaluator.log_weights", "Prior.energy", lambda f, *a: 0.0 * f(*a))
 with fault("log q is left out of the importance weights", ENUMERATION):
     result("Encoder.sample_binary", lambda sample: sample._replace(log_q=0.0 * sample.log_q))
 with fault("the NLL forgets the number of samples", ENUMERATION):

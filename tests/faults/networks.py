@@ -58,9 +58,9 @@ with fault("weight decay on the offsets of batch norm", ONE):
         lambda f, self: kernels(f(self)) + [norm.beta for norm in self.norms],
     )
 with fault("weight decay leaves out the couplings", ONE):
-    result("RBMPrior.decayed_variables", lambda _: [])
+    result("Prior.decayed_variables", lambda _: [])
 with fault("weight decay on the prior's biases", ONE):
-    wrapped("RBMPrior.decayed_variables", lambda f, self: [*f(self), self.left_bias])
+    wrapped("Prior.decayed_variables", lambda f, self: [*f(self), self.fields.left_bias])
 with fault("weight decay is ten times smaller", CONSTANT("WEIGHT_DECAY"), ONE):
     value("WEIGHT_DECAY", 1e-5)
 with fault("weight decay is twice the gradient of the penalty", ONE):

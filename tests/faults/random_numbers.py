@@ -36,11 +36,11 @@ with fault("normal numbers have half the radius", STEP("dvaes_gauss-1-5")):
 
 # Sweeps.
 with fault("both halves of a sweep share a stream", KERNEL("sweeps"), HALVES, BLOCKS):
-    text("gibbs.sweeps", "2 * step« + 1 → », group")
+    text("gibbs.sweeps", "stream = num_classes * step« + index → »")
 with fault("the two halves of the chains share their numbers", KERNEL("sweeps"), BLOCKS, PCD):
     text("gibbs._draw", "stream, «first_part → 0»)")
 with fault("all sweeps draw the same numbers", BLOCKS, PCD):
-    text("gibbs.sweeps", "key, «2 * step → 0», group")
+    text("gibbs.sweeps", "stream = num_classes * «step → 0» +")
 with fault("the population for log Z draws the numbers of the chains", BLOCKS):
     text("PriorSampler.step", "keys[«1 → 0»],")
 with fault(
@@ -50,7 +50,7 @@ with fault(
 with fault("all sweeps of an image's chains are alike", "test_row_rbms.test_sweeps[2]", FOLLOW):
     text("row_rbms.sweeps", "«2 * index → 0» + 1", "«2 * index → 0»)")
 with fault("samples of the prior have half of their sweeps", "test_samples_of_the_prior_part"):
-    text("RBMPrior.samples", "(SAMPLE_SWEEPS« →  // 2»)")
+    text("Prior.samples", "(SAMPLE_SWEEPS« →  // 2»)")
 with fault("families last a step", "test_families_are_counted_anew_every_hundred_steps"):
     value("FAMILY_WINDOW", 1)
 
@@ -64,17 +64,17 @@ with fault("both halves of the base of posteriors share a stream", KERNEL("rows,
 with fault("AIS of posteriors takes half of its temperatures", KERNEL("rows, AIS"), WEIGHTS):
     text("row_rbms._anneal", "index <= num_temperatures« →  // 2»")
 with fault("both halves of AIS share a stream", KERNEL("AIS", "reverse AIS")):
-    text("ais._log_weight_and_sweep", "left_field, stream=«1 → 0»")
+    text("MarginalPath.sweep", "field, stream=«1 → 0»")
 with fault("all temperatures of AIS share their numbers", KERNEL("AIS", "log Z, estimate")):
     within("ais._anneal", "counter_random.fold_in", same)
 with fault("the quick log Z takes half of its temperatures", KERNEL("log Z, estimate")):
     argument("ais.log_partition_estimate", num_temperatures=lambda number: number // 2)
 with fault("both bases of a table share a key", KERNEL("log Z, all")):
-    text("log_partition.estimators", "keys[_TABLE_«FITTED → UNIFORM»]")
+    text("log_z_table.estimators", "keys[_TABLE_«FITTED → UNIFORM»]")
 with fault("swaps share numbers with sweeps", KERNEL("tempering, a round")):
-    text("tempering.step", "stream=«2 → 0»")
+    text("tempering.step", "uniform(keys[«1 → 0»], forward")
 with fault("all ladders swap by the same numbers", KERNEL("tempering, a round")):
-    text("tempering.step", "key, forward.shape« → [1:]», f")
+    text("tempering.step", "keys[1], forward.shape« → [1:]», f")
 with fault("all rounds of tempering share their numbers", KERNEL("tempering")):
     within("tempering._run", "counter_random.fold_in", same)
 with fault("tempering has no burn-in", KERNEL("log Z, all")):

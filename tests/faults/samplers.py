@@ -5,8 +5,6 @@ import math
 import tensorflow as tf
 
 from configs.registry import SAMPLERS
-from samplers import counter_random
-from samplers.rbm import Chains
 from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
 from tests.faults.common import BLOCKS, STEP, negative, zeros
 
@@ -18,6 +16,8 @@ REVERSE = "test_reverse_from_exact_samples_is_unbiased[arbitrary]"
 PLAIN = "test_log_mean_exp_and_ess_are_the_plain_formulas[0.0]"
 STATIONARY = "test_stationary_moments[20000-dtype0]", "test_exact_samples_stay_exact[1]"
 FAIR = "test_uniform_chains_are_fair", "test_init_is_fair"
+GRAPH = cases("test_annealed_importance_sampling")
+OF_GRAPHS = cases("test_population_annealing")
 WEIGHTS = (
     "test_weights_are_unbiased[1]",
     "test_undirected.TestEvaluation.test_likelihood_is_unbiased[1]",
@@ -26,23 +26,9 @@ FOLLOW = "test_persistent_posterior.TestChains.test_follow"
 COUNTED = cases("test_what_is_counted_is_a_whole_number_from_one")
 
 
-def from_old_halves(_, rbm, chains, key, num_sweeps, inverse_temperature=1.0, concurrent=None):
-    """Both halves are drawn from the old state at once: their means are right, not their joint."""
-    scale = tf.cast(inverse_temperature, rbm.coupling.dtype)
-
-    def body(step, left, right):
-        to_left = rbm.left_bias + tf.matmul(right, rbm.coupling, transpose_b=True)
-        fields = to_left, rbm.right_bias + tf.matmul(left, rbm.coupling)
-        draw = counter_random.bernoulli_logits
-        return step + 1, *(draw(key, scale * f, 2 * step + i) for i, f in enumerate(fields))
-
-    start = tf.constant(0), chains.left, chains.right
-    return Chains(*tf.while_loop(lambda step, *_: step < num_sweeps, body, start)[1:])
-
-
-def by_temperatures(f, rbm, base, key, num_chains=1024, num_temperatures=1000):
+def by_temperatures(f, model, params, base, key, num_chains=1024, num_temperatures=1000):
     """AIS whose sum of weights is divided by the number of temperatures, not of chains."""
-    found = f(rbm, base, key, num_chains, num_temperatures)
+    found = f(model, params, base, key, num_chains, num_temperatures)
     return found._replace(value=found.value + math.log(num_chains / num_temperatures))
 
 
@@ -55,22 +41,50 @@ with fault("the sampler ignores --num_sweeps", PCD):
     argument("pcd.step", num_sweeps=lambda _: 40)
 with fault("the sampler that --sampler names is not the one that runs", PCD):
     entry("SAMPLERS", "pcd", lambda _: SAMPLERS["pa"])
-with fault("the right half is drawn from the old left half (rbms)", STATIONARY):
-    wrapped("gibbs.sweeps", from_old_halves)
+with fault("a class is drawn from the old state of the others (rbms)", STATIONARY):
+    text(
+        "gibbs.sweeps",
+        "state = [list(parts) for parts in state]« → ; old = state»",
+        "[«state → old»[source][group]",
+    )
 with fault("the left half is drawn with the right half's biases", PCD):
-    text("gibbs._sides", "to_left = rbm.«left → right»_bias")
+    text("RBM.blocks", "Block(params.«left → right»_bias, tf")
 with fault("the couplings lie the other way round", PCD):
-    text("gibbs._sides", "«tf.transpose → »(rbm.coupling)")
+    text("RBM.blocks", "«tf.transpose → »(params.coupling)")
 with fault("first chains are all zero", FAIR):
-    result("uniform_chains", zeros)
+    result("EnergyModel.start", zeros)
 with fault("the energy has the wrong sign", ENERGY):
-    result("rbm.energy", negative)
+    result("RBM.energy", negative)
 with fault("the energy forgets the right half's biases", ENERGY):
-    argument("rbm.energy", rbm=lambda rbm: rbm._replace(right_bias=0.0 * rbm.right_bias))
+    argument("RBM.energy", params=lambda rbm: rbm._replace(right_bias=0.0 * rbm.right_bias))
+
+# Boltzmann machines on graphs, and what is written for every model.
+with fault("each coupling of a graph counts twice", "test_energy_and_moments"):
+    text("BoltzmannMachine.energy", "params.bias + «0.5 → 1.0» *")
+with fault("a class of a graph has the biases of another", "test_boltzmann.test_sweeps"):
+    text("BoltzmannMachine.blocks", "tf.gather(params.bias, «units → self.classes[0]»)")
+with fault("classes are put together in the order of their units", "test_units_and_states"):
+    wrapped("BoltzmannMachine.units", lambda _, self, state: tf.concat(state, axis=1))
+with fault("the class that is summed out is left out", "test_boltzmann.test_exact"):
+    text("BoltzmannMachine.log_marginal", "«tf.nn.softplus(field) → 0.0 * field»")
+with fault("sweeps on a path forget its base", "test_boltzmann.test_sweeps"):
+    argument("gibbs._field", base=lambda _: None)
+with fault("a base enters sweeps with the weight of the model", "test_boltzmann.test_sweeps"):
+    text("gibbs._field", "base = «(1.0 - scale) → scale» * base")
+with fault("a path weighs by the model's energy alone", GRAPH("graph-fitted", "made here-fitted")):
+    text("LinearPath.__init__", "«model.independent(base) → model.independent(0.0 * base)»")
+with fault("a path starts from fair bits", GRAPH("graph-fitted", "made here-fitted")):
+    text("LinearPath.start", "broadcast_to(« → 0.0 * »self._base")
+with fault(
+    "moments have the sign of the energy", "test_moments_are_the_gradient_of_log_z[made here]"
+):
+    text("EnergyModel.moments", "gradient(«- → »mean")
+with fault("bridges reweight the whole way", OF_GRAPHS("graph-0.7", "made here-0.7")):
+    text("population_annealing.step", "_reweight(state, «share * → » change")
 
 # Population annealing.
 with fault("weights have the wrong sign", STEP("dvaepp_exp-1-1", "dvae_spike_exp-1-1")):
-    within("population_annealing.step", "rbm.energy", lambda f, *a: -f(*a))
+    within("population_annealing.step", "RBM.energy", lambda f, *a: -f(*a))
 with fault("weights do not carry over", BY_ESS):
     argument("_reweight", state=lambda state: state._replace(log_weights=zeros(state.log_weights)))
 with fault("weights stay after resampling", ALWAYS):
@@ -80,15 +94,15 @@ with fault("the population is not resampled", ALWAYS):
 with fault("the population is resampled whatever its ESS", BY_ESS):
     text("_reweight", "(ess < «threshold → 2.0» * size)")
 with fault("the population sweeps at the old parameters", BY_ESS, ALWAYS):
-    text("population_annealing.step", "gibbs.sweeps(«here → origin»")
+    text("population_annealing.step", "model.sweeps(«here → origin»")
 with fault("the population forgets which parameters it is at", UNBIASED("never")):
-    text("population_annealing.step", "chains=chains«, rbm=here → »")
+    text("population_annealing.step", "chains=chains«, params=here → »")
 with fault("resampling and sweeps share a key", BLOCKS, BY_ESS):
     text("population_annealing.step", "state.chains, keys[«1 → 0»]")
 with fault("the offspring of a weight is off by one place", "test_systematic_ancestors", ALWAYS):
     text("systematic_ancestors", "tf.cumsum(ends[:size])« →  + 1»")
 with fault("every member has a uniform number of its own", "test_systematic_ancestors"):
-    text("systematic_ancestors", "uniform(key, [« → size»], log")
+    text("systematic_ancestors", "uniform(key, [« → size»], shares")
 with fault("log Z grows by the plain mean of new weights (SMC)", UNBIASED("never", "by ESS")):
     text("_reweight", "tf.cast(«log_ratio → log_mean_exp(change)», tf.float64)")
 with fault("a separate population is never bridged", "test_separate[4.0-True]"):
@@ -96,17 +110,20 @@ with fault("a separate population is never bridged", "test_separate[4.0-True]"):
 
 # Estimators of log Z.
 with fault("AIS sweeps before it weights (rbms)", FORWARD("uniform"), REVERSE):
-    wrapped("ais._log_weight_and_sweep", lambda f, r, b, z, *a: f(r, b, f(r, b, z, *a)[1], *a))
+    text(
+        "ais._anneal",
+        "path.log_ratio(«state → path.sweep(state, counter_random.fold_in(key, step), new)», old",
+    )
 with fault("AIS divides by the number of temperatures (TFP)", "test_ais.test_estimate"):
     wrapped("ais.log_partition_estimate", by_temperatures)
 with fault("the biases' part of AIS's weight has the wrong sign (blackjax)", FORWARD("uniform")):
-    text("ais._log_weight_and_sweep", "increment = («new - old → old - new»)")
+    text("MarginalPath.log_ratio", "tf.reshape(«new - old → old - new», [-1])")
 with fault("the fitted base is not clipped", "test_ais.test_bases"):
-    value("_BASE_MEAN_CLIP", 1e-6)
+    argument("fitted_base", clip=lambda _: 1e-6)
 with fault("the base's own log Z is left out", FORWARD("arbitrary")):
     result("base_log_partition", zeros)
 with fault("AIS starts from fair bits whatever its base", FORWARD("arbitrary")):
-    text("ais._run", "tf.broadcast_to(« → 0.0 * »base.left_bias")
+    text("MarginalPath.start", "tf.broadcast_to(« → 0.0 * »self._left")
 with fault("reverse AIS runs upwards", REVERSE):
     within("ais._run_reverse", "tf.reverse", lambda _, values, axis: values)
 with fault("AIS ends before the RBM", FORWARD("arbitrary")):
@@ -116,7 +133,7 @@ with fault("the mean of AIS's weights is taken of their logarithms", PLAIN):
 with fault("the error of log Z is that of one chain", "test_log_mean_estimate_is_the_delta_method"):
     text("log_mean_estimate", "« / (count - 1.0) → »")
 with fault("exact log Z forgets the left biases", "test_exact.test_log_partition[1.0-shape0]"):
-    argument("left_log_marginal", rbm=lambda rbm: rbm._replace(left_bias=zeros(rbm.left_bias)))
+    argument("left_log_marginal", params=lambda p: p._replace(left_bias=zeros(p.left_bias)))
 with fault("the base of --ais_base is the other one", "test_bases_go_by_name"):
     text("make_base", 'name «= → !»= "fitted"')
 with fault("the quick log Z has the uniform base", "test_the_base_that_is_asked_for_is_used"):

@@ -35,7 +35,7 @@ with fault("the chains' weights are never handed on", WEIGHTED):
 with fault("log Z's gradient is of the chains before the step", MOVING):
     text("TrainProgram.one_step", "keys[StepKey.POSTERIOR], «sampler_state → carried.sampler»,")
 with fault("log Z's gradient is a sum over chains", ONE):
-    within("Prior.mean_energy", "tf.reduce_mean", lambda _, energies: tf.reduce_sum(energies))
+    within("log_partition_surrogate", "tf.reduce_mean", lambda _, energies: tf.reduce_sum(energies))
 with fault("the sampler does not move", MOVING):
     wrapped("PriorSampler.step", lambda f, *a: (a[2], f(*a)[1]))
 
