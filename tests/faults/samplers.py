@@ -17,7 +17,9 @@ PLAIN = "test_log_mean_exp_and_ess_are_the_plain_formulas[0.0]"
 STATIONARY = "test_stationary_moments[20000-dtype0]", "test_exact_samples_stay_exact[1]"
 FAIR = "test_uniform_chains_are_fair", "test_init_is_fair"
 GRAPH = cases("test_annealed_importance_sampling")
-OF_GRAPHS = cases("test_population_annealing")
+OF_GRAPHS = cases("test_energy_models.test_population_annealing")
+GRADIENT = cases("test_moments_are_the_gradient_of_log_z")
+SWEPT = "path.sweep(state, counter_random.fold_in(key, step), new)"
 WEIGHTS = (
     "test_weights_are_unbiased[1]",
     "test_undirected.TestEvaluation.test_likelihood_is_unbiased[1]",
@@ -42,11 +44,7 @@ with fault("the sampler ignores --num_sweeps", PCD):
 with fault("the sampler that --sampler names is not the one that runs", PCD):
     entry("SAMPLERS", "pcd", lambda _: SAMPLERS["pa"])
 with fault("a class is drawn from the old state of the others (rbms)", STATIONARY):
-    text(
-        "gibbs.sweeps",
-        "state = [list(parts) for parts in state]« → ; old = state»",
-        "[«state → old»[source][group]",
-    )
+    text("gibbs.sweeps", "«state → old = state; state» = [list", "[«state → old»[source][group]")
 with fault("the left half is drawn with the right half's biases", PCD):
     text("RBM.blocks", "Block(params.«left → right»_bias, tf")
 with fault("the couplings lie the other way round", PCD):
@@ -75,9 +73,7 @@ with fault("a path weighs by the model's energy alone", GRAPH("graph-fitted", "m
     text("LinearPath.__init__", "«model.independent(base) → model.independent(0.0 * base)»")
 with fault("a path starts from fair bits", GRAPH("graph-fitted", "made here-fitted")):
     text("LinearPath.start", "broadcast_to(« → 0.0 * »self._base")
-with fault(
-    "moments have the sign of the energy", "test_moments_are_the_gradient_of_log_z[made here]"
-):
+with fault("moments have the sign of the energy", GRADIENT("made here")):
     text("EnergyModel.moments", "gradient(«- → »mean")
 with fault("bridges reweight the whole way", OF_GRAPHS("graph-0.7", "made here-0.7")):
     text("population_annealing.step", "_reweight(state, «share * → » change")
@@ -110,10 +106,7 @@ with fault("a separate population is never bridged", "test_separate[4.0-True]"):
 
 # Estimators of log Z.
 with fault("AIS sweeps before it weights (rbms)", FORWARD("uniform"), REVERSE):
-    text(
-        "ais._anneal",
-        "path.log_ratio(«state → path.sweep(state, counter_random.fold_in(key, step), new)», old",
-    )
+    text("ais._anneal", f"path.log_ratio(«state → {SWEPT}», old")
 with fault("AIS divides by the number of temperatures (TFP)", "test_ais.test_estimate"):
     wrapped("ais.log_partition_estimate", by_temperatures)
 with fault("the biases' part of AIS's weight has the wrong sign (blackjax)", FORWARD("uniform")):
