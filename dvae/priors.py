@@ -48,7 +48,7 @@ class Prior(keras.layers.Layer):
 
         Above the number of chains several start as copies of one, which the sweeps part.
         """
-        return _swept(self.energy_model, params, chains, count, tf.constant(SAMPLE_SWEEPS), key)
+        return _SWEPT(self.energy_model, params, chains, count, tf.constant(SAMPLE_SWEEPS), key)
 
     def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to: the couplings, not the biases."""
@@ -60,8 +60,7 @@ def restricted(structure: Structure) -> rbm.RBM:
     return rbm.equal_halves(structure.num_latents)
 
 
-@hardware.Program
-def _swept(
+def _sweep(
     model: EnergyModel,
     params: Parameters,
     chains: State,
@@ -72,6 +71,9 @@ def _swept(
     rows = tf.range(count) % tf.nest.flatten(chains)[0].shape[0]
     start = tf.nest.map_structure(lambda part: tf.gather(part, rows), chains)
     return model.units(model.sweeps(params, start, key, num_sweeps))
+
+
+_SWEPT = hardware.Program(_sweep, autograph=False)
 
 
 def log_partition_surrogate(

@@ -1,4 +1,4 @@
-"""log Z of an RBM with what is known of its error, and when that is not to be trusted.
+"""log Z with what is known of its error, and when that is not to be trusted.
 
 Forward AIS is low on average and reverse AIS high, each with an error that its own weights give. A
 few weights that hold all the others down, or two estimates further apart than their errors, say
