@@ -16,7 +16,7 @@ SAMPLE = (
     "the learning rate is never assigned",
     "the binarisation has the key of the posterior",
     "the population sweeps at the old parameters",
-    "the Gaussian integral's λ lets gradients through",
+    "the Gaussian integral's λ has a gradient",
     "validation images are trained on as well",
     "the error of the NLL is that of one image",
 )
@@ -25,6 +25,14 @@ SAMPLE = (
 def test_names_are_unique_and_there_are_enough():
     names = [fault.what for fault in FAULTS]
     assert len(set(names)) == len(names) >= 60
+
+
+def test_each_fits_the_code():
+    """What it changes is found by its name, its tests are too, and pieces of source are there."""
+    for fault in FAULTS:
+        assert fault.caught_by()
+        with pytest.MonkeyPatch.context() as patch:
+            fault.inject(patch)
 
 
 @pytest.mark.parametrize("what", SAMPLE)

@@ -1,112 +1,257 @@
 """Faults to be put into the code one at a time, each with the tests that must turn red.
 
 `make test-faults` shows it for all of them (`python -m tests.faults`), a sample runs with the
-suite (tests/test_faults.py). An entry names a function, a piece of its source and what stands
-there instead: three lines for a fault that took somebody weeks to find.
+suite (tests/test_faults.py). An entry says what is wrong, names its tests, and names what it
+changes by the last parts of its name, enough to tell it from all else in our packages:
+
+    with fault("one sweep fewer", STEP("dvaepp_exp-1-5")):
+        argument("gibbs.sweeps", num_sweeps=lambda number: number - 1)
+
+What it changes has another value, or is a function that takes other arguments, returns something
+else or is another one; pieces of a function's source are exchanged only where nothing else will do.
 """
 
+import ast
+import functools
 import importlib
 import inspect
+import itertools
+import math
+import re
+import shlex
 import sys
 import textwrap
 import types
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 Patch = pytest.MonkeyPatch
-OURS = ("configs", "data", "samplers", "dvae", "run")
+Change = Callable[[Patch], None]
+ROOT = Path(__file__).parents[2]
+OURS = ("configs", "data", "samplers", "dvae", "tables", "run", "run_table")
+OTHERS = {"tf": tf, "np": np, "math": math, "shlex": shlex}  # names of other libraries
+
+FAULTS: list["fault"] = []
+_NUMBERS = itertools.count()
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong, how to put it in, and the tests (below tests/) each of which must fail."""
-
-    what: str
-    inject: Callable[[Patch], None]
-    caught_by: tuple[str, ...]
+def _modules(*tops: str) -> dict[str, Path]:
+    """All modules of some packages by name."""
+    files = [file for top in tops for file in (ROOT / f"{top}.py", *(ROOT / top).rglob("*.py"))]
+    parts = {file: file.relative_to(ROOT).with_suffix("").parts for file in files if file.is_file()}
+    return {".".join(p).removesuffix(".__init__"): file for file, p in parts.items()}
 
 
-def fault(what: str, inject: Callable[[Patch], None], *caught_by: str) -> Fault:
-    """A `Fault`, with its tests as arguments."""
-    assert caught_by, what
-    return Fault(what, inject, caught_by)
+def _defined(body: list[ast.stmt]) -> Iterator[str]:
+    """Names that the body of a module or a class defines, those of its classes' members too."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{name}" for name in _defined(node.body))
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name))
 
 
-def _find(place: str) -> Any:
-    """What "module:Class.name" names."""
-    module, _, path = place.partition(":")
-    found = importlib.import_module(module)
-    for name in path.split("."):
-        found = inspect.getattr_static(found, name)
+@functools.cache
+def _places(*tops: str) -> set[tuple[str, str]]:
+    """All that some packages define: module and name within it."""
+    texts = {module: file.read_text() for module, file in _modules(*tops).items()}
+    return {(m, name) for m, text in texts.items() for name in _defined(ast.parse(text).body)}
+
+
+def _place(name: str, *tops: str) -> tuple[str, str]:
+    """The one place whose name ends so. Raises LookupError where there is none, or another."""
+    found = [p for p in _places(*tops) if f".{'.'.join(p)}".endswith(f".{name}")]
+    if len(found) != 1:
+        raise LookupError(f"{name} is the name of {len(found)}: {sorted(map('.'.join, found))}")
+    return found[0]
+
+
+def full_name(name: str) -> str:
+    """The test "file.py::Class::test[case]" below tests/ of "test[case]", "Class.test[case]"..."""
+    test, bracket, case = name.partition("[")
+    module, path = _place(test, "tests")
+    file = module.removeprefix("tests.").replace(".", "/")
+    return f"{file}.py::{path.replace('.', '::')}{bracket}{case}"
+
+
+@functools.cache
+def import_all() -> None:
+    """Imports our modules, so that none is first imported while it would take in a fault."""
+    for module in _modules(*OURS):
+        importlib.import_module(module)
+
+
+def find(name: str) -> tuple[Any, str]:
+    """The module or class that holds what goes by a name, and the name's last part."""
+    first, _, rest = name.partition(".")
+    if first in OTHERS:
+        holder, path = OTHERS[first], rest
+    else:
+        module, path = _place(name, *OURS)
+        holder = importlib.import_module(module)
+    *parents, last = path.split(".")
+    return functools.reduce(getattr, parents, holder), last
+
+
+def _function(name: str) -> types.FunctionType:
+    """The function that goes by a name; that inside a property, class method or tf.function."""
+    found = inspect.getattr_static(*find(name))
+    for inside in ("fget", "__func__", "func", "python_function", "__wrapped__"):
+        found = getattr(found, inside, found)
     return found
 
 
-def plain_function(found: Any) -> types.FunctionType:
-    """The function inside a property, class method, cached property or tf.function."""
-    for name in ("fget", "__func__", "func", "python_function", "__wrapped__"):
-        found = getattr(found, name, found)
-    return found
-
-
-def _compiled(source: str, function: types.FunctionType) -> types.CodeType:
-    """The code of a definition, with the same free variables as the function's own."""
-    free = function.__code__.co_freevars
-    body = textwrap.indent(source, "    ") if free else source
-    if free:
-        body = f"def _outer({', '.join(free)}):\n{body}\n    return {function.__name__}"
+def _exchange(patch: Patch, function: types.FunctionType, source: str) -> None:
+    """Gives a function the code of a definition: whoever imported it meets the new code."""
+    name, free = function.__code__.co_name, function.__code__.co_freevars
+    if free:  # the code must have the same ones
+        source = f"{source}\n    {', '.join(free)}\n"
+        source = f"def _outer({', '.join(free)}):\n{textwrap.indent(source, '    ')}"
+        source += f"\n    return {name}"
     space: dict[str, Any] = {}
-    exec(compile(body, function.__code__.co_filename, "exec"), function.__globals__, space)
-    if free:
-        space[function.__name__] = space["_outer"](*(None for _ in free))
-    return plain_function(space[function.__name__]).__code__
+    exec(compile(source, function.__code__.co_filename, "exec"), function.__globals__, space)
+    new = space["_outer"](*free) if free else space[name]
+    for inside in ("fget", "__func__", "func", "python_function", "__wrapped__"):
+        new = getattr(new, inside, new)
+    patch.setattr(function, "__code__", new.__code__)
 
 
-def change(place: str, *pairs: str) -> Callable[[Patch], None]:
-    """Replaces pieces (old, new, old, new, ...) of a function's source, wherever it is used.
+def _redirect(patch: Patch, name: str, call: Callable) -> None:
+    """Calls of a function, whoever imported it, become `call(original, *arguments)`."""
+    if name.split(".")[0] in OTHERS:
+        holder, last = find(name)
+        patch.setattr(holder, last, functools.partial(call, getattr(holder, last)))
+        return
+    function, hook = _function(name), f"_fault_{next(_NUMBERS)}"
+    original = types.FunctionType(
+        *(function.__code__, function.__globals__, function.__name__),
+        *(function.__defaults__, function.__closure__),
+    )
+    original.__kwdefaults__ = function.__kwdefaults__
+    patch.setitem(function.__globals__, hook, functools.partial(call, original))
+    head = f"def {function.__code__.co_name}(*args, **kwargs):"
+    _exchange(patch, function, f"{head}\n    return {hook}(*args, **kwargs)")
 
-    Each old piece must stand in the source exactly once. The function itself stays the same
-    object and takes new code, so that every importer of it meets the fault.
-    """
 
-    def inject(patch: Patch) -> None:
-        function = plain_function(_find(place))
+class fault:
+    """What is wrong and the tests each of which must fail; its block says how to put it in."""
+
+    def __init__(self, what: str, *caught_by: str | tuple[str, ...]) -> None:
+        self.what, self.changes = what, list[Change]()
+        self._tests = [(test,) if isinstance(test, str) else test for test in caught_by]
+
+    def __enter__(self) -> None:
+        FAULTS.append(self)
+
+    def __exit__(self, *_: Any) -> None:
+        assert self._tests and self.changes, self.what
+
+    def caught_by(self) -> tuple[str, ...]:
+        """Its tests."""
+        return tuple(map(full_name, itertools.chain.from_iterable(self._tests)))
+
+    def inject(self, patch: Patch) -> None:
+        """Puts it in until `patch` is undone."""
+        import_all()
+        for change in self.changes:
+            change(patch)
+
+
+def by(change: Change) -> None:
+    """Any change; the others come down to it."""
+    FAULTS[-1].changes.append(change)
+
+
+def value(name: str, new: Any) -> None:
+    """A constant of a module, wherever it was imported, or of a class has another value."""
+
+    def change(patch: Patch) -> None:
+        holder, last = find(name)
+        old = getattr(holder, last)
+        assert old != new, name
+        ours = [module for key, module in sys.modules.items() if key.split(".")[0] in OURS]
+        for place in ours if isinstance(holder, types.ModuleType) else [holder]:
+            if vars(place).get(last) is old:
+                patch.setattr(place, last, new)
+
+    by(change)
+
+
+def entry(name: str, key: Any, new: Callable[[Any], Any]) -> None:
+    """An entry of a dictionary is what is made of the old one."""
+
+    def change(patch: Patch) -> None:
+        table = getattr(*find(name))
+        made = new(table[key])
+        assert table[key] != made, name
+        patch.setitem(table, key, made)
+
+    by(change)
+
+
+def wrapped(name: str, call: Callable) -> None:
+    """`call(original, *arguments)` stands in a function's place."""
+    by(lambda patch: _redirect(patch, name, call))
+
+
+def result(name: str, new: Callable[[Any], Any]) -> None:
+    """A function returns what is made of its result."""
+    wrapped(name, lambda original, *args, **options: new(original(*args, **options)))
+
+
+def argument(name: str, **new: Callable[[Any], Any]) -> None:
+    """A function takes what is made of some of its arguments, by their names."""
+
+    def call(original: Callable, *args: Any, **options: Any) -> Any:
+        bound = inspect.signature(original).bind(*args, **options)
+        bound.apply_defaults()
+        bound.arguments |= {key: make(bound.arguments[key]) for key, make in new.items()}
+        return original(*bound.args, **bound.kwargs)
+
+    wrapped(name, call)
+
+
+def within(outer: str, inner: str, call: Callable) -> None:
+    """`call(original, *arguments)` stands in the place of `inner` while `outer` runs."""
+    running: list[str] = []
+
+    def call_outer(original: Callable, *args: Any, **options: Any) -> Any:
+        running.append(outer)
+        try:
+            return original(*args, **options)
+        finally:
+            running.pop()
+
+    def call_inner(original: Callable, *args: Any, **options: Any) -> Any:
+        return call(original, *args, **options) if running else original(*args, **options)
+
+    wrapped(outer, call_outer)
+    wrapped(inner, call_inner)
+
+
+def text(name: str, *pieces: str) -> None:
+    """Pieces of a function's source, each there once: "context «old → new» context"."""
+
+    def change(patch: Patch) -> None:
+        function = _function(name)
         source = textwrap.dedent(inspect.getsource(function))
-        for old, new in zip(pairs[::2], pairs[1::2], strict=True):
-            assert source.count(old) == 1, f"{place} has {source.count(old)} times: {old}"
-            source = source.replace(old, new)
-        patch.setattr(function, "__code__", _compiled(source, function))
+        for piece in pieces:
+            before, old, new, after = re.fullmatch("(.*)«(.*) → (.*)»(.*)", piece, re.S).groups()
+            assert source.count(before + old + after) == 1, f"{name} has not once: {piece}"
+            source = source.replace(before + old + after, before + new + after)
+        _exchange(patch, function, source)
 
-    return inject
-
-
-def constant(place: str, value: Any) -> Callable[[Patch], None]:
-    """Another value of a module's constant, in each of our modules that imported it."""
-
-    def inject(patch: Patch) -> None:
-        module, _, name = place.partition(":")
-        old = getattr(importlib.import_module(module), name)
-        assert old != value, place
-        for key, holder in list(sys.modules.items()):
-            if key.split(".")[0] in OURS and vars(holder).get(name) is old:
-                patch.setattr(holder, name, value)
-
-    return inject
+    by(change)
 
 
-def entry(place: str, key: Any, value: Any) -> Callable[[Patch], None]:
-    """Another value of an entry of a module's dictionary."""
-
-    def inject(patch: Patch) -> None:
-        table = _find(place)
-        assert table[key] != value, place
-        patch.setitem(table, key, value)
-
-    return inject
-
-
-def one_step(*cases: str) -> tuple[str, ...]:
-    """Names of the comparison of a training step with the reference, such as "dvaes_exp-2-5"."""
-    return tuple(f"dvae/test_reference_step.py::test_a_step_of_each_kind[{case}]" for case in cases)
+def cases(test: str) -> Callable[..., tuple[str, ...]]:
+    """Makes the full names of a test's cases of what stands in their brackets."""
+    return lambda *names: tuple(f"{test}[{name}]" for name in names)

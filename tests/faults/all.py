@@ -1,67 +1,15 @@
-"""All faults, by what they are put into."""
+"""All faults: importing this module collects them from every module of this package."""
 
-from tests.faults import (
-    annealing,
-    binary_estimators,
-    chains,
-    checkpoints,
-    classics,
-    decoder,
-    encoder,
-    ends,
-    evaluation,
-    foreign_files,
-    identity,
-    images,
-    kl,
-    log_z,
-    networks,
-    objectives,
-    posteriors,
-    promises,
-    random_numbers,
-    relaxed_priors,
-    runs,
-    selection,
-    settings,
-    shared_numbers,
-    smoothing,
-    straight_energies,
-    train_step,
-    undirected,
-)
+import importlib
+import pkgutil
 
-_PLACES = (
-    classics,
-    settings,
-    selection,
-    checkpoints,
-    runs,
-    identity,
-    foreign_files,
-    images,
-    networks,
-    encoder,
-    decoder,
-    posteriors,
-    smoothing,
-    kl,
-    relaxed_priors,
-    straight_energies,
-    objectives,
-    binary_estimators,
-    train_step,
-    evaluation,
-    random_numbers,
-    shared_numbers,
-    chains,
-    annealing,
-    log_z,
-    undirected,
-    ends,
-    promises,
-)
-FAULTS = tuple(fault for place in _PLACES for fault in place.FAULTS)
+from tests import faults
+from tests.faults import FAULTS as FAULTS
+
+for module in sorted(found.name for found in pkgutil.iter_modules(faults.__path__)):
+    if module not in ("__main__", "all"):
+        importlib.import_module(f"tests.faults.{module}")
+
 # Changes that cannot be seen because they change nothing: what they are, and why.
 EQUIVALENT = (
     (

@@ -1,100 +1,97 @@
-"""Faults of the KL terms."""
+"""Faults of the KL terms and of the relaxed priors."""
 
-from tests.faults import change, constant, fault, one_step
+from dataclasses import replace
 
-FAULTS = (
-    fault(
-        "the entropy has the wrong sign",
-        change("dvae.kl:negative_entropy", "return tf.reduce_sum", "return -tf.reduce_sum"),
-        *one_step("dvaepp_exp-1-1", "dvaepp_exp-2-5"),
-    ),
-    fault(
-        "the closed form forgets the prior",
-        change("dvae.kl:factorial_kl", " + prior.energy(params, tf.sigmoid(logits))", ""),
-        *one_step("dvaepp_exp-1-1", "dvae_spike_exp-1-5"),
-    ),
-    fault(
-        "DVAE++ has q for ν in the coupling term",
-        change("dvae.kl:smoothed_kl", "tf.matmul(nu, rbm", "tf.matmul(q.left, rbm"),
-        *one_step("dvaepp_exp-2-5", "dvaepp_power-2-1"),
-    ),
-    fault(
-        "DVAE++ has ν for q in the bias term too",
-        change("dvae.kl:smoothed_kl", "matvec(q.left, rbm", "matvec(nu, rbm"),
-        *one_step("dvaepp_exp-2-5", "dvaepp_power-2-1"),
-    ),
-    fault(
-        "no gradient flows through ζ into ν",
-        change(
-            "dvae.kl:smoothed_kl",
-            "smoothing.log_ratio(left_relaxed)",
-            "tf.stop_gradient(smoothing.log_ratio(left_relaxed))",
-        ),
-        *one_step("dvaepp_exp-2-5", "dvaepp_power-2-1"),
-    ),
-    fault(
-        "one group has the KL of several",
-        change("dvae.baselines:dvaepp", "structure.num_groups == 1", "structure.num_groups == 0"),
-        *one_step("dvaepp_exp-1-1"),
-    ),
-    fault(
-        "several groups have the KL of one",
-        change("dvae.baselines:dvaepp", "structure.num_groups == 1", "structure.num_groups >= 1"),
-        *one_step("dvaepp_exp-2-5"),
-    ),
-    fault(
-        "several groups of DVAE have the KL of one",
-        change("dvae.baselines:dvae", "structure.num_groups == 1", "structure.num_groups >= 1"),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "the correction of DVAE is left out",
-        change(
-            "dvae.kl:spike_kl_gradient", "rbm.left_bias + correction * tf", "rbm.left_bias + tf"
-        ),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "the last group of DVAE has spikes for q",
-        change("dvae.kl:spike_kl_gradient", "tf.where(last[None, :], q, spikes)", "spikes"),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "the states of DVAE let gradients through",
-        change(
-            "dvae.kl:spike_kl_gradient",
-            "tf.stop_gradient(tf.where(last[None, :], q, spikes))",
-            "tf.where(last[None, :], q, spikes)",
-        ),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "the field of DVAE lets gradients through",
-        change("dvae.kl:spike_kl_gradient", "tf.stop_gradient(logits - field)", "(logits - field)"),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "the biases of DVAE stand at s instead of q",
-        change(
-            "dvae.kl:spike_kl_gradient", "energy(biases_only, q_halves)", "energy(biases_only, s)"
-        ),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "q of DVAE's gradient is clipped elsewhere",
-        constant("dvae.kl:SPIKE_Q_CLIP", 0.99),
-        "dvae/test_kl.py::TestSpike::test_clips",
-    ),
-    fault(
-        "the relaxed KL has the wrong sign",
-        change(
-            "dvae.kl:relaxed_log_ratio", "encoding.log_q - relaxed", "-encoding.log_q + relaxed"
-        ),
-        *one_step("dvaes_exp-2-5", "dvaes_gi-1-5"),
-    ),
-    fault(
-        "the relaxed KL forgets the posterior",
-        change("dvae.kl:relaxed_log_ratio", "encoding.log_q - relaxed", "-relaxed"),
-        *one_step("dvaes_exp-2-5", "dvaes_gi-1-5"),
-    ),
+import tensorflow as tf
+
+from tests.faults import argument, fault, result, text, value, within, wrapped
+from tests.faults.common import STEP, same, stop
+
+SMOOTHED, SPIKES = STEP("dvaepp_exp-2-5", "dvaepp_power-2-1"), STEP("dvae_spike_exp-2-5")
+RELAXED, MEAN_FIELD = (
+    STEP("dvaes_exp-2-5", "dvaes_gi-1-5"),
+    STEP("dvaes_exp-2-5", "dvaes_gauss-1-1"),
 )
+INTEGRAL = STEP("dvaes_gi-1-5")
+LOWER_BOUND = "TestMeanField.test_lower_bound[Exponential(sharpness=6.0)]"
+
+
+def without_right(log_ratio, *arguments) -> tf.Tensor:
+    """B(ζ) with zeros for the right half."""
+    found = log_ratio(*arguments)
+    half = found.shape[1] // 2
+    return tf.concat([found[:, :half], 0.0 * found[:, half:]], axis=1)
+
+
+def jacobi(mean_field, coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tensor):
+    """Mean field that updates both halves from the old ones."""
+    left = right = tf.fill(left_field.shape, 0.5)
+    for _ in range(5):
+        product = tf.matmul(right, coupling, transpose_b=True)
+        right = tf.sigmoid(tf.matmul(left, coupling) + right_field)
+        left = tf.sigmoid(product + left_field)
+    return mean_field(coupling, left_field, right_field)._replace(left=left, right=right)
+
+
+# KL terms.
+with fault("the entropy is averaged over units (dwave)", "TestFactorial.test_value_and_gradient"):
+    wrapped("negative_entropy", lambda f, logits: f(logits) / float(logits.shape[-1]))
+with fault("the closed form forgets the prior", STEP("dvaepp_exp-1-1", "dvae_spike_exp-1-5")):
+    within("factorial_kl", "RBMPrior.energy", lambda *_: 0.0)
+with fault("DVAE++ has q for ν in the coupling term", SMOOTHED):
+    within("smoothed_kl", "Smoothing.log_ratio", lambda _, self, relaxed: 0.0 * relaxed)
+with fault("DVAE++ has ν for q in the bias term too", SMOOTHED):
+    text("smoothed_kl", "matvec(«q.left → nu», rbm")
+with fault("no gradient flows through ζ into ν", SMOOTHED):
+    within("smoothed_kl", "Smoothing.log_ratio", stop)
+with fault("one group has the KL of several", STEP("dvaepp_exp-1-1")):
+    argument("baselines.dvaepp", structure=lambda structure: replace(structure, num_groups=2))
+with fault("several groups have the KL of one", STEP("dvaepp_exp-2-5")):
+    argument("baselines.dvaepp", structure=lambda structure: replace(structure, num_groups=1))
+with fault("several groups of DVAE have the KL of one", SPIKES):
+    argument("baselines.dvae", structure=lambda structure: replace(structure, num_groups=1))
+with fault("the correction of DVAE is left out", SPIKES):
+    text("spike_kl_gradient", "rbm.left_bias + «correction *  → »tf")
+with fault("the last group of DVAE has spikes for q", SPIKES):
+    within("spike_kl_gradient", "tf.where", lambda _, last, q, spikes: spikes)
+with fault("the states of DVAE let gradients through", SPIKES):
+    text("spike_kl_gradient", "states = «tf.stop_gradient → tf.identity»")
+with fault("the field of DVAE lets gradients through", SPIKES):
+    text("spike_kl_gradient", "«tf.stop_gradient → »(logits - field)")
+with fault("the biases of DVAE stand at s instead of q", SPIKES):
+    text("spike_kl_gradient", "energy(biases_only, «q_halves → s»)")
+with fault("q of DVAE's gradient is clipped elsewhere", "test_clips"):
+    value("SPIKE_Q_CLIP", 0.99)
+with fault("the relaxed KL forgets the posterior", RELAXED):
+    wrapped("relaxed_log_ratio", lambda f, *a: f(*a) - a[1].log_q)
+
+# The mean-field prior.
+with fault("mean field stops after four iterations", MEAN_FIELD):
+    value("MEAN_FIELD_ITERATIONS", 4)
+with fault("mean field lets gradients through", MEAN_FIELD):
+    within("MeanFieldPrior.unnormalized_log_density", "tf.stop_gradient", same)
+with fault("mean field updates both halves from the old ones", MEAN_FIELD):
+    wrapped("relaxed_priors.mean_field", jacobi)
+with fault("the relaxed prior forgets B(ζ) of the right half", MEAN_FIELD):
+    within("MeanFieldPrior.unnormalized_log_density", "Smoothing.log_ratio", without_right)
+with fault("the relaxed prior forgets log r0", STEP("dvaes_exp-2-5", "dvaes_gauss-1-5")):
+    text(
+        "MeanFieldPrior.unnormalized_log_density",
+        "«bound += tf.reduce_sum(left_base, axis=1) + tf.reduce_sum(right_base, axis=1) → »",
+    )
+with fault("the relaxed prior forgets half of the entropy", LOWER_BOUND, STEP("dvaes_exp-2-5")):
+    text("MeanFieldPrior.unnormalized_log_density", "« + entropy_of_means(means.right) → »")
+
+# The Gaussian integral.
+with fault("the Gaussian integral's λ has a gradient", "TestGaussianIntegral.test_gradient"):
+    within("gram_powers", "tf.stop_gradient", same)
+with fault("the Gaussian integral's λ has another margin", INTEGRAL):
+    value("LAMBDA_MARGIN", 1.0)
+with fault("the Gaussian integral forgets the determinant", INTEGRAL):
+    result("log_det_identity_minus_gram", tf.zeros_like)
+with fault("the Gaussian integral's determinant has no gradient", INTEGRAL):
+    result("log_det_identity_minus_gram", tf.stop_gradient)
+with fault("the Gaussian integral's quadratic form has the factor 1", INTEGRAL):
+    text("GaussianIntegralPrior.unnormalized_log_density", "- «0.5 *  → »quadratic")
+with fault("the Gaussian integral forgets λ/2 in the field", INTEGRAL):
+    text("GaussianIntegralPrior.unnormalized_log_density", "rbm.left_bias« - 0.5 * scale → »")

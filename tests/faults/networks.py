@@ -1,122 +1,141 @@
-"""Faults of the networks and of weight decay."""
+"""Faults of the networks, of weight decay, of encoder and decoder, and of the objectives."""
 
-from tests.faults import change, constant, fault, one_step
+import tensorflow as tf
 
-FAULTS = (
-    fault(
-        "batch norm of the decoder uses moving averages in training",
-        change(
-            "dvae.model:DVAE.terms",
-            "self.decoder.outputs(encoding.relaxed, training)",
-            "self.decoder.outputs(encoding.relaxed, False)",
-        ),
-        *one_step("dvaepp_exp-1-1", "dvaes_exp-2-5"),
-    ),
-    fault(
-        "batch norm of the encoder uses moving averages in training",
-        change(
-            "dvae.model:DVAE.forward",
-            "num_samples or self.config.k, key, training)",
-            "num_samples or self.config.k, key, False)",
-        ),
-        *one_step("dvaepp_exp-1-1", "dvaes_exp-2-5"),
-    ),
-    fault(
-        "batch norm of the first group alone uses moving averages in training",
-        change("dvae.encoder:Encoder.group_params", "products[0], training", "products[0], False"),
-        *one_step("dvaes_gauss-2-5"),
-    ),
-    fault(
-        "batch norm uses batch statistics in evaluation",
-        change("dvae.networks:Network.finish", "training=training", "training=True"),
-        "dvae/test_networks.py::TestNetwork::test_evaluation_mode",
-    ),
-    fault(
-        "batch norm of later groups is of one sample of each image",
-        change(
-            "dvae.encoder:Encoder.group_params",
-            "output = network.finish(first, training)",
-            "output = tf.repeat(network.finish(first[::num_samples], training), num_samples, 0)",
-        ),
-        *one_step("dvaes_exp-2-5"),
-    ),
-    fault(
-        "relu instead of tanh",
-        change("dvae.networks:Network.finish", "tf.tanh", "tf.nn.relu"),
-        *one_step("dvaes_exp-2-5"),
-    ),
-    fault(
-        "tanh before batch norm",
-        change(
-            "dvae.networks:Network.finish",
-            "norm(hidden, training=training)",
-            "norm(tf.tanh(hidden), training=training)",
-            "dense(tf.tanh(normalized))",
-            "dense(normalized)",
-        ),
-        *one_step("dvaes_exp-2-5"),
-    ),
-    fault(
-        "the last layer has no bias",
-        change("dvae.networks:Network.finish", "hidden + self.bias", "hidden + 0.0 * self.bias"),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay leaves out the first layers",
-        change("dvae.networks:Network.decayed_variables", "(*self.first, *self.rest)", "self.rest"),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay leaves out the scales of batch norm",
-        change(
-            "dvae.networks:Network.decayed_variables",
-            "[*kernels, *(norm.gamma for norm in self.norms)]",
-            "kernels",
-        ),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay on the offsets of batch norm",
-        change("dvae.networks:Network.decayed_variables", "norm.gamma for", "norm.beta for"),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay leaves out the couplings",
-        change("dvae.priors:RBMPrior.decayed_variables", "[self.coupling]", "[]"),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay on the prior's biases",
-        change(
-            "dvae.priors:RBMPrior.decayed_variables",
-            "[self.coupling]",
-            "[self.coupling, self.left_bias]",
-        ),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay is ten times smaller",
-        constant("configs.paper:WEIGHT_DECAY", 1e-5),
-        "configs/test_constants.py::test_constant[WEIGHT_DECAY]",
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "weight decay is twice the gradient of the penalty",
-        change("dvae.model:DVAE.weight_decay_gradients", "rate * tf", "2.0 * rate * tf"),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "the encoder's part of weight decay is left out",
-        change(
-            "dvae.model:DVAE.weight_decay_rates",
-            "(self.encoder, self.decoder, self.prior)",
-            "(self.decoder, self.prior)",
-        ),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "initial weights have another spread",
-        constant("configs.paper:KERNEL_INIT_GAIN", 2.0),
-        "configs/test_constants.py::test_constant[KERNEL_INIT_GAIN]",
-    ),
-)
+from tests.faults import argument, cases, fault, result, text, value, within, wrapped
+from tests.faults.common import BLOCKS, STEP, same, stop
+
+CONSTANT = cases("test_constant")
+ONE, TWO = STEP("dvaes_exp-1-5"), STEP("dvaes_exp-2-5")
+BOTH_KINDS = STEP("dvaepp_exp-1-1", "dvaes_exp-2-5")
+ENUMERATION = "test_per_image"
+STAGE = STEP("dvaepp_power-2-1")
+WARM_UP = "test_kl_weight"
+
+
+def exchanged(values: tf.Tensor) -> tf.Tensor:
+    """Values [B, K, ...] whose rows were laid out as [K, B, ...]."""
+    first, second, *rest = values.shape
+    return tf.stack(tf.unstack(tf.reshape(values, [second, first, *rest])), axis=1)
+
+
+def kernels(variables: list) -> list:
+    """The matrices among variables."""
+    return [v for v in variables if len(v.shape) == 2]
+
+
+# Networks.
+with fault("batch norm of the decoder uses moving averages in training", BOTH_KINDS):
+    argument("Decoder.outputs", training=lambda _: False)
+with fault("batch norm of the encoder uses moving averages in training", BOTH_KINDS):
+    argument("Encoder.sample", training=lambda _: False)
+with fault("batch norm of the first group alone uses moving averages", STEP("dvaes_gauss-2-5")):
+    wrapped("Encoder.group_params", lambda f, *a: f(*a[:-1], a[2] > 0))
+with fault("batch norm uses batch statistics in evaluation", "test_evaluation_mode"):
+    argument("Network.finish", training=lambda _: True)
+with fault("batch norm of later groups is of one sample of each image", TWO):
+    text(
+        "Encoder.group_params",
+        "finish(«first, training → tf.repeat(first[::num_samples], num_samples, 0), training»)",
+    )
+with fault("relu instead of tanh", TWO):
+    within("Network.finish", "tf.tanh", lambda _, x: tf.nn.relu(x))
+with fault("tanh before batch norm", TWO):
+    text("Network.finish", "norm(«hidden → tf.tanh(hidden)», t", "«tf.tanh → »(norm")
+with fault("the last layer has no bias", ONE):
+    wrapped("Network.finish", lambda f, self, *a: f(self, *a) - self.bias)
+with fault("initial weights have another spread", CONSTANT("KERNEL_INIT_GAIN")):
+    value("KERNEL_INIT_GAIN", 2.0)
+
+# Weight decay.
+with fault("weight decay leaves out the first layers", ONE):
+    wrapped("Network.decayed_variables", lambda f, self: f(self)[len(self.first) :])
+with fault("weight decay leaves out the scales of batch norm", ONE):
+    result("Network.decayed_variables", kernels)
+with fault("weight decay on the offsets of batch norm", ONE):
+    wrapped(
+        "Network.decayed_variables",
+        lambda f, self: kernels(f(self)) + [norm.beta for norm in self.norms],
+    )
+with fault("weight decay leaves out the couplings", ONE):
+    result("RBMPrior.decayed_variables", lambda _: [])
+with fault("weight decay on the prior's biases", ONE):
+    wrapped("RBMPrior.decayed_variables", lambda f, self: [*f(self), self.left_bias])
+with fault("weight decay is ten times smaller", CONSTANT("WEIGHT_DECAY"), ONE):
+    value("WEIGHT_DECAY", 1e-5)
+with fault("weight decay is twice the gradient of the penalty", ONE):
+    result("DVAE.weight_decay_gradients", lambda found: [2.0 * g for g in found])
+with fault("the encoder's part of weight decay is left out", ONE):
+    result("Encoder.decayed_variables", lambda _: [])
+
+# The encoder.
+with fault("images are not centred", ONE):
+    wrapped("Encoder.image_products", lambda f, self, images: f(self, images + self._mean))
+with fault("all groups draw from one key in training", TWO, BLOCKS):
+    within("Encoder.sample", "counter_random.fold_in", same)
+with fault("later groups see binary latents in training", TWO):
+    argument("Encoder.group_params", earlier=lambda parts: [tf.round(part) for part in parts])
+with fault("no gradient flows into earlier groups", TWO):
+    argument("Encoder.group_params", earlier=lambda z: [*map(tf.stop_gradient, z)])
+with fault("samples are tiled where images are repeated", ONE):
+    text(
+        "Encoder.group_params",
+        "tf.«repeat(output, num_samples, axis=0 → tile(output, [num_samples, 1]»)",
+    )
+with fault("images are tiled in later groups", TWO):
+    text(
+        "Encoder.group_params",
+        "«repeat(products[group], num_samples, axis=0 → tile(products[group], [num_samples, 1]»)",
+    )
+with fault("later groups do not see the image", TWO):
+    argument("Encoder.group_params", products=lambda x: [x[0], *(0.0 * part for part in x[1:])])
+with fault("log q is averaged over units", ONE):
+    within("with_log_density", "tf.reduce_sum", lambda _, v, axis: tf.reduce_mean(v, axis))
+with fault("no gradient flows through log q", ONE):
+    within("with_log_density", "MixturePosterior.log_density", stop)
+with fault("log q of the last group alone counts", ENUMERATION, "test_binary_samples"):
+    text("Encoder.sample_binary", "log_prob «+ → »= log_b")
+with fault("all groups start from one network", "test_groups_start_from_weights_of_their_own"):
+    text("Encoder.__init__", "layer_seed(seed, 1«, group → »)")
+
+# The decoder and its likelihood.
+with fault("the decoder has no offset", ONE):
+    result("Bernoulli.offset", tf.zeros_like)
+with fault("the mean is clipped elsewhere", CONSTANT("MEAN_CLIP"), ONE):
+    value("MEAN_CLIP", (0.01, 0.99))
+with fault(
+    "log p(x|z) is a mean over pixels", "test_training_and_evaluation_agree[bernoulli]", ONE
+):
+    wrapped("Bernoulli.log_prob", lambda f, *a: f(*a) / float(a[1].shape[-1]))
+with fault("log p(x|z) of evaluation takes the images for their complement", ENUMERATION):
+    argument("log_bernoulli", bits=lambda bits: 1.0 - bits)
+with fault("samples and images are exchanged in the likelihood", ONE):
+    argument("Bernoulli.log_prob", outputs=exchanged)
+with fault("samples and images are exchanged in the KL", ONE):
+    result("DVAE.terms", lambda forward: forward._replace(kl=exchanged(forward.kl)))
+with fault("the decoder sees rounded latents", ONE):
+    argument("Decoder.outputs", latents=tf.round)
+
+# Objectives and their schedules.
+with fault("K > 1 trains the ELBO", TWO, STEP("dvaes_gi-1-5")):
+    wrapped("importance_weighted_bound", lambda _, log_weights: tf.reduce_mean(log_weights))
+with fault("every baseline trains the IW bound", STEP("dvaepp_exp-2-5", "dvae_spike_exp-2-5")):
+    wrapped("DVAE.importance_weighted", lambda _, self: self.config.k > 1)
+with fault("K samples count as their sum", "test_importance_weighted_bound", *TWO):
+    wrapped("importance_weighted_bound", lambda _, w: tf.reduce_mean(tf.reduce_logsumexp(w, 1)))
+with fault("log mean exp runs over images", TWO):
+    argument("importance_weighted_bound", log_weights=tf.transpose)
+with fault("the KL's warm-up is left out", STEP("dvaes_unexp-1-5", "dvae_spike_exp-2-5")):
+    argument("objectives.log_weights", kl_weight=lambda _: 1.0)
+with fault("the ELBO is a sum over samples", STEP("dvaepp_exp-2-5")):
+    wrapped("objectives.elbo", lambda _, w: tf.reduce_mean(tf.reduce_sum(w, 1)))
+with fault("the warm-up ends at another share", WARM_UP, STEP("dvae_spike_exp-2-5")):
+    value("KL_WARMUP_FRACTION", 0.29)
+with fault("the warm-up never ends", WARM_UP, STEP("dvaepp_exp-2-5")):
+    within("schedules.kl_weight", "tf.minimum", same)
+with fault("a boundary of the rates is a step off", STEP("dvaepp_power-1-1", "dvae_spike_exp-2-1")):
+    text("schedules.learning_rate", "fraction <« → =» until")
+with fault("the rate of a stage is another", CONSTANT("LEARNING_RATE_STAGES"), STAGE):
+    value(
+        "LEARNING_RATE_STAGES", ((0.02, 10.0), (0.6, 1.0), (0.75, 3.0), (0.95, 10.0), (1.0, 30.0))
+    )

@@ -1,159 +1,96 @@
-"""Faults of the relaxed posteriors."""
+"""Faults of smoothing distributions and of the relaxed posteriors made of them."""
 
-from tests.faults import change, constant, fault, one_step
+import math
 
-INDEPENDENT = "dvae/test_independence.py::test_no_block_is_drawn_twice"
+import tensorflow as tf
 
-FAULTS = (
-    fault(
-        "z and ζ are drawn from one key",
-        change("dvae.posteriors:MixturePosterior.sample", "binary, keys[1]", "binary, keys[0]"),
-        *one_step("dvaes_exp-1-5", "dvaepp_power-1-5"),
-        INDEPENDENT,
-    ),
-    fault(
-        "the implicit gradient has the wrong sign",
-        change(
-            "dvae.posteriors:MixturePosterior.sample",
-            "cdf_at_0(relaxed) - self.smoothing.cdf_at_1(relaxed)",
-            "cdf_at_1(relaxed) - self.smoothing.cdf_at_0(relaxed)",
-        ),
-        *one_step("dvaes_gauss-1-5", "dvaepp_power-1-5"),
-    ),
-    fault(
-        "the implicit gradient is with respect to q instead of the logit",
-        change(
-            "dvae.posteriors:MixturePosterior.sample",
-            "upstream * q * (1.0 - q) * difference",
-            "upstream * difference",
-        ),
-        *one_step("dvaes_gauss-1-5"),
-    ),
-    fault(
-        "log q takes 1-q for q",
-        change(
-            "dvae.posteriors:MixturePosterior.log_density",
-            "log_density_at_1(relaxed) + tf.math.log_sigmoid(params",
-            "log_density_at_1(relaxed) + tf.math.log_sigmoid(-params",
-            "log_density_at_0(relaxed) + tf.math.log_sigmoid(-params",
-            "log_density_at_0(relaxed) + tf.math.log_sigmoid(params",
-        ),
-        *one_step("dvaes_gauss-1-5"),
-    ),
-    fault(
-        "the spike lies at 1",
-        change(
-            "dvae.posteriors:SpikeExponentialPosterior.sample",
-            "tf.zeros_like(value)",
-            "tf.ones_like(value)",
-        ),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "the spike is taken with probability q",
-        change("dvae.posteriors:SpikeExponentialPosterior.sample", "rho < 1.0 - q", "rho < q"),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "spike-and-exponential is mirrored",
-        change(
-            "dvae.posteriors:SpikeExponentialPosterior.sample",
-            "tf.math.expm1(self.sharpness) * fraction) / self.sharpness",
-            "tf.math.expm1(-self.sharpness) * fraction) / -self.sharpness",
-        ),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "no gradient flows through the percentile of spike-and-exponential",
-        change(
-            "dvae.posteriors:SpikeExponentialPosterior.sample",
-            "tf.maximum(rho + q - 1.0, 0.0) / q",
-            "tf.stop_gradient(tf.maximum(rho + q - 1.0, 0.0) / q)",
-        ),
-        *one_step("dvae_spike_exp-2-5"),
-    ),
-    fault(
-        "q of spike-and-exponential is not clipped",
-        constant("dvae.posteriors:SPIKE_CLIP", 0.0),
-        "dvae/test_posteriors.py::TestSpikeExponential::test_clipped_at_the_ends",
-    ),
-    fault(
-        "q of spike-and-exponential is clipped at 1e-4",
-        constant("dvae.posteriors:SPIKE_CLIP", 1e-4),
-        "dvae/test_posteriors.py::TestSpikeExponential::test_clipped_at_the_ends",
-    ),
-    fault(
-        "the shift of the Gaussian mixture is twice as wide",
-        change("dvae.posteriors:ShiftedGaussianPosterior.split", "0.5 * (tf", "1.0 * (tf"),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "logits and shifts of the Gaussian mixture are exchanged",
-        change(
-            "dvae.posteriors:ShiftedGaussianPosterior.split",
-            "logits, raw_shift =",
-            "raw_shift, logits =",
-        ),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "groups of the Gaussian mixture have each other's scale",
-        change(
-            "dvae.posteriors:ShiftedGaussianPosterior.split",
-            "self.raw_scales[group]",
-            "self.raw_scales[group - 1]",
-        ),
-        *one_step("dvaes_gi-2-5"),
-    ),
-    fault(
-        "the smallest scale of the Gaussian mixture is another",
-        change("dvae.posteriors:_scale", "tensor(raw)) + 0.05", "tensor(raw)) + 0.01"),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "the gradient of the scale forgets the shift, as in 2018",
-        change(
-            "dvae.posteriors:ShiftedGaussianPosterior.sample",
-            "d_scale = (1.0 - responsibility) * at_0 + responsibility * at_1",
-            "d_scale = (1.0 - responsibility) * at_0 + responsibility * at_1 + shift / scale",
-        ),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "no gradient reaches the shift",
-        change(
-            "dvae.posteriors:ShiftedGaussianPosterior.sample",
-            "upstream,\n                ",
-            "0.0 * upstream,\n                ",
-        ),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "responsibilities are plain probabilities",
-        change(
-            "dvae.posteriors:ShiftedGaussianPosterior.sample",
-            "tf.sigmoid(logits + normal.log_prob(at_1) - normal.log_prob(at_0))",
-            "q",
-        ),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "z and the noise of the Gaussian mixture share a key",
-        change(
-            "dvae.posteriors:ShiftedGaussianPosterior.sample",
-            "counter_random.normal(keys[1]",
-            "counter_random.normal(keys[0]",
-        ),
-        *one_step("dvaes_gi-1-5"),
-    ),
-    fault(
-        "log(1-q) of the Gaussian mixture is not clipped",
-        constant("dvae.posteriors:SHIFTED_Q_CLIP", 0.0),
-        "dvae/test_posteriors.py::TestShiftedGaussian::test_log_density",
-    ),
-    fault(
-        "log(1-q) of the Gaussian mixture is clipped elsewhere",
-        constant("dvae.posteriors:SHIFTED_Q_CLIP", 1e-3),
-        "dvae/test_posteriors.py::TestShiftedGaussian::test_log_density",
-    ),
+from tests.faults import argument, cases, fault, result, text, value, within, wrapped
+from tests.faults.common import BLOCKS, STEP, negative, one_key, stop
+
+EXPONENTIAL, POWER, GAUSSIAN = (
+    STEP("dvaes_exp-1-5"),
+    STEP("dvaes_power-1-5"),
+    STEP("dvaes_gauss-1-5"),
 )
+SHARE = "test_share_of_the_uniform"
+SPIKE, SHIFTED = STEP("dvae_spike_exp-2-5"), STEP("dvaes_gi-1-5")
+METHODS = cases("test_no_method_draws_a_block_twice")
+
+# Smoothing.
+with fault("B(ζ) has the wrong sign", GAUSSIAN, STEP("dvaepp_exp-2-5")):
+    result("Smoothing.log_ratio", negative)
+with fault("R1 is R0 of the mirror image", GAUSSIAN):
+    result("MirroredSmoothing.cdf_at_1", lambda cdf: 1.0 - cdf)
+with fault("samples are mirrored for z = 0", GAUSSIAN):
+    argument("MirroredSmoothing.sample", binary=lambda bits: 1.0 - bits)
+with fault("the exponential is not normalised", EXPONENTIAL):
+    wrapped(
+        "Exponential.log_density_at_0",
+        lambda f, r, z: f(r, z) + math.log(-math.expm1(-r.sharpness)),
+    )
+with fault("the sharpness of the exponential is squared", EXPONENTIAL):
+    wrapped("Exponential.sample_at_0", lambda f, self, *a: f(self, *a) / self.sharpness)
+with fault("power smoothing has another offset", "test_power_at_its_ends"):
+    value("POWER_OFFSET", 1e-5)
+with fault("power smoothing takes β for λ", POWER):
+    wrapped("Power.log_density_at_0", lambda f, self, z: f(type(self)(1.0 / self.sharpness), z))
+with fault("the density of power smoothing is not normalised", POWER):
+    wrapped("Power.log_density_at_0", lambda f, self, z: f(self, z) + math.log(self.sharpness))
+with fault("the share of the uniform is another", STEP("dvaes_unexp-1-5")):
+    value("UNIFORM_SHARE", 0.1)
+with fault("uniform + exponential chooses by what it returns", SHARE, METHODS("dvaes_unexp")):
+    within(
+        "UniformExponential.sample_at_0",
+        "counter_random.split",
+        lambda f, *a: tf.gather(f(*a), [0, 0, 2]),
+    )
+with fault("the Gaussian's β is its standard deviation", GAUSSIAN):
+    wrapped("Gaussian.scale", lambda _, self: 1.0 / self.sharpness)
+
+# Mixtures.
+with fault("z and ζ are drawn from one key", EXPONENTIAL, STEP("dvaepp_power-1-5"), BLOCKS):
+    within("MixturePosterior.sample", "counter_random.split", one_key)
+with fault("the implicit gradient has the wrong sign", GAUSSIAN, STEP("dvaepp_power-1-5")):
+    argument(
+        "MixturePosterior.sample",
+        params=lambda q: q._replace(logits=2.0 * tf.stop_gradient(q[0]) - q[0]),
+    )
+with fault("the implicit gradient is with respect to q instead of the logit", GAUSSIAN):
+    text("MixturePosterior.sample", "upstream * «q * (1.0 - q) *  → »difference")
+with fault("log q takes 1-q for q", GAUSSIAN):
+    argument("MixturePosterior.log_density", params=lambda q: q._replace(logits=-q.logits))
+
+# Spike and exponential.
+with fault("the spike lies at 1", SPIKE):
+    within("SpikeExponentialPosterior.sample", "tf.zeros_like", lambda _, v: tf.ones_like(v))
+with fault("the spike is taken with probability q", SPIKE):
+    text("SpikeExponentialPosterior.sample", "rho < «1.0 -  → »q")
+with fault("spike-and-exponential is mirrored", SPIKE):
+    text("SpikeExponentialPosterior.sample", "expm1(« → -»self.", ") / « → -»self.")
+with fault("no gradient flows through the percentile of spike-and-exponential", SPIKE):
+    within("SpikeExponentialPosterior.sample", "tf.math.log1p", stop)
+with fault("q of spike-and-exponential is clipped at 1e-4", "test_clipped_at_the_ends"):
+    value("SPIKE_CLIP", 1e-4)
+
+# The Gaussian mixture.
+with fault("the shift of the Gaussian mixture is twice as wide", SHIFTED):
+    result("ShiftedGaussianPosterior.split", lambda q: q._replace(shift=2.0 * q.shift))
+with fault("logits and shifts of the Gaussian mixture are exchanged", SHIFTED):
+    within("ShiftedGaussianPosterior.split", "tf.split", lambda f, *a, **o: f(*a, **o)[::-1])
+with fault("groups of the Gaussian mixture have each other's scale", STEP("dvaes_gi-2-5")):
+    argument("ShiftedGaussianPosterior.split", group=lambda group: group - 1)
+with fault("the smallest scale of the Gaussian mixture is another", SHIFTED):
+    result("posteriors._scale", lambda scale: scale - 0.04)
+with fault("the gradient of the scale forgets the shift, as in 2018", SHIFTED):
+    text("ShiftedGaussianPosterior.sample", "+ responsibility * at_1« →  + shift / scale»")
+with fault("no gradient reaches the shift", SHIFTED):
+    argument(
+        "ShiftedGaussianPosterior.sample",
+        params=lambda q: q._replace(shift=tf.stop_gradient(q.shift)),
+    )
+with fault("responsibilities are plain probabilities", SHIFTED):
+    text("ShiftedGaussianPosterior.sample", "responsibility = « → q + 0.0 * »tf.sigmoid(")
+with fault("z and the noise of the Gaussian mixture share a key", SHIFTED):
+    within("ShiftedGaussianPosterior.sample", "counter_random.split", one_key)
+with fault("log(1-q) of the Gaussian is clipped elsewhere", "TestShiftedGaussian.test_log_density"):
+    value("SHIFTED_Q_CLIP", 1e-3)

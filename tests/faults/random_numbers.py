@@ -1,54 +1,102 @@
-"""Faults of the random numbers."""
+"""Faults of the random numbers, and of draws that share theirs or leave some out."""
 
-from tests.faults import change, constant, fault, one_step
+import tensorflow as tf
 
-VECTORS = "samplers/test_counter_random.py::test_published_vectors[13-counter0-key0-expected0]"
+from tests.faults import argument, cases, fault, result, text, value, within, wrapped
+from tests.faults.common import BLOCKS, STEP, one_key, same
 
-FAULTS = (
-    fault(
-        "Threefry has twelve rounds",
-        change("samplers.counter_random:threefry_2x32", "range(rounds)", "range(rounds - 1)"),
-        VECTORS,
-        *one_step("dvaes_exp-1-1"),
-    ),
-    fault(
-        "a rotation of Threefry is another",
-        constant("samplers.counter_random:_ROTATIONS", (13, 15, 26, 6, 17, 29, 16, 25)),
-        VECTORS,
-    ),
-    fault(
-        "fold_in forgets the number",
-        change("samplers.counter_random:fold_in", "_uint32(data)", "_uint32(0)"),
-        "samplers/test_counter_random.py::test_fold_in_and_split_use_streams_of_their_own",
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "tensors under one key share their numbers",
-        change("samplers.counter_random:_blocks", "_uint32(stream)", "_uint32(0)"),
-        "samplers/test_counter_random.py::test_blocks_against_numpy",
-    ),
-    fault(
-        "bits of zero and one are exchanged",
-        change(
-            "samplers.counter_random:_hits",
-            "_exp2(exponents) + u < 2.0",
-            "_exp2(exponents) + u > 2.0",
-        ),
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "the four draws of a block are one",
-        change(
-            "samplers.counter_random:_four_draws",
-            "right_shift(word, _uint32(7))",
-            "left_shift(word, _uint32(6))",
-        ),
-        "samplers/test_counter_random.py::test_bits_of_a_block_shared_out",
-        *one_step("dvaes_exp-1-5"),
-    ),
-    fault(
-        "normal numbers have half the radius",
-        change("samplers.counter_random:normal", "-2.0 * tf", "-0.5 * tf"),
-        *one_step("dvaes_gauss-1-5"),
-    ),
+VECTORS = "test_published_vectors[13-counter0-key0-expected0]"
+KERNEL = cases("test_numbers_of_its_own")
+METHOD = cases("test_no_method_draws_a_block_twice")
+COPIES = cases("test_evaluation_of_equal_images_differs")
+FOLLOW = "test_persistent_posterior.TestChains.test_follow"
+ONE, PCD = STEP("dvaes_exp-1-5"), STEP("dvaepp_exp-1-5")
+HALVES = "test_keys_sweeps_and_halves_draw_different_numbers"
+WEIGHTS = (
+    "test_weights_are_unbiased[1]",
+    "test_undirected.TestEvaluation.test_likelihood_is_unbiased[1]",
 )
+FOLDED = "test_fold_in_and_split_use_streams_of_their_own"
+
+# The generator.
+with fault("Threefry has twelve rounds", VECTORS, STEP("dvaes_exp-1-1")):
+    argument("threefry_2x32", rounds=lambda rounds: rounds - 1)
+with fault("a rotation of Threefry is another", VECTORS):
+    value("_ROTATIONS", (13, 15, 26, 6, 17, 29, 16, 25))
+with fault("fold_in forgets the number", FOLDED, ONE):
+    argument("counter_random.fold_in", data=lambda _: 0)
+with fault("tensors under one key share their numbers", "test_blocks_against_numpy"):
+    argument("counter_random._blocks", stream=lambda _: 0)
+with fault("bits of zero and one are exchanged", ONE):
+    text("counter_random._hits", "+ u «< → >» 2.0")
+with fault("the four draws of a block are one", "test_bits_of_a_block_shared_out", ONE):
+    text("_four_draws", "«right_shift(word, _uint32(7 → left_shift(word, _uint32(6»)")
+with fault("normal numbers have half the radius", STEP("dvaes_gauss-1-5")):
+    result("counter_random.normal", lambda numbers: 0.5 * numbers)
+
+# Sweeps.
+with fault("both halves of a sweep share a stream", KERNEL("sweeps"), HALVES, BLOCKS):
+    text("gibbs.sweeps", "2 * step« + 1 → », group")
+with fault("the two halves of the chains share their numbers", KERNEL("sweeps"), BLOCKS, PCD):
+    text("gibbs._draw", "stream, «first_part → 0»)")
+with fault("all sweeps draw the same numbers", BLOCKS, PCD):
+    text("gibbs.sweeps", "key, «2 * step → 0», group")
+with fault("the population for log Z draws the numbers of the chains", BLOCKS):
+    text("PriorSampler.step", "keys[«1 → 0»],")
+with fault(
+    "halves of an image's chains share a stream", KERNEL("rows, sweeps"), METHOD("dvaess_pwl")
+):
+    text("row_rbms.sweeps", "2 * index« + 1 → »")
+with fault("all sweeps of an image's chains are alike", "test_row_rbms.test_sweeps[2]", FOLLOW):
+    text("row_rbms.sweeps", "«2 * index → 0» + 1", "«2 * index → 0»)")
+with fault("samples of the prior have half of their sweeps", "test_samples_of_the_prior_part"):
+    text("RBMPrior.samples", "(SAMPLE_SWEEPS« →  // 2»)")
+with fault("families last a step", "test_families_are_counted_anew_every_hundred_steps"):
+    value("FAMILY_WINDOW", 1)
+
+# AIS, tempering, population annealing, exact samples.
+with fault(
+    "halves share a stream in AIS of posteriors", KERNEL("rows, AIS"), COPIES("dvaess_pwl-1-12")
+):
+    text("row_rbms._anneal", "left_logits, 2 * index« + 1 → »")
+with fault("both halves of the base of posteriors share a stream", KERNEL("rows, AIS")):
+    text("row_rbms._anneal", "base(right_bias, «1 → 0»)")
+with fault("AIS of posteriors takes half of its temperatures", KERNEL("rows, AIS"), WEIGHTS):
+    text("row_rbms._anneal", "index <= num_temperatures« →  // 2»")
+with fault("both halves of AIS share a stream", KERNEL("AIS", "reverse AIS")):
+    text("ais._log_weight_and_sweep", "left_field, stream=«1 → 0»")
+with fault("all temperatures of AIS share their numbers", KERNEL("AIS", "log Z, estimate")):
+    within("ais._anneal", "counter_random.fold_in", same)
+with fault("the quick log Z takes half of its temperatures", KERNEL("log Z, estimate")):
+    argument("ais.log_partition_estimate", num_temperatures=lambda number: number // 2)
+with fault("both bases of a table share a key", KERNEL("log Z, all")):
+    text("log_partition.estimators", "keys[_TABLE_«FITTED → UNIFORM»]")
+with fault("swaps share numbers with sweeps", KERNEL("tempering, a round")):
+    text("tempering.step", "stream=«2 → 0»")
+with fault("all ladders swap by the same numbers", KERNEL("tempering, a round")):
+    text("tempering.step", "key, forward.shape« → [1:]», f")
+with fault("all rounds of tempering share their numbers", KERNEL("tempering")):
+    within("tempering._run", "counter_random.fold_in", same)
+with fault("tempering has no burn-in", KERNEL("log Z, all")):
+    text("tempering.log_partition_estimate", "num_rounds «// 4 → * 0» if")
+with fault("all bridges of a step share their numbers", KERNEL("population, bridged")):
+    within("population_annealing.step", "counter_random.fold_in", same)
+with fault(
+    "bridges take weights for equal", "test_bridges_are_judged_by_the_weights_so_far[True-1]"
+):
+    argument("_largest_bridge", log_weights=tf.zeros_like)
+with fault(
+    "halves of exact samples share a key", KERNEL("exact samples", "log Z, measure exactly")
+):
+    within("exact.samples", "counter_random.split", one_key)
+
+# Methods.
+with fault("groups share their numbers in evaluation", BLOCKS, COPIES("dvaes_exp-2-4")):
+    within("Encoder.sample_binary", "counter_random.fold_in", same)
+with fault("images share the numbers of modes", "test_modes_of_images_are_counted_apart"):
+    within("UndirectedEncoder.count_modes", "counter_random.fold_in", same)
+with fault("groups of RODEO share their numbers", METHOD("rodeo")):
+    within("Rodeo._forward", "counter_random.fold_in", same)
+with fault("all chains of an image start alike", METHOD("dvaess_pwl")):
+    text("PersistentPosterior.init_states", "[num_images, «model.config.k → 1», ")
+    wrapped("PersistentPosterior.init_states", lambda f, *a: tf.repeat(f(*a), a[1].config.k, 1))

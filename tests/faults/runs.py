@@ -1,120 +1,171 @@
-"""Faults by which runs and models are lost: paths, locks, signals, encodings, directories."""
+"""Faults of what a run evaluates, keeps, finds again and reports."""
 
 import signal
 
-from tests.faults import change, fault
+from tests.faults import argument, cases, fault, result, text, value, within, wrapped
+from tests.faults.common import BATCHES, BEST, BLOCKS, SAMPLES, nothing
 
-_LOCK = "runs/test_lock.py::test_"
-_SAVED_LATER = "runs/test_saving.py::test_a_model_that_cannot_be_written_is_written_later_as_it_was"
-_ADVICE = "runs/test_advice.py::test_"
-_PLACES = (
-    "runs/test_places.py::test_the_examples_do_not_collide_in_any_order"
-    "[quickstart snippet notebook]"
+CHOICE = cases("test_the_choice_of_the_best_model")
+JUDGED = cases("test_a_contradicted_log_z_is_not_called_checked")
+CARRIED = "test_four_steps_are_two_saved_restored_and_two[weights carried]"
+SAVED_LATER = cases("test_a_model_that_cannot_be_written_is_written_later_as_it_was")(
+    "best", "kept"
 )
+ENDED = cases("test_lock_of_a_process_that_ended_is_taken")
+WATCHED = cases("test_a_watch_knows_every_one")
+PLACES = cases("test_the_examples_do_not_collide_in_any_order")("quickstart snippet notebook")
+OTHER_RUN = (
+    "test_a_result_of_another_run_is_refused_by_all_that_reads_one",
+    "test_a_result_of_another_run_is_named_and_not_counted[fields1-base_lr: 0.5 there, 0.003 here]",
+)
+MODES = (
+    "test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it",
+    "test_a_run_without_a_mode_is_not_trained",
+)
+LOST = (
+    *cases("test_a_lost_best_model_is_read_from_another_checkpoint_of_its_step")(
+        "damaged", "missing"
+    ),
+    "test_the_newest_checkpoint_has_the_best_model_if_it_is_of_that_step",
+)
+NO_LOCK = "test_what_is_no_file_ends_with_one_line_that_helps[directory-lock.json]"
+DIRECTORIES = cases("test_any_directory_will_do")("brackets", "not", "backslash", "no text")
 
-FAULTS = (
-    fault(
-        "TensorFlow takes the path of a checkpoint for a pattern",
-        change(
-            "dvae.runs.checkpoint_store:_prefix",
-            "opened if os.path.isdir(opened) else directory",
-            "directory",
-        ),
-        *(
-            f"runs/test_checkpoints.py::test_any_directory_will_do[{name}]"
-            for name in ("brackets", "not", "backslash", "no text")
-        ),
-    ),
-    fault(
-        "a lost best model is looked for in no other checkpoint of its step",
-        change(
-            "dvae.runs.checkpoints:_read_model", "in sources.items()", "in [*sources.items()][:1]"
-        ),
-        _ADVICE + "a_lost_best_model_is_read_from_another_checkpoint_of_its_step[damaged]",
-        _ADVICE + "a_lost_best_model_is_read_from_another_checkpoint_of_its_step[missing]",
-        _ADVICE + "the_newest_checkpoint_has_the_best_model_if_it_is_of_that_step",
-    ),
-    fault(
-        "a run that goes on does not notice that its best model is lost",
-        change(
-            "dvae.runs.checkpoints:Saver.restore",
-            'best is not None and not self._best.is_sound("best", best)',
-            "best is None",
-        ),
-        _ADVICE + "what_an_error_advises_helps[best lost]",
-    ),
-    fault(
-        "any process of the holder's number is the holder",
-        change("dvae.runs.lock:_alive", 'started == holder["started"]', "bool(started)"),
-        _LOCK + "lock_of_a_process_that_ended_is_taken[number in other hands]",
-    ),
-    fault(
-        "a process that nobody waited for lives",
-        change("dvae.runs.lock:_started", '"" if fields[0] in "ZX" else fields[19]', "fields[19]"),
-        _LOCK + "lock_of_a_process_that_ended_is_taken[not waited for]",
-    ),
-    fault(
-        "numbers of processes outlast a start of the machine",
-        change("dvae.runs.lock:_alive", 'holder["machine"] == me["machine"] and ', ""),
-        _LOCK + "lock_of_a_process_that_ended_is_taken[rebooted]",
-    ),
-    fault(
-        "what lies in the lock's place and is none is waited for",
-        change("dvae.runs.lock:RunLock._remove_if_dead", "not os.path.lexists(self.path)", "True"),
-        _LOCK + "what_is_no_file_ends_with_one_line_that_helps[directory-lock.json]",
-    ),
-    fault(
-        "a kept model that cannot be written is given up",
-        change(
-            "dvae.runs.checkpoints:Saver._save_model",
-            "self._waiting[place] = (self._best.copied(), record)",
-            "pass",
-        ),
-        _SAVED_LATER + "[best]",
-        _SAVED_LATER + "[kept]",
-    ),
-    fault(
-        "a model that is written later has the weights of then",
-        change(
-            "dvae.runs.checkpoints:Saver._save_model",
-            "self._best.copied(), record",
-            "self._best, record",
-        ),
-        _SAVED_LATER + "[best]",
-        _SAVED_LATER + "[kept]",
-    ),
-    fault(
-        "a checkpoint gets ahead of a model that waits to be written",
-        change("dvae.runs.checkpoints:Saver.save", "self._write_waiting()", "pass"),
-        _SAVED_LATER + "[best]",
-        _SAVED_LATER + "[kept]",
-    ),
-    fault(
-        "batch systems announce the end in vain",
-        lambda patch: patch.setattr(
-            "dvae.runs.process.STOPPING", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        ),
-        "runs/test_signals.py::test_a_watch_knows_every_one[SIGUSR2]",
-        "runs/test_signals.py::test_a_watch_knows_every_one[SIGXCPU]",
-    ),
-    fault(
-        "kill -INT does not reach a job in a script's background",
-        change("dvae.runs.process:SignalWatch.requested", "found.si_code <= 0", "False"),
-        "runs/test_signals.py::test_an_ignored_interrupt_counts_if_it_was_sent",
-    ),
-    fault(
-        "a terminal that knows no ± ends the run",
-        change("dvae.runs.process:say", "encodable(printable(message), encoding)", "message"),
-        "runs/test_encodings.py::test_from_python_too[ascii]",
-    ),
-    fault(
-        "runs of one name and other settings have one directory",
-        change("dvae.runs.places:place_for", "place in found and not fresh", "False"),
-        _PLACES,
-    ),
-    fault(
-        "a run that lies beside another is not found again",
-        change("dvae.runs.places:place_for", "if not differences(place, run):", "if False:"),
-        _PLACES,
-    ),
-)
+# Which model is the best.
+with fault("the best model is chosen by the test set", BEST):
+    text(
+        "Monitor.evaluate",
+        '_is_better(progress, values["«val → test»',
+        'best_step = values["«val → test»/',
+    )
+with fault("the worst model is kept", BEST):
+    text("monitor._is_better", "val_nll «< → >» progress")
+with fault("any model better than nothing is kept", BEST):
+    text("Monitor.evaluate", "«progress.best_val_nll → _», progress.best_step =")
+with fault("the newest evaluation replaces the best model", BEST):
+    text("monitor._is_better", "trusted« and val_nll < progress.best_val_nll → »")
+with fault("an evaluation that is not finite wins", CHOICE("NaN first", "never finite")):
+    within("monitor._is_better", "math.isfinite", lambda *_: True)
+with fault("a model is chosen by a log Z that is not to be trusted", CHOICE("failing at last")):
+    argument("monitor._is_better", trusted=lambda _: True)
+with fault(
+    "a model of no update can be best", "test_a_model_that_took_no_update_is_never_the_best"
+):
+    text("monitor._is_better", "«progress.updates == 0 or  → »")
+with fault(
+    "a run of no update has a result", "test_a_run_without_a_result_says_why[nothing trained]"
+):
+    wrapped("Run._check_trained", nothing)
+with fault("a contradicted log Z is called checked", JUDGED("reverse five errors below")):
+    text("LogPartition.doubts", "«self.exact is not None → True»")
+with fault("the effective sample size of AIS is not looked at", JUDGED("an error that cannot say")):
+    text("ess_doubt", "«ess >= least_ess(count) → True»")
+
+# What is evaluated, with what.
+with fault("an unknown error of the test set is 0", "test_a_result[one test image]"):
+    text("likelihood_record", "known(Z95 * likelihood.test_set_stderr)« →  or 0.0»")
+with fault("the final numbers are of the last weights", BEST, SAMPLES):
+    within("Run._finish", "Saver.restore_best", nothing)
+_RESTORED = "self._saver.restore_best(progress.best_step)\n    "
+_STATE = "state = self.program.sampler_state()\n    "
+with fault("the final AIS has the chains of the last step", BEST):
+    text("Run._finish", f"«{_RESTORED}{_STATE} → {_STATE}{_RESTORED}»")
+with fault("the last evaluation is left out", BEST):
+    text("Run._boundary", "« or at_end → »)")
+with fault("validation and test images are exchanged in evaluations", BEST, SAMPLES):
+    text("Monitor.evaluate", '("«val → test»", self', '), ("«test → val»", self')
+with fault("the final likelihood takes few samples", SAMPLES, "test_as_many_samples_as_asked_for"):
+    text("evaluate_model", "«config.eval_iw_samples → SELECTION_SAMPLES»,\n            config")
+with fault("the final test likelihood is of the validation images", BEST, SAMPLES):
+    text("evaluate_model", "            «dataset.test → dataset.validation»,")
+with fault("evaluation takes the training batch", SAMPLES):
+    text("Monitor.evaluate", "«config.eval_batchsize → config.train_batchsize»")
+with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
+    text("likelihood_record", "nll = likelihood.nll «+ → -» log")
+with fault("log Z is left out of the validation NLL", BEST):
+    text("Monitor.evaluate", "likelihood.nll« + log_z.best() → »")
+with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
+    argument("Monitor._key", step=lambda _: 0)
+with fault("validation and test share a key", SAMPLES):
+    text("Monitor.evaluate", "«counter_random.fold_in(key, index) → key»")
+with fault("every call begins with the batches of the first", BATCHES):
+    within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
+
+# What checkpoints hold.
+with fault("checkpoints leave out batch norm's averages", CARRIED):
+    text("Saver.__init__", "program.model.« → trainable_»variables")
+with fault("the best model leaves out batch norm's averages", BEST):
+    text("_model_store", "_tensors(«model.variables → model.trainable_variables»)")
+with fault("the best model leaves out the chains", BEST):
+    text("_model_store", "chains=«sampler_variables → []»")
+with fault("checkpoints leave out Adam's slots", CARRIED):
+    text("Saver.__init__", "_tensors(«program.optimizer.adam.variables → []»)")
+with fault("checkpoints leave out the step, the chains and the metrics", CARRIED):
+    text("Saver.__init__", "«state=program.state, → »")
+_resumed_at = [0]
+
+
+def _remember(progress):
+    _resumed_at[0] = progress.step if progress else 0
+    return progress
+
+
+with fault("a resumed run draws its batches from the first on (nanoGPT)", CARRIED):
+    result("Saver.restore", _remember)
+    argument("call_indices", first_step=lambda step: step - _resumed_at[0])
+
+# How they are written and found again.
+with fault("the path of a checkpoint is taken for a pattern", DIRECTORIES):
+    text("checkpoint_store._prefix", "«opened if os.path.isdir(opened) else  → »directory")
+with fault("a lost best model is looked for in no other checkpoint", LOST):
+    text("_read_model", "in «sources.items() → [*sources.items()][:1]»")
+with fault("a lost best model is not noticed", "test_what_an_error_advises_helps[best lost]"):
+    text("Saver.restore", 'best is «not None and not self._best.is_sound("best", best) → None»')
+with fault("a kept model that cannot be written is given up", SAVED_LATER):
+    text("Saver._save_model", "«self._waiting[place] = (self._best.copied(), record) → pass»")
+with fault("a model that is written later has the weights of then", SAVED_LATER):
+    text("Saver._save_model", "«self._best.copied() → self._best», record")
+with fault("a checkpoint gets ahead of a model that waits to be written", SAVED_LATER):
+    within("Saver.save", "Saver._write_waiting", nothing)
+
+# Locks, signals, consoles and places.
+with fault("any process of the holder's number is the holder", ENDED("number in other hands")):
+    text("lock._alive", '«started == holder["started"] → bool(started)»')
+with fault("a process that nobody waited for lives", ENDED("not waited for")):
+    text("lock._started", '«"" if fields[0] in "ZX" else  → »fields[19]')
+with fault("numbers of processes outlast a start of the machine", ENDED("rebooted")):
+    text("lock._alive", '«holder["machine"] == me["machine"] and  → »')
+with fault("what lies in the lock's place and is none is waited for", NO_LOCK):
+    text("RunLock._remove_if_dead", "«not os.path.lexists(self.path) → True»")
+with fault("another user's process counts as dead", "test_living_process_of_another_user_keeps_it"):
+    text("lock._started", '(PermissionError, OverflowError):\n        «pass → return ""»')
+with fault("batch systems announce the end in vain", WATCHED("SIGUSR2", "SIGXCPU")):
+    value("signals.STOPPING", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+with fault("kill -INT reaches no such job", "test_an_ignored_interrupt_counts_if_it_was_sent"):
+    text("SignalWatch.requested", "«found.si_code <= 0 → False»")
+with fault("a terminal that knows no ± ends the run", "test_from_python_too[ascii]"):
+    within("process.say", "text.encodable", lambda _, text, encoding: text)
+with fault("runs of one name and other settings have one directory", PLACES):
+    text("place_for", "«place in found and not fresh → False»")
+with fault("a run that lies beside another is not found again", PLACES):
+    text("place_for", "if «not differences(place, run) → False»:")
+with fault("other settings are one trial", "test_what_decides_the_numbers_makes_another_trial"):
+    text("Summaries.start", "«-{digest(config.to_json())[:12]} → »")
+
+# What belongs to a run, and what is asked for.
+with fault("a result of another run counts", OTHER_RUN):
+    wrapped("_check_belongs", nothing)
+with fault("another checkpoint's result counts", "test_a_result_of_another_checkpoint_is_refused"):
+    text("_check_belongs", '«found != record.get("checkpoint") → False»')
+with fault("a changed mean is not noticed", "test_a_mean_that_is_not_that_of_the_data_is_refused"):
+    text("read_bound", "«read_checked → read_json»(path)")
+with fault("other formats are read", "test_another_format_is_refused_in_one_line[config.json]"):
+    text("read_bound", "«found != FORMAT → False»")
+with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):
+    within("RunConfig.binding", "ExperimentConfig.has_own_data", lambda *_: False)
+with fault("where own data lie now is not heeded", "test_own_data_are_found_where_they_lie_now"):
+    text("TrainedModel.dataset", "«self._dataset or self.config.dataset → self.config.dataset»")
+with fault("a flag that the mode does not know is passed over", MODES):
+    text("check_known", "«mode not in setting.known_by → False»")
+with fault("the seed of images is not heeded", "test_the_seed_of_a_mode_is_that_of_its_draws"):
+    text("TrainedModel.__init__", "key(«self.config.seed → trained.seed»)")

@@ -1,158 +1,124 @@
-"""Faults of settings: names, tables, flags and constants."""
+"""Faults of settings, constants and data: names, tables, flags, images and batches."""
+
+import numpy as np
 
 from configs.paper import Structure
 from configs.registry import BASELINES
-from tests.faults import change, constant, entry, fault
+from tests.faults import argument, by, cases, entry, fault, result, text, value, within, wrapped
+from tests.faults.common import BATCHES, SAMPLES, STEP
 
-PUBLISHED = "configs/test_published.py::test_"
-CONSTANT = "configs/test_constants.py::test_constant["
+EVALUATION, FLAGS = "test_published.test_evaluation", "test_every_flag_reaches_its_field"
+OTHER_DATA = "test_sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it"
+STRUCTURES = cases("test_structures")
+SHARPNESS = "test_sharpness[omniglot        4-layer-nonlin 4 10 30 25 25  8 16 20]"
+CONSTANT = cases("test_constant")
+NORM, ADAM = STEP("dvaepp_exp-1-1"), STEP("dvaes_exp-1-5")
 
-
-SELECTION = "runs/test_selection.py::test_"
-
-
-SAMPLES = SELECTION + "samples_batches_and_keys_of_evaluations"
-
-
-def _sharpness(line: str) -> str:
-    padded = f"{line.split()[0]:15s} {line.split()[1]:14s} {line.split(maxsplit=2)[2]}"
-    return f"{PUBLISHED}sharpness[{padded}]"
-
-
-def _other_sharpness(patch) -> None:
-    """Of one baseline, data set and structure."""
-    table = BASELINES["dvaes_exp"].sharpness["omniglot"]
-    patch.setitem(table, "4-layer-nonlin", 10.0)
+EPOCHS = "test_each_epoch_is_a_permutation_of_its_own"
+OMNIGLOT = "test_omniglot_is_transposed_split_and_binarised"
+MNIST = "test_binarized_mnist_in_every_form_and_place[.-.npz]"
+DIGITS = "test_digits"
 
 
-FAULTS = (
-    fault(
-        "the sharpness of one cell of the table is another",
-        _other_sharpness,
-        _sharpness("omniglot 4-layer-nonlin 4 10 30 25 25  8 16 20"),
-    ),
-    fault(
-        "data sets without a sharpness of their own take that of omniglot",
-        change(
-            "configs.registry:Baseline.published_sharpness",
-            'self.sharpness["binarized_mnist"]',
-            'self.sharpness["omniglot"]',
-        ),
-        PUBLISHED + "sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it",
-    ),
-    fault(
-        "--beta is not heeded",
-        change("configs.paper:build_config", "**(published | fields)", "**(fields | published)"),
-        PUBLISHED + "sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it",
-        PUBLISHED + "every_flag_reaches_its_field",
-    ),
-    fault(
-        "a flag does not reach the configuration",
-        change(
-            "run:config_from_flags",
-            "if setting.decides}",
-            'if setting.decides and name != "num_chains"}',
-        ),
-        PUBLISHED + "every_flag_reaches_its_field",
-    ),
-    fault(
-        "--qupa is the wrong way round",
-        change("run:_sampler", '"pa" if FLAGS.qupa else "pcd"', '"pcd" if FLAGS.qupa else "pa"'),
-        PUBLISHED + "every_flag_reaches_its_field",
-        PUBLISHED + "defaults",
-    ),
-    fault(
-        "the evaluation batch of omniglot is that of MNIST",
-        entry("configs.paper:EVAL_BATCH_SIZE", "omniglot", 1000),
-        PUBLISHED + "evaluation",
-    ),
-    fault(
-        "evaluations come half as often in short runs",
-        change("configs.paper:build_config", "10_000 if config", "20_000 if config"),
-        PUBLISHED + "evaluation",
-    ),
-    fault(
-        "100,000 steps count as a long run",
-        change("configs.paper:build_config", "<= 100_000", "< 100_000"),
-        PUBLISHED + "evaluation",
-    ),
-    fault(
-        "the structure of a name is another",
-        entry(
-            "configs.paper:STRUCTURES",
-            "4-layer-nonlin",
-            Structure(4, 50, 2),
-        ),
-        PUBLISHED + "structures[4-layer-nonlin]",
-    ),
-    fault(
-        "the default structure is trained whatever --struct says",
-        change(
-            "configs.paper:build_config",
-            "structure=STRUCTURES[config.struct]",
-            'structure=STRUCTURES["2-layer-nonlin"]',
-        ),
-        PUBLISHED + "structures[4-layer-nonlin]",
-        PUBLISHED + "structures[1-layer-lin]",
-    ),
-    fault(
-        "a baseline has the smoothing of another",
-        entry("configs.registry:BASELINES", "dvaes_unexp", BASELINES["dvaes_exp"]),
-        PUBLISHED + "what_each_baseline_is_made_of",
-    ),
-    fault(
-        "batch norm's momentum is Keras' own",
-        entry("configs.paper:BATCH_NORM", "momentum", 0.99),
-        CONSTANT + "BATCH_NORM]",
-        "dvae/test_reference_step.py::test_a_step_of_each_kind[dvaepp_exp-1-1]",
-    ),
-    fault(
-        "batch norm's epsilon is Keras' own",
-        entry("configs.paper:BATCH_NORM", "epsilon", 1e-3),
-        CONSTANT + "BATCH_NORM]",
-        "dvae/test_reference_step.py::test_a_step_of_each_kind[dvaepp_exp-1-1]",
-    ),
-    fault(
-        "Adam's first moment is another",
-        entry("configs.paper:ADAM", "beta_1", 0.5),
-        CONSTANT + "ADAM]",
-        "dvae/test_reference_step.py::test_a_step_of_each_kind[dvaes_exp-1-5]",
-    ),
-    fault(
-        "Adam's second moment is another",
-        entry("configs.paper:ADAM", "beta_2", 0.99),
-        CONSTANT + "ADAM]",
-        "dvae/test_reference_step.py::test_a_step_of_each_kind[dvaes_exp-1-5]",
-    ),
-    fault(
-        "Adam's epsilon is Keras' own",
-        entry("configs.paper:ADAM", "epsilon", 1e-7),
-        CONSTANT + "ADAM]",
-        "dvae/test_reference_step.py::test_a_step_of_each_kind[dvaes_exp-1-5]",
-    ),
-    fault(
-        "the best model is chosen by 10 samples",
-        constant("configs.paper:SELECTION_SAMPLES", 10),
-        PUBLISHED + "evaluation",
-        SAMPLES,
-    ),
-    fault(
-        "AIS starts from fair bits whatever --ais_base says",
-        change("dvae.runs.result:ais_settings", "config.ais_base", '"uniform"'),
-        SAMPLES,
-    ),
-    fault(
-        "AIS of evaluations has the quick number of temperatures",
-        change(
-            "dvae.runs.monitor:Monitor.evaluate",
-            "ais_settings(config)",
-            "ais_settings(config)._replace(num_temperatures=100)",
-        ),
-        SAMPLES,
-    ),
-    fault(
-        "AIS takes as many chains as the sampler",
-        change("dvae.runs.result:ais_settings", "config.ais_chains", "config.num_chains"),
-        SAMPLES,
-    ),
-)
+def dynamic(binarization: bool):
+    """A data set that is binarised anew or not, whatever is asked for."""
+    return lambda f, **given: f(**given | {"dynamic_binarization": binarization})
+
+
+def exchanged_splits(build, *, validation_grey, test_grey, **given):
+    """A data set whose validation and test images are each other's."""
+    return build(validation_grey=test_grey, test_grey=validation_grey, **given)
+
+
+# Tables and flags.
+with fault("the sharpness of one cell of the table is another", SHARPNESS):
+    by(lambda p: p.setitem(BASELINES["dvaes_exp"].sharpness["omniglot"], "4-layer-nonlin", 10.0))
+with fault("data sets without a sharpness of their own take that of omniglot", OTHER_DATA):
+    argument("Baseline.published_sharpness", dataset=lambda _: "omniglot")
+with fault("--beta is not heeded", OTHER_DATA, FLAGS):
+    text("build_config", "**(«published | fields → fields | published»)")
+with fault("a flag does not reach the configuration", FLAGS):
+    text("run.config_from_flags", 'if setting.decides« →  and name != "num_chains"»}')
+with fault("--qupa is the wrong way round", FLAGS, "test_defaults"):
+    text("run._sampler", '"«pa" if FLAGS.qupa else "pcd → pcd" if FLAGS.qupa else "pa»"')
+with fault("the evaluation batch of omniglot is that of MNIST", EVALUATION):
+    entry("EVAL_BATCH_SIZE", "omniglot", lambda _: 1000)
+with fault("evaluations come half as often in short runs", EVALUATION):
+    text("build_config", "«10_000 → 20_000» if config")
+with fault("100,000 steps count as a long run", EVALUATION):
+    text("build_config", "<«= → » 100_000")
+with fault("the structure of a name is another", STRUCTURES("4-layer-nonlin")):
+    entry("STRUCTURES", "4-layer-nonlin", lambda _: Structure(4, 50, 2))
+with fault("--struct is not heeded", STRUCTURES("4-layer-nonlin", "1-layer-lin")):
+    text("build_config", 'STRUCTURES[«config.struct → "2-layer-nonlin"»])')
+with fault("a baseline has the smoothing of another", "test_what_each_baseline_is_made_of"):
+    entry("BASELINES", "dvaes_unexp", lambda _: BASELINES["dvaes_exp"])
+
+# Constants.
+with fault("batch norm's momentum is Keras' own", CONSTANT("BATCH_NORM"), NORM):
+    entry("BATCH_NORM", "momentum", lambda _: 0.99)
+with fault("batch norm's epsilon is Keras' own", CONSTANT("BATCH_NORM"), NORM):
+    entry("BATCH_NORM", "epsilon", lambda _: 1e-3)
+with fault("Adam's first moment is another", CONSTANT("ADAM"), ADAM):
+    entry("paper.ADAM", "beta_1", lambda _: 0.5)
+with fault("Adam's second moment is another", CONSTANT("ADAM"), ADAM):
+    entry("paper.ADAM", "beta_2", lambda _: 0.99)
+with fault("Adam's epsilon is Keras' own", CONSTANT("ADAM"), ADAM):
+    entry("paper.ADAM", "epsilon", lambda _: 1e-7)
+with fault("the best model is chosen by 10 samples", EVALUATION, SAMPLES):
+    value("SELECTION_SAMPLES", 10)
+with fault("AIS starts from fair bits whatever --ais_base says", SAMPLES):
+    result("ais_settings", lambda settings: settings._replace(base="uniform"))
+with fault("AIS of evaluations has the quick number of temperatures", SAMPLES):
+    within("Monitor.evaluate", "ais_settings", lambda f, c: f(c)._replace(num_temperatures=100))
+with fault("AIS takes as many chains as the sampler", SAMPLES):
+    wrapped("ais_settings", lambda f, config: f(config)._replace(num_chains=config.num_chains))
+with fault("a lock's lease is two beats", "test_lock"):
+    value("LEASE_SECONDS", 45.0)
+
+# Batches.
+with fault("all epochs have the same order", EPOCHS, BATCHES):
+    argument("epoch_permutation", epoch=lambda _: 0)
+with fault("images are drawn with replacement", EPOCHS, BATCHES):
+    wrapped(
+        "epoch_permutation",
+        lambda f, *a: f(*a)[np.random.default_rng(a[1]).integers(0, a[0], a[0])],
+    )
+with fault("images are not shuffled", EPOCHS):
+    result("epoch_permutation", np.sort)
+with fault("the seed decides no batch", "test_the_seed_matters_and_any_integer_will_do"):
+    argument("epoch_permutation", seed=lambda _: 0)
+with fault("calls begin an epoch anew", "test_division_into_calls_does_not_matter[cuts0]", BATCHES):
+    text("batch_indices", "order[«first * batch_size : (first + count) → : count» * batch_size]")
+
+# Images.
+with fault("the training mean is that of the levels, not of grey values", OMNIGLOT, DIGITS):
+    wrapped("Dataset.train_mean", lambda f, self: f(self) / self.grey_unit)
+with fault("the training mean is of the test images", OMNIGLOT):
+    wrapped("Dataset.train_mean", lambda _, self: self.test.mean(axis=0, dtype=np.float32))
+with fault("omniglot's images are not transposed", OMNIGLOT):
+    wrapped("omniglot._to_rows", lambda _, columns: columns.T)
+with fault("omniglot's validation set is the first images", OMNIGLOT):
+    within("omniglot.load", "np.split", lambda _, data, at: [data[-at[0] :], data[: -at[0]]])
+with fault("validation images are trained on as well", OMNIGLOT):
+    within("omniglot.load", "np.split", lambda _, data, at: [data, data[at[0] :]])
+with fault("omniglot's training images are binarised once", OMNIGLOT):
+    within("omniglot.load", "build_dataset", lambda f, **o: f(**o, dynamic_binarization=False))
+with fault("the fixed binarisation has another seed", OMNIGLOT):
+    value("BINARISATION_SEED", 0)
+with fault("grey values are rounded instead of drawn", OMNIGLOT):
+    wrapped("binarise_once", lambda _, grey: (grey > 0.5).astype(np.uint8))
+with fault("fixed images are binarised anew", MNIST):
+    within("binarized_mnist.load", "build_dataset", dynamic(True))
+with fault("a user's grey images are trained on as they are", "test_user_file_of_grey_values[1]"):
+    within("user_file.load", "build_dataset", dynamic(False))
+with fault("test images of digits are trained on", DIGITS):
+    within("digits.load", "np.split", lambda f, levels, at: f(levels, [at[0], at[1] - at[0]]))
+with fault("test and validation are exchanged", MNIST):
+    within("binarized_mnist.load", "build_dataset", exchanged_splits)
+with fault("the digits are split in another way", "test_the_digits_are_always_the_same"):
+    value("SPLIT_SEED", 1)
+with fault("the digest forgets the type of its arrays", "test_a_digest_is_of_shape_type_and_bytes"):
+    text("dataset.digest", "{array.shape}« {array.dtype.str} → »")
+with fault("a published digest has another last digit", "test_published_files"):
+    entry("PUBLISHED_SHA256", "valid", lambda digest: digest[:-1] + "3")

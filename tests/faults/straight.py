@@ -1,0 +1,161 @@
+"""Faults of straight energies, of doubly reparameterised gradients and of undirected posteriors."""
+
+from dataclasses import replace
+
+import tensorflow as tf
+
+from configs.registry import BASELINES
+from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
+from tests.faults.common import same
+
+STRAIGHT = cases("test_straight_step.test_a_step_of_each_kind")
+GIVEN = cases("test_relaxed_at_given_uniform_numbers")
+CONCRETE, LINEAR = GIVEN("Concrete-concrete-4.0"), GIVEN("PiecewiseLinear-piecewise_linear-4.0")
+HARD = cases("test_hard_at_given_bits")("1.0")
+ORDER = cases("test_order_of_accuracy")
+ABOVE_HALF = cases("test_fraction_above_one_half")
+ANY_PRIOR = cases("test_kl_term_of_any_prior")
+PLAIN = cases("test_generative_gradient_is_the_plain_one")
+ESTIMATE, ALONG = (f"DoublyReparameterized.{name}" for name in ("estimate", "along_samples"))
+
+SPINS = "test_posteriors_are_of_spins[deep]"
+LIKELIHOOD = "test_likelihood_is_unbiased[1]"
+MODES = cases("test_slow_means")
+COUPLING = "test_constant[COUPLING_NORM]"
+TAKES_STEP = "test_persistent_posterior.test_takes_a_step[pwl-1-layer-lin-1]"
+K1, K3 = cases("test_step")("pwl-1", "pwl-3")
+FOLLOW, OWN, COMPILED, RESUME, STARTS = (
+    f"test_persistent_posterior.TestChains.test_{name}"
+    for name in "follow each_image_has_its_own compiled_equals_eager resumes_bit_for_bit "
+    "starts_from_its_own".split()
+)
+
+
+def rolled_weights(anneal, *arguments):
+    """Chains with the weights of others."""
+    found = anneal(*arguments)
+    return found._replace(log_weights=tf.roll(found.log_weights, 1, axis=1))
+
+
+def training(value: bool):
+    """Posteriors in training or in evaluation whatever is asked for."""
+    return lambda f, self, images, _: f(self, images, value)
+
+
+# Relaxed and hard bits.
+with fault("Concrete's noise is not sharpened", CONCRETE, STRAIGHT("gumbolt-1-5", "concrete-2-1")):
+    text("Concrete.sample", "self.sharpness * «(params.logits + noise) → params.logits + noise»")
+with fault("the noise of Concrete is clipped elsewhere", CONCRETE):
+    value("CONCRETE_CLIP", 1e-3)
+with fault("no gradient flows through the slope", LINEAR, STRAIGHT("pwl-1-1", "pwl-2-5")):
+    text("PiecewiseLinear.sample", "« → tf.stop_gradient»(q * (1.0 - q) + SLOPE_OFFSET)")
+with fault("the line is steeper where q is nearly certain", LINEAR, STRAIGHT("pwl-1-1")):
+    value("SLOPE_OFFSET", 1e-3)
+with fault("the line passes one half at ρ = q", ABOVE_HALF("PiecewiseLinear"), LINEAR):
+    text("PiecewiseLinear.sample", "rho - «(1.0 - q) → q»")
+with fault(
+    "straight-through passes all on", ORDER("StraightThrough"), STRAIGHT("st-1-1", "st-4-5")
+):
+    within("StraightThrough.sample", "tf.sigmoid", same)
+with fault("hard bits are the likelier ones", ABOVE_HALF("ReinMax"), STRAIGHT("st-1-1")):
+    wrapped("straight_relaxations._bits", lambda _, q, key: tf.cast(q.logits > 0.0, tf.float32))
+with fault("hard bits keep a rounding error of their gradient's source", HARD):
+    wrapped("_with_gradient_of", lambda _, bits, x: x + tf.stop_gradient(bits - x))
+with fault("ReinMax takes no straight-through away", ORDER("ReinMax"), STRAIGHT("reinmax-1-1")):
+    text("ReinMax.sample", "«0.5 * q * (1.0 - q) → 0.0 * q»")
+with fault("ReinMax takes its slope at q", ORDER("ReinMax"), STRAIGHT("reinmax-2-5")):
+    text("ReinMax.sample", "«0.5 * (q + bits) → q»")
+with fault("the slope of ReinMax lets gradients through", HARD, STRAIGHT("reinmax-1-5")):
+    text("ReinMax.sample", "middle = «tf.stop_gradient(0.5 * (q + bits) → 0.5 * (q + bits»)")
+with fault("straight log q takes q for 1-q", ANY_PRIOR("pwl"), STRAIGHT("gumbolt-1-1", "st-2-1")):
+    argument("StraightRelaxation.log_density", relaxed=lambda relaxed: 1.0 - relaxed)
+
+# Doubly reparameterised gradients.
+with fault("the encoder's weights are not squared", STRAIGHT("pwl-1-5", "st-4-5")):
+    within(ESTIMATE, "tf.square", same)
+with fault("the encoder's weights are squared whatever the KL's weight is", STRAIGHT("pwl-4-5")):
+    text(ESTIMATE, "«kl_weight * tf.square(weights) + (1.0 - kl_weight) * weights → weights**2»")
+with fault("the weights let gradients through", STRAIGHT("concrete-2-5"), PLAIN("2-5")):
+    text(ESTIMATE, "«tf.stop_gradient → tf.identity»(tf.nn.softmax")
+with fault("weights are normalised over images", STRAIGHT("reinmax-2-5")):
+    within(ESTIMATE, "tf.nn.softmax", lambda f, values, axis: f(values, axis=0))
+with fault("samples of an image count as their sum without weights", STRAIGHT("pwl-1-1")):
+    within(ESTIMATE, "tf.fill", lambda f, shape, value: f(shape, 2.0 * value))
+with fault("the generative term reaches the encoder too", STRAIGHT("pwl-1-1", "st-2-5")):
+    wrapped("_stopped", lambda f, t: t if hasattr(t, "relaxed") else f(t))
+with fault("the encoder's term reaches the prior too", STRAIGHT("concrete-1-1"), PLAIN("1-1")):
+    wrapped("_stopped", lambda f, t: f(t) if hasattr(t, "relaxed") else t)
+with fault("nothing is frozen", "test_frozen_within_another_scope", STRAIGHT("st-1-1", "pwl-4-5")):
+    within("networks.frozen", "tf.stop_gradient", same)
+with fault("the parameters of log q move along with the samples", STRAIGHT("st-1-1", "pwl-2-5")):
+    text(ALONG, "encoding.relaxed, «own → encoding.params»)")
+with fault("log q does not feel the samples of earlier groups", STRAIGHT("pwl-2-1", "reinmax-4-5")):
+    argument("Encoder.params_at", latents=tf.stop_gradient)
+with fault("the logged objective is the surrogate", STRAIGHT("st-1-1"), PLAIN("1-5")):
+    result(ESTIMATE, lambda estimate: estimate._replace(bound=estimate.surrogate))
+with fault("batch-norm averages move twice", STRAIGHT("pwl-1-1", "st-2-5")):
+    text(ESTIMATE, "«with frozen_model → if True»:")
+with fault("logits at latents are those of other groups", STRAIGHT("pwl-2-1", "concrete-4-5")):
+    text("Encoder.params_at", "earlier[:« → :-1][:»group]")
+with fault("GumBolt is Concrete", "test_sharpness_and_weighting", STRAIGHT("gumbolt-2-5")):
+    entry("BASELINES", "gumbolt", lambda _: BASELINES["concrete"])
+with fault("Concrete has GumBolt's gradient", STRAIGHT("concrete-1-1")):
+    entry("BASELINES", "concrete", lambda _: BASELINES["gumbolt"])
+
+# Undirected posteriors: their encoder.
+with fault("couplings of a posterior are not divided by the root of the units", SPINS):
+    within("UndirectedEncoder.posteriors", "math.sqrt", lambda *_: 1.0)
+with fault("biases of a posterior are those of its spins", SPINS):
+    text("UndirectedEncoder.posteriors", "left« - tf.reduce_sum(coupling, axis=2) → »")
+with fault("couplings of a posterior are half as large", SPINS):
+    result("UndirectedEncoder.posteriors", lambda rbm: rbm._replace(coupling=0.5 * rbm.coupling))
+with fault("couplings are normalised over the batch in evaluation", SPINS):
+    within("UndirectedEncoder.image_products", "UndirectedEncoder.posteriors", training(True))
+with fault("chains follow the posterior of evaluation", K1, FOLLOW):
+    within("UndirectedEncoder.follow", "UndirectedEncoder.posteriors", training(False))
+with fault("the left half is drawn and not averaged", K1, K3):
+    text("UndirectedEncoder.relaxed", "(«tf.sigmoid(left_logits → draw(left_logits, key»), right)")
+with fault("the prior's energy is not half averaged", K1, K3):
+    text("half_averaged_log_ratio", "tf.concat([«left → encoding.relaxed[:, :num_left]»,")
+with fault("log q lets gradients into the posterior's own parameters", K1, K3):
+    within("UndirectedEncoder.relaxed", "tf.stop_gradient", same)
+with fault("the relaxed left half does not see the relaxed right half", K1):
+    within(
+        "UndirectedEncoder.relaxed",
+        "row_rbms.left_field",
+        lambda f, q, z: f(q, tf.stop_gradient(z)),
+    )
+with fault("both halves are relaxed with one key", K1):
+    text("UndirectedEncoder.relaxed", "keys[«0 → 1»]")
+with fault("chains begin anew at every step", OWN):
+    text("PersistentPosterior.step", "«tf.cast(left, states.dtype) → states»")
+with fault("chains go to other images of the batch", OWN):
+    argument("train_state.with_rows", indices=lambda indices: indices[::-1])
+with fault("chains of other images are continued", STARTS):
+    argument("train_state.rows_of", indices=lambda indices: 0 * indices)
+with fault("a bad batch moves its chains", COMPILED):
+    text("TrainProgram.one_step", "«tf.where(ok, *pair) → pair[0]»")
+with fault("checkpoints leave out the chains of images", RESUME):
+    text("TrainState.__init__", "«self.image_states = image_states.variables → pass»")
+with fault("a bound is logged that no step knows", TAKES_STEP):
+    value("PersistentPosterior.knows_bound", True)
+
+# Their evaluation and their modes.
+with fault("importance weights leave out log Z of the posterior", LIKELIHOOD):
+    text("UndirectedEncoder.sample_binary", "«- tf.cast(log_weights, tf.float32) → »")
+with fault("importance weights have a chain's weight for another's", LIKELIHOOD):
+    within("UndirectedEncoder.sample_binary", "row_rbms.anneal", rolled_weights)
+with fault("a mode needs only five samples", "test_hits"):
+    value("MODE_HITS", 4)
+with fault("mean field takes half of its iterations before modes are counted", MODES("0.955-1")):
+    value("MODE_ITERATIONS", 20)
+with fault("means are rounded more coarsely before modes are counted", MODES("0.965-2")):
+    value("MODE_ROUNDING", 0.02)
+with fault("undirected posteriors take several groups", "test_one_group_only"):
+    entry("BASELINES", "dvaess_pwl", lambda baseline: replace(baseline, most_groups=None))
+with fault(
+    "couplings have the norm of others", "test_statistics_of_couplings_move_slowly", COUPLING
+):
+    value("COUPLING_NORM", {"momentum": 0.8, "epsilon": 1e-2})
+with fault("posteriors are annealed at fewer temperatures", "test_temperatures_of_a_posterior"):
+    value("POSTERIOR_TEMPERATURES", 100)
