@@ -66,7 +66,7 @@ with fault("first chains are all zero", FAIR):
 with fault("the energy has the wrong sign", ENERGY):
     result("rbm.energy", negative)
 with fault("the energy forgets the right half's biases", ENERGY):
-    argument("rbm.energy", rbm=lambda rbm: rbm._replace(right_bias=zeros(rbm.right_bias)))
+    argument("rbm.energy", rbm=lambda rbm: rbm._replace(right_bias=0.0 * rbm.right_bias))
 
 # Population annealing.
 with fault("weights have the wrong sign", STEP("dvaepp_exp-1-1", "dvae_spike_exp-1-1")):
