@@ -12,7 +12,12 @@ import itertools
 import time
 from collections.abc import Iterator
 
-MODULES = ["exact", "diagnostics", "pcd", "ais", "row_rbms", "population_annealing", "tempering"]
+import pytest
+
+MODULES = [
+    *("exact", "diagnostics", "pcd", "ais", "row_rbms", "population_annealing", "tempering"),
+    "independence",
+]
 
 
 def cases(function) -> Iterator[dict]:
@@ -27,13 +32,29 @@ def cases(function) -> Iterator[dict]:
         yield {name: value for part in combination for name, value in part.items()}
 
 
+def statistical_tests(name: str) -> Iterator[tuple]:
+    """(name, function) of those of a module."""
+    place = name if "." in name else f"samplers.test_{name}"
+    module = importlib.import_module(f"tests.{place}")
+    for test, function in inspect.getmembers(module, inspect.isfunction):
+        if test.startswith("test_") and "seed" in inspect.signature(function).parameters:
+            yield test, function
+
+
+def fixtures(function, patch: pytest.MonkeyPatch) -> dict:
+    """What a test wants of pytest itself."""
+    names = inspect.signature(function).parameters
+    return {name: patch for name in names if name == "monkeypatch"}
+
+
 def failures(function, arguments: dict, seeds: range) -> list[int]:
     failed = []
     for seed in seeds:
-        try:
-            function(**arguments, seed=seed)
-        except AssertionError:
-            failed.append(seed)
+        with pytest.MonkeyPatch.context() as patch:
+            try:
+                function(**arguments, **fixtures(function, patch), seed=seed)
+            except AssertionError:
+                failed.append(seed)
     return failed
 
 
@@ -45,11 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.count)
     for name in options.modules:
-        place = name if "." in name else f"samplers.test_{name}"
-        module = importlib.import_module(f"tests.{place}")
-        for test, function in inspect.getmembers(module, inspect.isfunction):
-            if not test.startswith("test_") or "seed" not in inspect.signature(function).parameters:
-                continue
+        for test, function in statistical_tests(name):
             for arguments in cases(function):
                 start = time.process_time()
                 failed = failures(function, arguments, seeds)

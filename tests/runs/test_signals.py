@@ -31,18 +31,18 @@ def early():
     return 0
 
 def main():
-    with SignalWatch() as watch:
-        print("ready", flush=True)
-        end = time.monotonic() + 60
-        try:
+    end = time.monotonic() + 60
+    try:
+        with SignalWatch() as watch:
+            print("ready", flush=True)
             while time.monotonic() < end:
                 watch.raise_if_stopped()
                 if watch.save_requested():
                     print("saved", flush=True)
                 time.sleep(0.02)
-        except Stopped as stop:
-            print(f"stopped by {stop}", flush=True)
-            return stop.exit_code
+    except Stopped as stop:
+        print(f"stopped by {stop}", flush=True)
+        return stop.exit_code
     return 0
 
 chosen = early if "early" in sys.argv else main
