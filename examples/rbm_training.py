@@ -14,12 +14,13 @@ from data.batches import batch_indices
 from data.dataset import Dataset
 from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import SignalWatch, Stopped, progress_bar, say
+from dvae.runs.result import span
 from samplers import ais, counter_random, diagnostics, hardware, pcd, population_annealing
 from samplers.energy_model import fitted_base
+from samplers.log_partition_value import UNTRUSTED, Z95, LogPartition
 from samplers.rbm import RBM, Halves, RBMParameters, left_log_marginal, model_of
 
 _STEPS_PER_CALL = 100
-_Z95 = 1.959963984540054
 _PARTS = 10  # in which chains are annealed, so that there is progress to be seen
 
 
@@ -153,32 +154,53 @@ def _split(count: int) -> list[int]:
     return [min(size, count - first) for first in range(0, count, size)]
 
 
-def _report(
-    params: RBMParameters,
-    forward: tf.Tensor,
-    backward: tf.Tensor,
-    images: np.ndarray,
-    num_temperatures: int,
-) -> None:
-    """Prints the mean log p(x) of binary images [N, X] in nats: exact but for log Z."""
-    num_chains = len(forward)
-    log_z = diagnostics.log_mean_estimate(forward)
-    reverse = -float(diagnostics.log_mean_exp(-backward))
-    lower = float(diagnostics.markov_lower_bound(forward, min(32, num_chains)))
-    unnormalized = left_log_marginal(params, tf.cast(images, tf.float32)).numpy()
-    value = float(np.mean(unnormalized)) - float(log_z.value)
-    z_error = _Z95 * float(log_z.stderr)
-    set_error = _Z95 * float(np.std(unnormalized, ddof=1)) / math.sqrt(len(images))
-    wide = math.hypot(z_error, set_error)
+def _log_partition(forward: tf.Tensor, backward: tf.Tensor) -> LogPartition:
+    """What log weights of forward and reverse AIS say of log Z."""
+    found = diagnostics.log_mean_estimate(forward)
+    reverse = diagnostics.log_mean_estimate(-backward)
+    num_groups = min(32, len(forward))
+    return LogPartition(
+        value=float(found.value),
+        stderr=float(found.stderr),
+        ess=float(found.ess),
+        markov_lower=float(diagnostics.markov_lower_bound(forward, num_groups)),
+        reverse=-float(reverse.value),
+        reverse_stderr=float(reverse.stderr),
+        upper_status="checked",
+        exact=None,
+        num_chains=len(forward),
+        reverse_ess=float(reverse.ess),
+        num_reverse=len(backward),
+    )
+
+
+def _report(log_z: LogPartition, unnormalized: np.ndarray, num_temperatures: int) -> None:
+    """Prints the mean log p(x) in nats, exact but for log Z, from that of each image without it."""
+    value = float(np.mean(unnormalized)) - log_z.value
+    low, high = log_z.interval()
+    below = None if high is None else high - log_z.value
+    above = None if low is None else log_z.value - low
+    set_error = None
+    if len(unnormalized) > 1:
+        set_error = Z95 * float(np.std(unnormalized, ddof=1)) / math.sqrt(len(unnormalized))
     say(
-        f"log Z {float(log_z.value):.2f} ± {float(log_z.stderr):.2f} by AIS of {num_temperatures} "
-        f"temperatures (ESS {float(log_z.ess):.0f} of {num_chains}), at least {lower:.2f} (95 %), "
-        f"reverse AIS {reverse:.2f} (checked)"
+        f"log Z {log_z.value:.3f} {span(low, high, 3)} by AIS of {num_temperatures} temperatures "
+        f"(ESS {log_z.ess:.0f} of {log_z.num_chains}), at least {log_z.markov_lower:.2f} (95 %), "
+        f"reverse AIS {log_z.reverse:.3f} ({log_z.status()})"
     )
     say(
-        f"test log-likelihood {value:.2f} [{value - z_error:.2f}, {value + z_error:.2f}] from log "
-        f"Z; with the finite test set [{value - wide:.2f}, {value + wide:.2f}]"
+        f"test log-likelihood {value:.3f} {_around(value, below, above, 0.0)} from log Z; with the "
+        f"finite test set {_around(value, below, above, set_error)}"
     )
+    if doubts := log_z.doubts():
+        say(f"log Z is {UNTRUSTED}: {'; '.join(doubts)}")
+
+
+def _around(value: float, below: float | None, above: float | None, error: float | None) -> str:
+    """An interval of two independent errors, of which the first may be lopsided."""
+    low = None if below is None or error is None else value - math.hypot(below, error)
+    high = None if above is None or error is None else value + math.hypot(above, error)
+    return span(low, high, 3)
 
 
 def train(options: Options) -> int:
@@ -194,7 +216,8 @@ def train(options: Options) -> int:
                 params.left_bias + tf.matmul(chains.right[:100], params.coupling, transpose_b=True)
             )
             forward, backward = _anneal(params, chains, options, signals)
-            _report(params, forward, backward, dataset.test, options.ais_temperatures)
+            unnormalized = left_log_marginal(params, tf.cast(dataset.test, tf.float32)).numpy()
+            _report(_log_partition(forward, backward), unnormalized, options.ais_temperatures)
             write_png(Path(options.picture), grid(means.numpy(), dataset.image_shape, 10))
     except Stopped as stop:
         say(f"stopped by {stop}: nothing is kept; the same command starts anew")

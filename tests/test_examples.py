@@ -1,10 +1,14 @@
-"""examples/train_rbm.py: help and errors before anything slow, a bar for the evaluation, a stop."""
+"""examples/train_rbm.py: help and errors before anything slow, and errors that are not known."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
+
+from examples import rbm_training
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "train_rbm.py"
 
@@ -43,3 +47,23 @@ def test_help_begins_with_examples(started):
     first = [line for line in out.splitlines() if line.strip()][:2]
     assert first[0].startswith("Examples") and "train_rbm.py --" in first[1]
     assert "--num_hidden" in out
+
+
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("images", [1, 5])
+def test_what_is_reported_has_an_error_or_says_that_it_is_not_known(count, images, capsys):
+    """Of errors that two decimals would not show too."""
+    forward = 7.0 + np.linspace(-0.02, 0.02, count)
+    log_z = rbm_training._log_partition(tf.constant(forward), tf.constant(7.0 + np.zeros(9)))
+    rbm_training._report(log_z, np.linspace(-20.0, -19.0, images), 1000)
+    said, likelihood, *doubts = capsys.readouterr().out.splitlines()
+    if count == 1:
+        assert said.startswith("log Z 6.980 (error not known) by AIS")
+        assert likelihood.count("(error not known)") == 2
+        assert len(doubts) == 1 and "single chain" in doubts[0]
+    else:
+        assert said.startswith("log Z 7.000 [6.996, 7.004] by AIS") and not doubts
+        value = np.linspace(-20.0, -19.0, images).mean() - 7.0
+        assert likelihood.startswith(f"test log-likelihood {value:.3f} [{value - 0.004:.3f}, ")
+        assert ("error not known" in likelihood) == (images == 1)
+    assert "nan" not in said + likelihood

@@ -76,8 +76,6 @@ with fault("validation and test images are exchanged in evaluations", BEST, SAMP
     text("Monitor.evaluate", '("«val → test»", self', '), ("«test → val»", self')
 with fault("the test set has the samples of the selection in the end", SAMPLES):
     text("evaluate_model", "«config.eval_iw_samples → SELECTION_SAMPLES»,\n            config")
-with fault("the final likelihood takes few samples", "test_as_many_samples_as_asked_for"):
-    text("evaluate_model", "«config.eval_iw_samples → SELECTION_SAMPLES»,\n            config")
 with fault("the final test likelihood is of the validation images", BEST, SAMPLES):
     text("evaluate_model", "            «dataset.test → dataset.validation»,")
 with fault("evaluation takes the training batch", SAMPLES):

@@ -20,7 +20,7 @@ from dvae.runs.trained_model import TrainedModel
 from tests.helpers import statistical, tiny_models, tiny_runs
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = tiny_runs.ARGUMENTS | {"eval_iw_samples": 1000}
+SETTINGS = tiny_runs.ARGUMENTS
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -140,7 +140,9 @@ def test_nothing_that_dvae_sets_remains(trained):
     tf.random.Generator.from_non_deterministic_state()
 
 
-@pytest.mark.parametrize("case", _OTHERS)
+@pytest.mark.parametrize(
+    "case", [pytest.param("float64", marks=pytest.mark.slow), "half precision", "modes"]
+)
 def test_what_others_set_changes_no_number(case, trained):
     run, images, numbers, *_ = trained
     with _OTHERS[case]() as state:

@@ -83,7 +83,7 @@ def test_a_finished_run_is_shown(finished_run):
     ("mode", "left"),
     [
         ("evaluate", "evaluation.json"),
-        ("log_z", "log_z.json"),
+        pytest.param("log_z", "log_z.json", marks=pytest.mark.slow),
     ],
 )
 def test_modes_on_a_finished_run(finished_run, mode, left):
@@ -162,6 +162,7 @@ def test_damaged_compile_cache_is_done_without(finished_run, tmp_path):
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_reports_what_an_uninterrupted_run_does(finished_run, tmp_path):
     folder, arguments, _ = finished_run
     flags_of_run = [
