@@ -42,7 +42,7 @@ def random_rbm(num_left, num_right, dtype=tf.float32):
 
 @pytest.mark.parametrize(
     "num_sweeps, num_chains, dtype",
-    [(1, 14, tf.float32), (20, 14, tf.float32), (13, 13, tf.float64)],
+    [(1, 14, tf.float32), (12, 14, tf.float32), (13, 13, tf.float64)],
 )
 def test_sweeps_bit_for_bit(num_sweeps, num_chains, dtype, monkeypatch):
     """Of known and unknown number, of one temperature and of one for each chain."""
@@ -93,7 +93,7 @@ def test_energies_and_their_gradient(num_right, weighted, monkeypatch):
         with tf.GradientTape() as tape:
             tape.watch(rbm)
             value = log_partition_surrogate(model, rbm, chains, weights)
-        return [value, *tape.gradient(value, rbm), model.energy(rbm, chains)]
+        return [*tape.gradient(value, rbm), model.energy(rbm, chains)]
 
     for plain, laid_out in zip(*both(monkeypatch, numbers), strict=True):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5, atol=1e-5)

@@ -11,6 +11,7 @@ from dvae import baselines
 from dvae import straight_relaxations as ours
 from dvae.encoder import with_log_density
 from dvae.posteriors import PosteriorParams
+from dvae.priors import Prior
 from samplers import counter_random
 from tests.helpers import statistical
 from tests.helpers.added_parts import IndependentBits
@@ -117,8 +118,8 @@ def test_fraction_above_one_half(kind):
 def test_kl_term_of_any_prior(baseline):
     """Σ ζ log q + (1-ζ) log(1-q) - cζ for independent bits with biases c; logits up to 60."""
     structure = Structure(2, 3, 1, 5)
-    prior = IndependentBits(structure)
-    prior.bias.assign(np.linspace(-2.0, 1.5, 6))
+    prior = Prior(IndependentBits(6))
+    prior.fields.bias.assign(np.linspace(-2.0, 1.5, 6))
     parts = baselines.make_parts(baseline, structure, 4.0, prior)
     logits = np.random.default_rng(3).normal(0, 3, (11, 6))
     logits[0] = [60, -60, 60, -60, 0, 1]
@@ -130,7 +131,7 @@ def test_kl_term_of_any_prior(baseline):
         PosteriorParams(tf.constant(logits, tf.float32)),
     )
     log_q = zeta * -np.logaddexp(0, -logits) + (1 - zeta) * -np.logaddexp(0, logits)
-    expected = log_q.sum(axis=1) - zeta @ np.float64(prior.bias)
+    expected = log_q.sum(axis=1) - zeta @ np.float64(prior.fields.bias)
     assert np.allclose(parts.kl(prior.parameters(), encoding), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -91,8 +91,7 @@ def variables_of(program: TrainProgram) -> dict[str, keras.Variable]:
         found |= network(f"encoder{group}", layer)
     for group, raw in enumerate(getattr(model.encoder.posterior, "raw_scales", ())):
         found[f"raw_scale{group}"] = raw
-    for name in ("left_bias", "right_bias", "coupling"):
-        found[name] = getattr(model.prior, name)
+    found |= model.prior.fields._asdict()
     assert {id(v) for v in found.values()} == {id(v) for v in model.trainable_variables}
     return found
 
