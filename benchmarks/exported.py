@@ -55,8 +55,9 @@ def lowered(function: Any, *arguments: Any) -> bytes:
 
 
 def export(make: Callable[[], Call]) -> Exported:
-    """A call as a program in the layout for a GPU."""
-    with mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True)):
+    """A call as a program in the layout for a GPU, with `hardware.exact_products`."""
+    on_gpu = mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True))
+    with on_gpu, hardware.exact_products():
         function, arguments = make()
         hlo = lowered(function, *arguments)
         concrete = function.get_concrete_function(*arguments)
