@@ -55,6 +55,24 @@ def test_what_fails_is_named_and_the_rest_is_run(tmp_path):
     assert job["unit"] == "call" and job["microseconds"] > 0.0
 
 
+def test_products_are_exact_whatever_the_process_has_chosen(monkeypatch):
+    def text(function, *arguments):
+        make = function.experimental_get_compiler_ir(*arguments)
+        return make(stage="hlo", platform_name="GPU")
+
+    monkeypatch.setattr(exported, "lowered", text)
+    function = tf.function(lambda x: tf.matmul(x, x), jit_compile=True)
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    try:
+        found = exported.export(lambda: exported.Call(function, (tf.ones([2, 2]),)))
+        assert tf.config.experimental.tensor_float_32_execution_enabled()
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+    [product] = [line for line in found.hlo.splitlines() if " dot(" in line]
+    assert "operand_precision={highest,highest}" in product
+
+
 def begun(tmp_path, steps, **fields):
     """A run that stands at a step where one of its calls ends, its directory and its data."""
     path = tiny_runs.write_data(tmp_path / "tiny.npz", grey=False)
