@@ -79,11 +79,9 @@ class EnergyModel(abc.ABC):
         params = self.independent(tf.zeros([self.num_units], tf.nest.flatten(state)[0].dtype))
         with tf.GradientTape() as tape:
             tape.watch(params)
-            energies = self.energy(params, state)
-            mean = (
-                tf.reduce_mean(energies) if weights is None else tf.tensordot(weights, energies, 1)
-            )
-        gradient = tape.gradient(-mean, list(params), unconnected_gradients="zero")
+            terms = -self.energy(params, state)
+            mean = tf.reduce_mean(terms) if weights is None else tf.reduce_sum(weights * terms)
+        gradient = tape.gradient(mean, list(params), unconnected_gradients="zero")
         return type(params)(*gradient)
 
     def path(self, params: Parameters, base: tf.Tensor) -> "Path":

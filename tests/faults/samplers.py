@@ -74,7 +74,7 @@ with fault("a path weighs by the model's energy alone", GRAPH("graph-fitted", "m
 with fault("a path starts from fair bits", GRAPH("graph-fitted", "made here-fitted")):
     text("LinearPath.start", "broadcast_to(« → 0.0 * »self._base")
 with fault("moments have the sign of the energy", GRADIENT("made here")):
-    text("EnergyModel.moments", "gradient(«- → »mean")
+    text("EnergyModel.moments", "terms = «- → »self.energy")
 with fault("bridges reweight the whole way", OF_GRAPHS("graph-0.7", "made here-0.7")):
     text("population_annealing.step", "_reweight(state, «share * → » change")
 
