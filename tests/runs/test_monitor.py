@@ -136,11 +136,15 @@ CHOICES = {
 
 
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory):
-    """A monitor, and the table by whose entries it evaluates."""
+def untracked(tmp_path_factory):
     monitor, _ = monitor_of(tmp_path_factory.mktemp("chosen"), log_z_population="none")
-    with pytest.MonkeyPatch.context() as patch:
-        yield monitor, written_down(monitor, patch)
+    return monitor
+
+
+@pytest.fixture
+def stand_in(untracked, monkeypatch):
+    """A monitor, and the table by whose entries it evaluates."""
+    return untracked, written_down(untracked, monkeypatch)
 
 
 @pytest.mark.parametrize("case", CHOICES)
