@@ -109,7 +109,7 @@ def test_weights_of_a_population(monkeypatch):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5)
 
 
-@pytest.mark.parametrize("steps", [7, 20])
+@pytest.mark.parametrize("steps", [7, pytest.param(20, marks=pytest.mark.slow)])
 def test_annealing_and_tempering(steps, monkeypatch):
     """By single steps and by ten in a trip; the random bits are the same, so are the states."""
     rbm, key, chains, ladders = random_rbm(7, 5), counter_random.key(4), 6, 3
