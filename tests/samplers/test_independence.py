@@ -44,7 +44,7 @@ def zero(half: int = HALF) -> RBMParameters:
 
 def strong() -> RBMParameters:
     """Far enough from zero for several bridges."""
-    return zero()._replace(left_bias=tf.fill([HALF], 0.15))
+    return zero()._replace(left_bias=tf.fill([HALF], 0.6))
 
 
 def rows() -> RBMParameters:
