@@ -16,7 +16,7 @@ import pytest
 
 MODULES = [
     *("exact", "diagnostics", "pcd", "ais", "row_rbms", "population_annealing", "tempering"),
-    "independence",
+    *("gibbs", "counter_random", "independence"),
 ]
 
 
