@@ -23,8 +23,8 @@ from dvae.relaxed_priors import (
 from dvae.runs.trained_model import TrainedModel
 from samplers import ais, counter_random
 from samplers.diagnostics import LogMeanEstimate
-from samplers.energy_model import LinearPath, fitted_base, uniform_base
-from samplers.rbm import RBM, RBMParameters
+from samplers.energy_model import EnergyModel, fitted_base, uniform_base
+from samplers.rbm import RBM
 
 _AIS_SETTINGS = {"chains": 1024, "temperatures": 1000}
 _EQUAL_ROWS = 5  # K of the comparison of first groups
@@ -35,8 +35,7 @@ Record = dict[str, Any]
 class UnsummedRBM(RBM):
     """An RBM whose AIS weights hold both halves: nothing is summed out."""
 
-    def path(self, params: RBMParameters, base: tf.Tensor) -> LinearPath:  # noqa: D102
-        return LinearPath(self, params, base)
+    path = EnergyModel.path
 
 
 def _spread(estimate: LogMeanEstimate) -> Record:
