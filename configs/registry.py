@@ -24,8 +24,8 @@ def resolve(target: Target) -> Callable[..., Any]:
 class Baseline:
     """One training method.
 
-    parts: makes a `dvae.baselines.Parts` from (structure, sharpness, prior, **options).
-    options: passed on to `parts`; say the smoothing.
+    method: makes a `dvae.methods.Method` from (structure, sharpness, energy_model, **options).
+    options: passed on to `method`; say the smoothing.
     importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
     sharpness: β when --beta is not given, by data set and structure; data sets that are not named
       take the values of binarized_mnist, structures that are not named those of 2-layer-nonlin.
@@ -34,7 +34,7 @@ class Baseline:
     most_groups: latent groups that the method can have; None: any number.
     """
 
-    parts: Target
+    method: Target
     sharpness: Mapping[str, Mapping[str, float]]
     options: Mapping[str, Any] = field(default_factory=dict)
     importance_weighted: bool = False
@@ -75,12 +75,12 @@ def one_sharpness(mnist: float, omniglot: float | None = None) -> dict[str, dict
 
 
 def _doubly_reparameterized(posterior: str, sharpness: dict[str, dict[str, float]]) -> Baseline:
-    """Straight energies of a class of `dvae.straight_relaxations`."""
+    """Relaxed bits of a class of `dvae.straight_relaxations`."""
     return Baseline(
-        parts="dvae.baselines:straight",
+        method="dvae.methods:relaxed_bits",
         options={
             "posterior": f"dvae.straight_relaxations:{posterior}",
-            "estimator": "dvae.doubly_reparameterized:DoublyReparameterized",
+            "estimator": "dvae.estimators.doubly_reparameterized:DoublyReparameterized",
         },
         importance_weighted=True,
         sharpness=sharpness,
@@ -90,7 +90,7 @@ def _doubly_reparameterized(posterior: str, sharpness: dict[str, dict[str, float
 def _binary(estimator: str, importance_weighted: bool = False, least_k: int = 1) -> Baseline:
     """Unrelaxed bits, whose gradient an estimator gives ("module:class") without bias."""
     return Baseline(
-        parts="dvae.baselines:binary",
+        method="dvae.methods:binary",
         options={"estimator": estimator},
         sharpness=one_sharpness(1),
         importance_weighted=importance_weighted,
@@ -102,45 +102,45 @@ def _binary(estimator: str, importance_weighted: bool = False, least_k: int = 1)
 # supplement has every sharpness.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
-        parts="dvae.baselines:dvae",
+        method="dvae.methods:dvae",
         sharpness=sharpness_by_name(mnist=(5, 5, 4), omniglot=(4, 4, 4)),
     ),
     "dvaepp_exp": Baseline(
-        parts="dvae.baselines:dvaepp",
+        method="dvae.methods:dvaepp",
         options={"smoothing": "dvae.smoothing:Exponential"},
         sharpness=sharpness_by_name(mnist=(12, 14, 10), omniglot=(14, 12, 10)),
     ),
     "dvaepp_power": Baseline(
-        parts="dvae.baselines:dvaepp",
+        method="dvae.methods:dvaepp",
         options={"smoothing": "dvae.smoothing:Power"},
         sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 40, 30)),
         least_sharpness=1.0,
     ),
     "dvaes_gi": Baseline(
-        parts="dvae.baselines:dvaes_gaussian_integral",
+        method="dvae.methods:dvaes_gaussian_integral",
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 30, 25)),
     ),
     "dvaes_gauss": Baseline(
-        parts="dvae.baselines:dvaes",
+        method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Gaussian"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 30, 25), omniglot=(40, 25, 25)),
     ),
     "dvaes_exp": Baseline(
-        parts="dvae.baselines:dvaes",
+        method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Exponential"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(12, 12, 10), omniglot=(12, 10, 8)),
     ),
     "dvaes_unexp": Baseline(
-        parts="dvae.baselines:dvaes",
+        method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:UniformExponential"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 30, 16), omniglot=(40, 16, 16)),
     ),
     "dvaes_power": Baseline(
-        parts="dvae.baselines:dvaes",
+        method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Power"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 40, 30), omniglot=(40, 30, 20)),
@@ -149,10 +149,10 @@ BASELINES: dict[str, Baseline] = {
     # GumBolt: Khoshaman and Amin 2018. The others are those that Vahdat et al. 2019 (1901.03440)
     # compare with, straight-through (Bengio et al. 2013) and ReinMax (Liu et al. 2023).
     "gumbolt": Baseline(
-        parts="dvae.baselines:straight",
+        method="dvae.methods:relaxed_bits",
         options={
             "posterior": "dvae.straight_relaxations:Concrete",
-            "estimator": "dvae.estimators:Pathwise",
+            "estimator": "dvae.estimators.pathwise:Pathwise",
         },
         importance_weighted=True,
         sharpness=one_sharpness(7),
@@ -163,21 +163,21 @@ BASELINES: dict[str, Baseline] = {
     "reinmax": _doubly_reparameterized("ReinMax", one_sharpness(1)),
     # Kool et al. 2019; Mnih and Rezende 2016; Dong, Mnih and Tucker 2020; Shi et al. 2022; and the
     # gradient itself, for priors small enough.
-    "loo": _binary("dvae.score_function:LeaveOneOut"),
-    "vimco": _binary("dvae.score_function:Vimco", importance_weighted=True, least_k=2),
-    "disarm": _binary("dvae.disarm:Disarm"),
-    "rodeo": _binary("dvae.rodeo:Rodeo"),
-    "exact": _binary("dvae.enumeration:Exact", importance_weighted=True),
+    "loo": _binary("dvae.estimators.score_function:LeaveOneOut"),
+    "vimco": _binary("dvae.estimators.score_function:Vimco", importance_weighted=True, least_k=2),
+    "disarm": _binary("dvae.estimators.disarm:Disarm"),
+    "rodeo": _binary("dvae.estimators.rodeo:Rodeo"),
+    "exact": _binary("dvae.estimators.enumeration:Exact", importance_weighted=True),
     # An RBM for each image: Vahdat, Andriyash and Macready 2019 (1901.03440).
     "dvaess_pwl": Baseline(
-        parts="dvae.baselines:undirected",
+        method="dvae.methods:undirected",
         options={"relaxation": "dvae.straight_relaxations:PiecewiseLinear"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(4, 4, 4), omniglot=(3, 3, 3)),
         most_groups=1,
     ),
     "dvaess_concrete": Baseline(
-        parts="dvae.baselines:undirected",
+        method="dvae.methods:undirected",
         options={"relaxation": "dvae.straight_relaxations:Concrete"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(10, 10, 10), omniglot=(10, 10, 10)),
@@ -191,7 +191,7 @@ SAMPLERS: dict[str, Target] = {
     "pcd": "dvae.prior_sampler:PersistentContrastiveDivergence",
 }
 # The parts of a model that a `Structure` names.
-ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:Encoder"}
+ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:HierarchicalEncoder"}
 DECODERS: dict[str, Target] = {"dense": "dvae.decoder:Decoder"}
 LIKELIHOODS: dict[str, Target] = {"bernoulli": "dvae.likelihood:Bernoulli"}
 # Makes the energy model of the prior from the structure: `samplers.energy_model.EnergyModel`.

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,8 @@ class Dataset:
 
     Attributes:
       name: 'binarized_mnist', 'omniglot', 'digits', or the stem of the user's file name.
-      train: [N, X]; the grey value in [0, 1] of a pixel is `train * grey_unit`. uint8 where the
-        grey values are 0/1 or levels of a fixed step, float32 (with `grey_unit` 1) elsewhere.
+      train: [N, X], levels, of which `grey` makes grey values in [0, 1]. uint8 where those are 0/1
+        or multiples of `grey_unit`, float32 (with `grey_unit` 1) elsewhere.
       grey_unit: 1 for binary data, 1/255 for omniglot, 1/16 for digits.
       dynamic_binarization: whether training images are binarised anew for each batch, with the
         grey values as probabilities of a 1.
@@ -53,8 +54,11 @@ class Dataset:
     @property
     def train_mean(self) -> np.ndarray:
         """Mean grey value of each pixel over the training images, float32 [X]."""
-        mean = self.train.mean(axis=0, dtype=np.float64) * self.grey_unit
-        return mean.astype(np.float32)
+        return self.grey(self.train.mean(axis=0, dtype=np.float64)).astype(np.float32)
+
+    def grey(self, levels: Any) -> Any:
+        """Grey values in [0, 1] of levels of `train`, in the floating type of the levels given."""
+        return levels * self.grey_unit
 
 
 def build_dataset(

@@ -11,12 +11,16 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from dvae.encoder import Batch
+from dvae.log_ratio import Binary
+from dvae.metrics import add_log_partition
 from dvae.model import DVAE
+from dvae.objective import Terms
 from samplers import counter_random, hardware
 from samplers.energy_model import Parameters
 
@@ -100,6 +104,15 @@ def reduce_images(per_image: PerImage) -> LikelihoodEstimate:
     )
 
 
+_Found = TypeVar("_Found", PerImage, LikelihoodEstimate)
+
+
+def normalized(found: _Found, log_z: float) -> _Found:
+    """The same with log Z (nats), which both numbers lack."""
+    nll, neg_elbo = (add_log_partition(n, 1.0, log_z) for n in (found.nll, found.neg_elbo))
+    return found._replace(nll=nll, neg_elbo=neg_elbo)
+
+
 class _Sums(NamedTuple):
     """Running sums over samples, [B]: exp(log w - high), its square, and log w."""
 
@@ -132,19 +145,20 @@ class Evaluator:
 
     def log_weights(
         self,
-        images: tf.Tensor,
-        products: list[tf.Tensor],
+        batch: Batch,
+        condition: Any,
         params: Parameters,
         keys: tf.Tensor,
     ) -> tf.Tensor:
-        """log w + log Z of samples of images [B, X], one for each of keys [B, S, 2]: [B, S]."""
+        """log w + log Z of samples of B images, one for each of keys [B, S, 2]: [B, S] in nats.
+
+        condition: of the batch, by the model's encoder.
+        """
         model, num = self.model, keys.shape[1]
-        binary, log_q, _ = model.encoder.sample_binary(products, num, tf.reshape(keys, [-1, 2]))
-        outputs = model.decoder.outputs(binary, training=False)
-        grouped = tf.reshape(outputs, [images.shape[0], num, -1])
-        log_p = model.likelihood.log_prob_value(images[:, None], grouped)
-        log_prior = -model.prior.energy(params, binary)
-        return log_p + tf.reshape(log_prior - log_q, [-1, num])
+        sample = model.encoder.sample_binary(condition, num, tf.reshape(keys, [-1, 2]))
+        log_p = model.log_likelihood(batch, sample.latents, training=False, gradient=False)
+        log_ratio = Binary()(model.prior, params, sample)
+        return Terms(log_p, tf.reshape(log_ratio, log_p.shape)).log_weights(1.0)
 
     def _batch(
         self,
@@ -160,15 +174,15 @@ class Evaluator:
         and samples into passes, decides nothing.
         """
         image_keys = counter_random.fold_in(key, first + tf.range(images.shape[0]))
-        images = tf.cast(images, tf.float32)
+        batch = Batch(tf.cast(images, tf.float32))
         params = self.model.prior.parameters()
-        products = self.model.encoder.image_products(images)
+        condition = self.model.encoder.condition(batch)
         zero = tf.zeros([images.shape[0]])
 
         def body(index: tf.Tensor, sums: _Sums) -> tuple:
             samples = index * per_pass + tf.range(per_pass)
             keys = counter_random.fold_in(image_keys[:, None], samples)
-            log_weights = self.log_weights(images, products, params, keys)
+            log_weights = self.log_weights(batch, condition, params, keys)
             return index + 1, _add(sums, log_weights, samples < num_samples)
 
         start = (tf.constant(0), _Sums(zero - math.inf, zero, zero, zero))

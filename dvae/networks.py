@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import BATCH_NORM, KERNEL_INIT_GAIN
+from configs.paper import BATCH_NORM, KERNEL_INIT_GAIN, WEIGHT_DECAY
 from samplers import hardware
 
 
@@ -107,6 +107,7 @@ def frozen(layer: keras.layers.Layer) -> keras.StatelessScope:
     return keras.StatelessScope([(v, tf.stop_gradient(v.value)) for v in layer.variables])
 
 
-def half_squared_norm(variables: list[keras.Variable]) -> tf.Tensor:
-    """Sum over all weights of one half of their square, a scalar."""
-    return tf.add_n([tf.zeros([]), *(tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables)])
+def weight_decay(variables: list[keras.Variable]) -> tf.Tensor:
+    """The penalty of the weights that decay, a scalar in nats: WEIGHT_DECAY |w|^2 / 2."""
+    halves = (tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in variables)
+    return WEIGHT_DECAY * tf.add_n([tf.zeros([]), *halves])

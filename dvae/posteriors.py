@@ -32,6 +32,19 @@ class PosteriorParams(NamedTuple):
     scale: tf.Tensor | None = None
 
 
+class Sample(NamedTuple):
+    """Latents of N = B*K rows; row b*K + k is sample k of image b.
+
+    latents: [N, D], relaxed or binary, groups side by side.
+    params: parameters of their posterior, [N, D] each.
+    log_q: [N] log q(ζ | x) in nats, summed over units; None where ζ has no density.
+    """
+
+    latents: tf.Tensor
+    params: PosteriorParams
+    log_q: tf.Tensor | None = None
+
+
 def concat(groups: list[PosteriorParams]) -> PosteriorParams:
     """The parameters of several groups side by side, along the units."""
     columns = zip(*groups, strict=True)

@@ -6,17 +6,20 @@ a checkpoint of `TrainProgram.state` and the model resumes a run bit for bit. Al
 derives from (seed, step).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ExperimentConfig
+from configs.paper import WEIGHT_DECAY, ExperimentConfig
 from dvae import schedules
-from dvae.estimators import Estimate
+from dvae.build import all_variables, build
+from dvae.encoder import Batch
+from dvae.estimators.base import Inputs, Step
 from dvae.flat_adam import FlatAdam, flatten, unflatten
-from dvae.model import DVAE
+from dvae.metrics import MetricSums
 from dvae.prior_sampler import PriorSampler, SamplerState, from_variables
 from dvae.priors import log_partition_surrogate
 from dvae.streams import StepKey, Stream, stream_key
@@ -32,19 +35,19 @@ STEPS_A_GROUP = 10
 class TrainingImages(Protocol):
     """What training needs of a data set; see `data.dataset.Dataset`.
 
-    train: [N, X]; train * grey_unit are grey values in [0, 1]. dynamic_binarization: whether they
-    are binarised anew for each batch. train_mean: float32 [X].
+    train: [N, X], levels. grey: gives the grey values in [0, 1] of levels. dynamic_binarization:
+    whether they are binarised anew for each batch. train_mean: float32 [X].
     """
 
     train: np.ndarray
-    grey_unit: float
+    grey: Callable[[tf.Tensor], tf.Tensor]
     dynamic_binarization: bool
 
     @property
     def train_mean(self) -> np.ndarray: ...  # noqa: D102
 
 
-class Carried(NamedTuple):
+class StepState(NamedTuple):
     """What passes from step to step beside the optimizer's variables.
 
     sampler: the sampler's state. averages: the moving averages of batch norm; on a GPU all as one
@@ -59,69 +62,30 @@ class Carried(NamedTuple):
     image_states: Any = ()
 
 
-class Window(NamedTuple):
-    """What is added up beside the metrics over a window of steps, for log Z to be put into them.
-
-    Of each step that was taken, with its KL weight w and its place t in the window from 0 on: w,
-    w t and t. steps: of the window, skipped ones too. taken: steps that were taken.
-    """
-
-    weight: Any
-    weighted_place: Any
-    place: Any
-    steps: Any
-    taken: Any
-
-
-NUM_WINDOW_SUMS = len(Window._fields)
-_STEPS = Window._fields.index("steps")
-
-
-class MetricNames(NamedTuple):
-    """Tags of the scalars that steps add up; bound: None where a step does not know it."""
-
-    bound: str | None
-    reconstruction: str
-    kl: str
-    sampler: tuple[str, ...]
-
-    @classmethod
-    def of(cls, model: DVAE, sampler: tuple[str, ...]) -> "MetricNames":
-        """The tags for a model's objective."""
-        bound = "train/neg_iw_loss" if model.importance_weighted else "train/neg_elbo"
-        return cls(
-            bound if model.parts.estimator.knows_bound else None,
-            "obj/recon_loss",
-            "obj/kl" if model.parts.kl_is_value else "obj/kl_gradient_surrogate",
-            sampler,
-        )
-
-    def all(self) -> tuple[str, ...]:
-        """All tags, in the order in which their sums are kept."""
-        bound = () if self.bound is None else (self.bound,)
-        return (*bound, self.reconstruction, self.kl, *self.sampler)
-
-
 class TrainProgram:
     """The compiled training loop of one run."""
 
     def __init__(self, config: ExperimentConfig, dataset: TrainingImages) -> None:
         self.config = config
-        self.model = DVAE(config, dataset.train_mean)
+        self.model, self.estimator = build(config, dataset.train_mean)
+        self.trained = [*self.estimator.trainable_variables, *self.model.trainable_variables]
+        self.variables = all_variables(self.model, self.estimator)
+        decayed = {id(variable) for variable in self.model.decayed_variables()}
+        self._decay_rates = [WEIGHT_DECAY if id(v) in decayed else 0.0 for v in self.trained]
         self.sampler = PriorSampler(config, self.model.prior.energy_model)
-        self.optimizer = FlatAdam(self.model.trainable_variables, config.base_lr)
+        self.optimizer = FlatAdam(self.trained, config.base_lr)
         self._images = tf.constant(dataset.train)
-        self._grey_unit = dataset.grey_unit
+        self._grey = dataset.grey
         self._binarize = dataset.dynamic_binarization
         self.run_key = counter_random.key(config.seed)
         initial = self.sampler.init(stream_key(self.run_key, Stream.INIT))
         self._sampler_structure = initial
         states_key = stream_key(self.run_key, Stream.IMAGE_STATES)
-        init_states = self.model.parts.estimator.init_states
-        self._image_states = ImageStates(init_states(self.model, len(dataset.train), states_key))
-        self.metrics = MetricNames.of(self.model, self.sampler.metric_names)
-        num_sums = len(self.metrics.all()) + NUM_WINDOW_SUMS
-        self.state = TrainState(initial, num_sums, self._image_states)
+        self._image_states = ImageStates(
+            self.estimator.init(self.model, len(dataset.train), states_key)
+        )
+        self.metrics = MetricSums(self.estimator.shares, self.sampler.metric_names)
+        self.state = TrainState(initial, self.metrics.size, self._image_states)
         self._compiled = hardware.Program(self._steps, autograph=False)
 
     def sampler_state(self) -> SamplerState:
@@ -132,72 +96,47 @@ class TrainProgram:
         for variable, leaf in zip(self.state.sampler, tf.nest.flatten(sampler_state), strict=True):
             variable.assign(tf.cast(leaf, variable.dtype))
 
-    def batch(self, images: tf.Tensor, indices: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-        """Binary float32 images [B, X]; grey ones are binarised anew with their values."""
-        batch = tf.cast(tf.gather(images, indices), tf.float32) * self._grey_unit
+    def batch(self, images: tf.Tensor, indices: tf.Tensor, key: tf.Tensor) -> Batch:
+        """The images of a step; grey ones are binarised anew with their values."""
+        grey = self._grey(tf.cast(tf.gather(images, indices), tf.float32))
         if not self._binarize:
-            return batch
-        return tf.cast(counter_random.uniform(key, batch.shape) < batch, tf.float32)
-
-    def _loss(
-        self,
-        images: tf.Tensor,
-        params: Parameters,
-        key: tf.Tensor,
-        sampler_state: SamplerState,
-        step: tf.Tensor,
-        image_states: Any,
-    ) -> tuple[tf.Tensor, Estimate, tf.Tensor, Any]:
-        """Loss (but for weight decay) whose gradient trains everything, its two parts, states."""
-        kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
-        estimate, image_states = self.model.parts.estimator.step(
-            self.model, images, params, key, kl_weight, image_states
-        )
-        log_z = log_partition_surrogate(
-            self.model.prior.energy_model,
-            params,
-            self.sampler.chains(sampler_state),
-            self.sampler.weights(sampler_state),
-        )
-        return kl_weight * log_z - estimate.surrogate, estimate, log_z, image_states
+            return Batch(grey)
+        return Batch(tf.cast(counter_random.uniform(key, grey.shape) < grey, tf.float32))
 
     def gradient(
         self,
-        images: tf.Tensor,
+        batch: Batch,
         key: tf.Tensor,
         sampler_state: SamplerState,
         step: tf.Tensor,
         image_states: Any = (),
-    ) -> tuple:
-        """The flat gradient of `model.trainable_variables`, metrics, finite flags of BAD_TERMS.
-
-        Last come the new states of these images.
-        """
-        variables = [v.value for v in self.model.trainable_variables]
+    ) -> tuple[tf.Tensor, Step, tf.Tensor]:
+        """The flat gradient of `trained`, the estimator's step, finite flags of BAD_TERMS."""
+        variables = [v.value for v in self.trained]
+        kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
+        prior = self.model.prior
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            params = self.model.prior.parameters()
-            loss, estimate, log_z, image_states = self._loss(
-                images, params, key, sampler_state, step, image_states
-            )
+            params = prior.parameters()
+            inputs = Inputs(batch, params, key, kl_weight)
+            found = self.estimator.step(self.model, inputs, image_states)
+            chains = self.sampler.chains(sampler_state)
+            weights = self.sampler.weights(sampler_state)
+            log_z = log_partition_surrogate(prior.energy_model, params, chains, weights)
+            loss = kl_weight * log_z - found.surrogate
         gradient = self._with_decay(tape.gradient(loss, variables))
-        metrics = {
-            **({} if self.metrics.bound is None else {self.metrics.bound: -estimate.bound}),
-            self.metrics.reconstruction: -estimate.log_likelihood,
-            self.metrics.kl: estimate.kl,
-        }
         # A sum of squares, since Adam will square them.
         total = tf.reduce_sum(tf.square(gradient))
-        terms = tf.stack([-estimate.log_likelihood, estimate.kl, log_z, total])
-        return gradient, metrics, tf.math.is_finite(terms), image_states
+        terms = [found.metrics[name] for name in self.estimator.objective.term_shares]
+        return gradient, found, tf.math.is_finite(tf.stack([*terms, log_z, total]))
 
     def _with_decay(self, gradients: list[tf.Tensor]) -> tf.Tensor:
         """The flat gradient with that of weight decay, which need not be differentiated."""
+        rates = self._decay_rates
         if not hardware.on_gpu():
-            decay = self.model.weight_decay_gradients()
-            return flatten([g + d for g, d in zip(gradients, decay, strict=True)])
+            parts = zip(gradients, self.trained, rates, strict=True)
+            return flatten([g + (rate * v.value if rate else 0.0) for g, v, rate in parts])
         # A GPU's library would add the decay of each kernel itself, to a copy of it.
-        rates = self.model.weight_decay_rates()
         spread = [tf.fill(g.shape, rate) for g, rate in zip(gradients, rates, strict=True)]
         return flatten(gradients) + flatten(spread) * self.optimizer.flat()
 
@@ -205,41 +144,43 @@ class TrainProgram:
         self,
         images: tf.Tensor,
         indices: tf.Tensor,
-        carried: Carried,
+        state: StepState,
         run_key: tf.Tensor,
         one: float | tf.Tensor = 1.0,
-    ) -> Carried:
+    ) -> StepState:
         """One training step; the weights are the optimizer's vector. one: see its `weights`."""
-        step = carried.counts[STEP]
+        step = state.counts[STEP]
         step_key = stream_key(run_key, Stream.STEP)
         step_key = counter_random.fold_in(step_key, tf.cast(step, tf.int32))
         keys = counter_random.split(step_key, len(StepKey))
-        trained, averages = self.model.trainable_variables, self.model.non_trainable_variables
-        values = [*self.optimizer.weights(one), *self._unpacked(carried.averages)]
-        scope = keras.StatelessScope(zip([*trained, *averages], values, strict=True))
+        averages = self.model.non_trainable_variables
+        values = [*self.optimizer.weights(one), *self._unpacked(state.averages)]
+        scope = keras.StatelessScope(zip([*self.trained, *averages], values, strict=True))
         with scope:
             params, sampler_key = self.model.prior.parameters(), keys[StepKey.SAMPLER]
             sampler_state, sampler_metrics = self.sampler.step(
-                params, carried.sampler, sampler_key, tf.cast(step, tf.int32)
+                params, state.sampler, sampler_key, tf.cast(step, tf.int32)
             )
             batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
-            rows = rows_of(carried.image_states, indices)
-            gradient, metrics, finite, new_rows = self.gradient(
+            rows = rows_of(state.image_states, indices)
+            gradient, found, finite = self.gradient(
                 batch, keys[StepKey.POSTERIOR], sampler_state, step, rows
             )
         ok = tf.reduce_all(finite)
         rate = schedules.learning_rate(step, self.config.num_train_iter, self.config.base_lr)
         self.optimizer.apply(gradient, rate, ok)
         moved = self._packed([scope.get_current_value(v) for v in averages])
-        kept = [tf.where(ok, new, old) for new, old in zip(moved, carried.averages, strict=True)]
-        sums = self._summed(carried.metric_sums, metrics | sampler_metrics, step, ok)
-        rows = tf.nest.map_structure(lambda *pair: tf.where(ok, *pair), new_rows, rows)
-        states = with_rows(carried.image_states, indices, rows)
-        counts = counted(carried.counts, ok, finite)
-        return Carried(sampler_state, kept, counts, sums, states)
+        kept = [tf.where(ok, new, old) for new, old in zip(moved, state.averages, strict=True)]
+        kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
+        metrics = found.metrics | sampler_metrics
+        sums = self.metrics.add(state.metric_sums, metrics, kl_weight, ok)
+        rows = tf.nest.map_structure(lambda *pair: tf.where(ok, *pair), found.state, rows)
+        states = with_rows(state.image_states, indices, rows)
+        counts = counted(state.counts, ok, finite)
+        return StepState(sampler_state, kept, counts, sums, states)
 
     def _packed(self, averages: list) -> list[tf.Tensor]:
-        """All moving averages as `Carried.averages`."""
+        """All moving averages as `StepState.averages`."""
         if hardware.on_gpu() and averages:
             return [flatten(averages)]
         return [tf.convert_to_tensor(v) for v in averages]
@@ -249,18 +190,6 @@ class TrainProgram:
         if hardware.on_gpu() and averages:
             return unflatten(averages[0], self.model.non_trainable_variables)
         return averages
-
-    def _summed(
-        self, sums: tf.Tensor, metrics: dict[str, tf.Tensor], step: tf.Tensor, ok: tf.Tensor
-    ) -> tf.Tensor:
-        """`TrainState.metric_sums` one step later; of a skipped step only the step is counted."""
-        weight = schedules.kl_weight(step, self.config.num_train_iter)
-        names = self.metrics.all()
-        place = sums[len(names) + _STEPS]
-        window = Window(weight, weight * place, place, 1.0, 1.0)
-        values = tf.stack([*(metrics[name] for name in names), *window])
-        always = np.arange(len(names) + NUM_WINDOW_SUMS) == len(names) + _STEPS
-        return sums + tf.where(ok | always, values, tf.zeros_like(values))
 
     def _steps(
         self,
@@ -277,40 +206,40 @@ class TrainProgram:
 
         one = tf.cast(num_steps > 0, tf.float32) if hardware.on_gpu() else 1.0
 
-        def step(index: tf.Tensor, carried: Carried) -> tuple:
-            return index + 1, self.one_step(images, indices[index], carried, run_key, one)
+        def step(index: tf.Tensor, state: StepState) -> tuple:
+            return index + 1, self.one_step(images, indices[index], state, run_key, one)
 
-        def steps(first: tf.Tensor, carried: Carried) -> tuple:
-            def nth(index: tf.Tensor, carried: Carried) -> tuple:
-                return index + 1, step(first + index, carried)[1]
+        def steps(first: tf.Tensor, state: StepState) -> tuple:
+            def nth(index: tf.Tensor, state: StepState) -> tuple:
+                return index + 1, step(first + index, state)[1]
 
             # A loop of a known length.
             zero = tf.constant(0)
-            _, carried = tf.while_loop(lambda index, _: index < group, nth, (zero, carried))
-            return first + group, carried
+            _, state = tf.while_loop(lambda index, _: index < group, nth, (zero, state))
+            return first + group, state
 
         start = (tf.constant(0), self._gather())
         body = step if group == 1 else steps
         self._scatter(tf.while_loop(lambda index, _: index < num_steps, body, start)[1])
 
-    def _gather(self) -> Carried:
+    def _gather(self) -> StepState:
         """What a call of the compiled program starts from."""
         self.optimizer.gather()
         averages = self._packed(self.model.non_trainable_variables)
         sums = tf.convert_to_tensor(self.state.metric_sums)
         states = self._image_states.read()
-        return Carried(self.sampler_state(), averages, self.state.counts(), sums, states)
+        return StepState(self.sampler_state(), averages, self.state.counts(), sums, states)
 
-    def _scatter(self, carried: Carried) -> None:
+    def _scatter(self, state: StepState) -> None:
         """Keeps in variables what a call ended with."""
         self.optimizer.scatter()
         averages = self.model.non_trainable_variables
-        for variable, value in zip(averages, self._unpacked(carried.averages), strict=True):
+        for variable, value in zip(averages, self._unpacked(state.averages), strict=True):
             variable.assign(value)
-        self.state.keep_counts(carried.counts)
-        self.state.metric_sums.assign(carried.metric_sums)
-        self._keep_sampler_state(carried.sampler)
-        self._image_states.keep(carried.image_states)
+        self.state.keep_counts(state.counts)
+        self.state.metric_sums.assign(state.metric_sums)
+        self._keep_sampler_state(state.sampler)
+        self._image_states.keep(state.image_states)
 
     def trace(self, steps_per_call: int) -> None:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
@@ -336,25 +265,12 @@ class TrainProgram:
     def take_metrics(self, log_z: tuple[float, float] = (0.0, 0.0)) -> dict[str, float]:
         """Means of the metrics over the steps taken since the last call; {} if there was none.
 
-        log Z is put where it belongs: into the KL, and with each step's KL weight into the bound.
-        It is taken for linear over these steps, of which the skipped ones count here.
-
-        Args:
-          log_z: its values in nats at the parameters before the first step and after the last.
+        log_z: in nats at the parameters before the first step and after the last, see
+          `MetricSums.means`.
         """
         sums = self.state.metric_sums.numpy().tolist()
         self.state.metric_sums.assign(tf.zeros_like(self.state.metric_sums))
-        names, window = self.metrics.all(), Window(*sums[-NUM_WINDOW_SUMS:])
-        if not window.taken:
-            return {}
-        first, slope = log_z[0], (log_z[1] - log_z[0]) / window.steps
-        bound, kl = self.metrics.bound, self.metrics.kl
-        means = {name: v / window.taken for name, v in zip(names, sums, strict=False)}
-        if bound is not None:
-            means[bound] += (first * window.weight + slope * window.weighted_place) / window.taken
-        if self.model.parts.kl_is_value:
-            means[kl] += first + slope * window.place / window.taken
-        return means
+        return self.metrics.means(sums, log_z)
 
     def anchor_log_partition(self, value: tf.Tensor) -> None:
         """Sets the log Z that the separate population tracks (nats, float64 scalar)."""

@@ -17,9 +17,9 @@ from configs.paper import (
     POSTERIOR_TEMPERATURES,
     Structure,
 )
-from dvae.encoder import BinarySample, Encoding
+from dvae.encoder import Batch, Encoder
 from dvae.networks import Network, layer_seed
-from dvae.posteriors import Posterior, PosteriorParams
+from dvae.posteriors import Posterior, PosteriorParams, Sample
 from samplers import counter_random, row_rbms
 from samplers.rbm import Halves, RBMParameters
 
@@ -32,7 +32,7 @@ def _rows(*halves: tf.Tensor) -> tf.Tensor:
     return tf.reshape(both, [-1, both.shape[2]])
 
 
-class UndirectedEncoder(keras.layers.Layer):
+class UndirectedEncoder(Encoder):
     """A network that gives biases and a full coupling matrix between the halves for each image.
 
     Of Ising spins s = 2z - 1, q ∝ exp(t/2 (c's_L + d's_R + s_L' J s_R)) with t = 2, the network's
@@ -74,15 +74,15 @@ class UndirectedEncoder(keras.layers.Layer):
             2.0 * POSTERIOR_SCALE * coupling,
         )
 
-    def image_products(self, images: tf.Tensor) -> RBMParameters:
-        """What `sample_binary` needs of images [B, X] (0/1): their posteriors in evaluation."""
-        return self.posteriors(images, False)
+    def condition(self, batch: Batch) -> RBMParameters:
+        """The posteriors of B images in evaluation."""
+        return self.posteriors(batch.images, False)
 
-    def relaxed(self, rbm: RBMParameters, left: tf.Tensor, key: tf.Tensor) -> Encoding:
+    def relaxed(self, rbm: RBMParameters, left: tf.Tensor, key: tf.Tensor) -> Sample:
         """One relaxed sweep, right half and then left, from binary left halves [B, K, L].
 
         Returns:
-          Encoding of B*K rows. Logits are those that each half was drawn with; log_q is -E at the
+          Sample of B*K rows. Logits are those that each half was drawn with; log_q is -E at the
           left half's probabilities and the relaxed right half, with the parameters of E stopped:
           log q up to log Z of the image's posterior, for gradients along the samples alone.
         """
@@ -97,45 +97,39 @@ class UndirectedEncoder(keras.layers.Layer):
         left_logits = row_rbms.left_field(rbm, right)
         stopped = RBMParameters(*map(tf.stop_gradient, rbm))
         log_q = -row_rbms.energy(stopped, Halves(tf.sigmoid(left_logits), right))
-        return Encoding(
+        return Sample(
             _rows(draw(left_logits, keys[1]), right),
             PosteriorParams(_rows(left_logits, right_logits)),
             tf.reshape(log_q, [-1]),
         )
 
-    def follow(
-        self, images: tf.Tensor, left: tf.Tensor, key: tf.Tensor
-    ) -> tuple[Encoding, tf.Tensor]:
+    def follow(self, batch: Batch, left: tf.Tensor, key: tf.Tensor) -> tuple[Sample, tf.Tensor]:
         """Relaxed samples from persistent chains, in training.
 
         Args:
-          images: [B, X], 0/1.
+          batch: of B images.
           left: [B, K, L], left halves of the images' chains, 0/1.
           key: int32 [2].
 
         Returns:
-          Encoding of B*K rows as of `relaxed`, and the chains [B, K, L] after their sweeps. Biased
+          Sample of B*K rows as of `relaxed`, and the chains [B, K, L] after their sweeps. Biased
           as far as chains lag behind the parameters, and as no gradient flows through them.
         """
         keys = counter_random.split(key, 2)
-        rbm = self.posteriors(images, True)
+        rbm = self.posteriors(batch.images, True)
         stopped = RBMParameters(*map(tf.stop_gradient, rbm))
         left = row_rbms.sweeps(stopped, left, keys[0], POSTERIOR_SWEEPS)
         return self.relaxed(rbm, left, keys[1]), left
 
-    def sample(
-        self, images: tf.Tensor, num_samples: int, key: tf.Tensor, training: bool
-    ) -> Encoding:
+    def sample(self, batch: Batch, num_samples: int, key: tf.Tensor, training: bool) -> Sample:
         """K relaxed samples per image, as of `relaxed`, from chains that AIS leaves."""
         keys = counter_random.split(key, 2)
-        rbm = self.posteriors(images, training)
+        rbm = self.posteriors(batch.images, training)
         stopped = RBMParameters(*map(tf.stop_gradient, rbm))
         found = row_rbms.anneal(stopped, keys[0], num_samples, self.num_temperatures)
         return self.relaxed(rbm, found.chains.left, keys[1])
 
-    def sample_binary(
-        self, products: RBMParameters, num_samples: int, key: tf.Tensor
-    ) -> BinarySample:
+    def sample_binary(self, condition: RBMParameters, num_samples: int, key: tf.Tensor) -> Sample:
         """K binary samples per image by annealed importance sampling, for evaluation.
 
         log_q is -E(z) - a, where a is the chain's own log weight, an estimate of log Z of the
@@ -144,20 +138,20 @@ class UndirectedEncoder(keras.layers.Layer):
         temperatures grow many.
 
         Args:
-          products: of `image_products`.
+          condition: of `condition`.
           num_samples: K.
           key: int32 [2], or [B*K, 2]: one for each row.
 
         Returns:
-          BinarySample of B*K rows; the logits are each half's given the other.
+          Sample of B*K rows; the logits are each half's given the other.
         """
-        chains, log_weights = row_rbms.anneal(products, key, num_samples, self.num_temperatures)
-        log_q = -row_rbms.energy(products, chains) - tf.cast(log_weights, tf.float32)
+        chains, log_weights = row_rbms.anneal(condition, key, num_samples, self.num_temperatures)
+        log_q = -row_rbms.energy(condition, chains) - tf.cast(log_weights, tf.float32)
         logits = _rows(
-            row_rbms.left_field(products, chains.right),
-            row_rbms.right_field(products, chains.left),
+            row_rbms.left_field(condition, chains.right),
+            row_rbms.right_field(condition, chains.left),
         )
-        return BinarySample(_rows(*chains), tf.reshape(log_q, [-1]), logits)
+        return Sample(_rows(*chains), PosteriorParams(logits), tf.reshape(log_q, [-1]))
 
     def count_modes(self, images: np.ndarray, num_samples: int, key: tf.Tensor) -> np.ndarray:
         """Modes of the posteriors of images float32 [N, X] (0/1), int [N]: see `modes_from`.

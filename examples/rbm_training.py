@@ -84,7 +84,7 @@ class Trainer:
         def body(index: tf.Tensor, state: tf.nest) -> tuple:
             keys = counter_random.split(counter_random.fold_in(self._key, 1 + first + index), 2)
             state = self._follow(state, keys[0])
-            grey = tf.cast(tf.gather(images, indices[index]), tf.float32) * self._dataset.grey_unit
+            grey = self._dataset.grey(tf.cast(tf.gather(images, indices[index]), tf.float32))
             batch = tf.cast(counter_random.uniform(keys[1], grey.shape) < grey, tf.float32)
             variables = [w.value for w in self.weights]
             with tf.GradientTape() as tape:

@@ -12,7 +12,6 @@ import keras
 import tensorflow as tf
 
 from configs.errors import NothingTrained, UserError
-from dvae.model import DVAE
 from dvae.runs.checkpoint_store import CheckpointStore
 from dvae.runs.directory import RunDirectory
 from dvae.train_step import TrainProgram
@@ -99,26 +98,26 @@ def _tensors(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
 
 
 def _model_store(
-    directory: RunDirectory, model: DVAE, sampler_variables: list[tf.Variable]
+    directory: RunDirectory, weights: list[keras.Variable], sampler_variables: list[tf.Variable]
 ) -> CheckpointStore:
     """Of what the final evaluation needs: beside the weights only the prior's chains."""
     return CheckpointStore(
         directory.checkpoints,
         directory.owner(),
-        model=_tensors(model.variables),
+        model=_tensors(weights),
         chains=sampler_variables,
     )
 
 
 def _model_sources(
-    directory: RunDirectory, model: DVAE, sampler_variables: list[tf.Variable]
+    directory: RunDirectory, weights: list[keras.Variable], sampler_variables: list[tf.Variable]
 ) -> dict[str, CheckpointStore]:
     """By kind of checkpoint, what reads a step's model from it."""
-    alone = _model_store(directory, model, sampler_variables)
+    alone = _model_store(directory, weights, sampler_variables)
     within = CheckpointStore(
         directory.checkpoints,
         directory.owner(),
-        model=_tensors(model.variables),
+        model=_tensors(weights),
         state=tf.train.Checkpoint(sampler=sampler_variables),
     )
     return {"best": alone, "kept": alone, "latest": within}
@@ -143,11 +142,13 @@ def _best_step(sources: dict[str, CheckpointStore]) -> int | None:
 
 def restore_model(
     directory: RunDirectory,
-    model: DVAE,
+    weights: list[keras.Variable],
     sampler_variables: list[tf.Variable],
     step: int | None = None,
 ) -> int:
     """Loads weights and the prior's chains of the best checkpoint, or of one kept at a step.
+
+    weights: of `dvae.build.all_variables`.
 
     Returns:
       The step that they are of.
@@ -156,7 +157,7 @@ def restore_model(
       NothingTrained: no update had been taken.
       UserError: there is none, or it is damaged and nowhere else.
     """
-    sources = _model_sources(directory, model, sampler_variables)
+    sources = _model_sources(directory, weights, sampler_variables)
     wanted = _best_step(sources) if step is None else step
     progress = None if wanted is None else _read_model(sources, wanted)
     noted = sources["latest"].newest("latest")
@@ -204,11 +205,11 @@ class Saver:
         self._latest = CheckpointStore(
             directory.checkpoints,
             owner,
-            model=_tensors(program.model.variables),
+            model=_tensors(program.variables),
             optimizer=_tensors(program.optimizer.adam.variables),
             state=program.state,
         )
-        self._sources = _model_sources(directory, program.model, program.state.sampler)
+        self._sources = _model_sources(directory, program.variables, program.state.sampler)
         self._best = self._sources["best"]
         self._waiting: dict[tuple[str, int], tuple[CheckpointStore, dict]] = {}
         self._saved_at = time.monotonic()

@@ -10,9 +10,11 @@ import tensorflow as tf
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
 from dvae import schedules
-from dvae.evaluation import Evaluator
+from dvae.evaluation import Evaluator, normalized
+from dvae.networks import weight_decay
+from dvae.objective import RECONSTRUCTION
 from dvae.runs.checkpoints import Progress
-from dvae.runs.pictures import Inspector, scalars
+from dvae.runs.pictures import Inspector
 from dvae.runs.process import say
 from dvae.runs.result import ais_settings, likelihood_doubts
 from dvae.runs.summaries import Summaries
@@ -44,7 +46,10 @@ class Monitor:
         self._model = program.model
         self.summaries = summaries
         self.evaluator = Evaluator(program.model)
-        self.inspector = Inspector(program.model, dataset.image_shape)
+        self._objective = program.estimator.objective
+        self.inspector = Inspector(
+            program.model, dataset.image_shape, self._objective.log_ratio, config.k
+        )
         self._run_key = counter_random.key(config.seed)
 
     def _key(self, stream: Stream, step: int) -> tf.Tensor:
@@ -69,7 +74,8 @@ class Monitor:
         if log_z is not None:
             values["log_z/train"] = float(log_z)
         images, latents = self.inspected_batch(step)
-        values |= scalars(config, self._model, latents)
+        values |= {"beta": config.beta, "posterior/beta": config.beta}
+        values |= self.inspector.scalars(latents)
         self.summaries.scalars("train", step, values)
         means = latents.pop("reconstruction")
         self.summaries.histograms(step, latents)
@@ -80,19 +86,19 @@ class Monitor:
         self.summaries.image("generated_sample", step, generated)
         progress.summarized_step = step
         self._warn_of_collapse(values)
-        names = program.metrics
-        shown = {"loss": names.bound, "recon": names.reconstruction}
+        shown = {"loss": self._objective.bound_name, "recon": RECONSTRUCTION}
         words = [f"{word} {values[tag]:.2f}" for word, tag in shown.items() if tag in values]
         return ", ".join(words) or "no update taken"
 
     def _losses(self, progress: Progress) -> dict[str, float]:
         """The loss and its terms since the last summary, completed by quick AIS at both ends."""
-        log_z = self._quick_log_partition(progress.step)
+        log_z, model = self._quick_log_partition(progress.step), self._model
         before = math.nan if progress.log_z is None else progress.log_z
         values = self._program.take_metrics((before, log_z))
         progress.log_z = known(log_z)
-        decay = self._model.weight_decay()
-        values |= {f"weight_decay/{name}": float(value) for name, value in decay.items()}
+        parts = {"encoder": model.encoder, "decoder": model.decoder, "total": model}
+        for name, part in parts.items():
+            values[f"weight_decay/{name}"] = float(weight_decay(part.decayed_variables()))
         return {**values, "log_z/quick_ais": log_z}
 
     def _quick_log_partition(self, step: int) -> float:
@@ -150,15 +156,16 @@ class Monitor:
         for index, (name, images) in enumerate(
             (("val", self._dataset.validation), ("test", self._dataset.test)), start=1
         ):
-            likelihood = self.evaluator.likelihood(
+            found = self.evaluator.likelihood(
                 images,
                 SELECTION_SAMPLES,
                 config.eval_batchsize,
                 counter_random.fold_in(key, index),
                 progress=lambda _: check(),
             )
-            values[f"{name}/neg_ll"] = likelihood.nll + log_z.best()
-            values[f"{name}/neg_elbo"] = likelihood.neg_elbo + log_z.best()
+            likelihood = normalized(found, log_z.best())
+            values[f"{name}/neg_ll"] = likelihood.nll
+            values[f"{name}/neg_elbo"] = likelihood.neg_elbo
             trusted = trusted and not likelihood_doubts(log_z, likelihood)
         tracked = program.sampler.log_partition(program.sampler_state())
         if tracked is not None:

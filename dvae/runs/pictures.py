@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from configs.files import replacing
-from configs.paper import ExperimentConfig
+from dvae.encoder import Batch
+from dvae.log_ratio import LogRatio
 from dvae.model import DVAE
 from samplers import hardware
 
@@ -46,8 +47,16 @@ _COLUMNS = 10
 class Inspector:
     """Compiled read-outs of one model; they neither train nor move batch-norm averages."""
 
-    def __init__(self, model: DVAE, image_shape: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        model: DVAE,
+        image_shape: tuple[int, int],
+        log_ratio: LogRatio | None = None,
+        num_samples: int = 1,
+    ) -> None:
+        """log_ratio: what `latents` and `scalars` show too; num_samples: K of `latents`."""
         self._model = model
+        self._log_ratio, self._num_samples = log_ratio, num_samples
         self._image_shape = image_shape
         self._latents = hardware.Program(self._latents_of, autograph=False)
         self._decode = hardware.Program(self._decode_latents, autograph=False)
@@ -55,22 +64,21 @@ class Inspector:
     def _latents_of(self, images: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
         """Histograms' tensors for images [B, X]."""
         model = self._model
-        forward = model.forward(images, model.prior.parameters(), key, training=False)
-        params = forward.encoding.params
-        q = tf.sigmoid(params.logits)
+        sample = model.sample(Batch(images), self._num_samples, key, training=False)
+        q = tf.sigmoid(sample.params.logits)
         found = {
             "q": q,
             "mean_q": tf.reduce_mean(q, axis=0),
             "var_q": tf.math.reduce_variance(q, axis=0),
-            "reconstruction": model.likelihood.mean(forward.outputs),
-            **model.parts.posterior.histograms(params),
+            "reconstruction": self._decode_latents(sample.latents),
+            **model.posterior.histograms(sample.params),
         }
-        if model.parts.relaxed_prior is not None:
-            found |= model.parts.relaxed_prior.histograms(forward.encoding.relaxed)
+        if self._log_ratio is not None:
+            found |= self._log_ratio.histograms(sample.latents)
         return found
 
-    def _decode_latents(self, binary: tf.Tensor) -> tf.Tensor:
-        return self._model.likelihood.mean(self._model.decoder.outputs(binary, training=False))
+    def _decode_latents(self, latents: tf.Tensor) -> tf.Tensor:
+        return self._model.likelihood.mean(self._model.decoder.outputs(latents, training=False))
 
     def decode(self, latents: tf.Tensor) -> np.ndarray:
         """Means of the likelihood [C, X] from binary latents [C, D]."""
@@ -91,15 +99,11 @@ class Inspector:
         rows = above_each_other(images.numpy()[:count], first, _COLUMNS)
         return grid(rows, self._image_shape, _COLUMNS)
 
-
-def scalars(config: ExperimentConfig, model: DVAE, latents: dict[str, np.ndarray]) -> dict:
-    """Scalars that describe posterior and prior at a summary."""
-    found = {
-        "beta": config.beta,
-        "posterior/beta": config.beta,
-        "posterior/active_q": float(np.sum(latents["var_q"] > ACTIVE_VARIANCE)),
-    }
-    found |= model.parts.posterior.scalars()
-    if model.parts.relaxed_prior is not None:
-        found |= model.parts.relaxed_prior.scalars(model.prior.parameters(), latents)
-    return found
+    def scalars(self, latents: dict[str, np.ndarray]) -> dict[str, float]:
+        """Scalars that describe posterior and prior, given the arrays of `latents`."""
+        model = self._model
+        found = {"posterior/active_q": float(np.sum(latents["var_q"] > ACTIVE_VARIANCE))}
+        found |= model.posterior.scalars()
+        if self._log_ratio is not None:
+            found |= self._log_ratio.scalars(model.prior.parameters(), latents)
+        return found

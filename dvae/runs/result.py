@@ -11,7 +11,7 @@ import tensorflow as tf
 from configs.errors import UserError
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.dataset import Dataset
-from dvae.evaluation import Evaluator, LikelihoodEstimate
+from dvae.evaluation import Evaluator, LikelihoodEstimate, normalized
 from dvae.runs.process import progress_bar, say
 from dvae.runs.records import NUMBERS
 from dvae.streams import EvaluationKey
@@ -48,9 +48,9 @@ def _less(first: float | None, second: float | None) -> float | None:
 
 
 def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> list[str]:
-    """Why a likelihood of binary data is not to be trusted, a clause each."""
+    """Why a likelihood of binary data, log Z in it, is not to be trusted, a clause each."""
     found = [f"log Z is {UNTRUSTED}"] if log_z.doubts() else []
-    nll = likelihood.nll + log_z.best()
+    nll = likelihood.nll
     error = known(Z95 * math.hypot(likelihood.sampling_stderr, log_z.best_stderr() or 0.0))
     # Whatever the error, an unbiased estimate of a probability exceeds exp(3) once in 20 times at
     # most (Markov).
@@ -60,24 +60,24 @@ def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> li
 
 
 def likelihood_record(
-    log_z: LogPartition, likelihood: LikelihoodEstimate, prefix: str = "test"
+    log_z: LogPartition, unnormalized: LikelihoodEstimate, prefix: str = "test"
 ) -> dict[str, Any]:
     """The likelihood fields of result.json, log Z added, errors apart and together.
 
     An error that is not known, of a single draw or image, is None, and so is what follows from it.
     """
-    z_low, z_high = log_z.interval()
+    likelihood = normalized(unnormalized, log_z.best())
+    nll, (z_low, z_high) = likelihood.nll, log_z.interval()
     sampling = known(Z95 * likelihood.sampling_stderr)
     test_set = known(Z95 * likelihood.test_set_stderr)
-    nll = likelihood.nll + log_z.best()
     # The errors are independent; log Z's may be lopsided.
     below = _both(_less(log_z.best(), z_low), sampling)
     above = _both(_less(z_high, log_z.best()), sampling)
     doubts = likelihood_doubts(log_z, likelihood)
     return {
         f"{prefix}_nll": nll,
-        f"{prefix}_neg_elbo": likelihood.neg_elbo + log_z.best(),
-        "unnormalized_nll": likelihood.nll,
+        f"{prefix}_neg_elbo": likelihood.neg_elbo,
+        "unnormalized_nll": unnormalized.nll,
         "log_z": log_z.best(),
         "log_z_stderr": log_z.best_stderr(),
         "log_z_interval": {
@@ -184,7 +184,7 @@ def evaluate_model(
             progress=progress,
         )
     record = likelihood_record(log_z, test)
-    record["val_nll"] = validation.nll + log_z.best()
+    record["val_nll"] = normalized(validation, log_z.best()).nll
     record["eval_iw_samples"] = config.eval_iw_samples
     record["protocol"] = protocol(config, dataset, config.eval_iw_samples)
     bad = [f"{name} {record[name]}" for name in NUMBERS if known(record[name]) is None]

@@ -14,8 +14,9 @@ from configs.errors import UserError
 from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
 from data.dataset import Dataset
-from dvae.evaluation import Evaluator
-from dvae.model import DVAE
+from dvae.build import all_variables, build
+from dvae.encoder import Batch
+from dvae.evaluation import Evaluator, normalized
 from dvae.prior_sampler import PriorSampler, from_variables, to_variables
 from dvae.runs import memory, result
 from dvae.runs.arrays import (
@@ -95,12 +96,13 @@ class TrainedModel:
                 f"{self.path}/data.json is damaged: it has {mean.size} pixels, config.json has "
                 f"{self.config.input_size}"
             )
-        self.model = DVAE(self.config, mean)
+        self.model, estimator = build(self.config, mean)
         self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
         state = self._sampler.init(stream_key(self._key, Stream.INIT))
         variables = to_variables(state)
-        self.step = restore_model(self._directory, self.model, variables, step)
+        weights = all_variables(self.model, estimator)
+        self.step = restore_model(self._directory, weights, variables, step)
         self._sampler_state = from_variables(state, variables)
 
     @isolated()
@@ -235,8 +237,8 @@ class TrainedModel:
     def _encoded(self) -> hardware.Program:
         def encode(images: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
             encoder = self.model.encoder
-            found = encoder.sample_binary(encoder.image_products(images), 1, key)
-            return found.latents, tf.sigmoid(found.logits), found.log_q
+            found = encoder.sample_binary(encoder.condition(Batch(images)), 1, key)
+            return found.latents, tf.sigmoid(found.params.logits), found.log_q
 
         return hardware.Program(encode, autograph=False)
 
@@ -295,7 +297,8 @@ class TrainedModel:
         key = counter_random.fold_in(self._stream_key(Stream.EVALUATE, seed), EvaluationKey.TEST)
         found = self._evaluator.per_image(rows, int(num_samples), self.config.eval_batchsize, key)
         log_z = self.log_partition()
-        return LogLikelihood(-found.nll - log_z.value, np.sqrt(found.variance), log_z)
+        values = -normalized(found, log_z.value).nll
+        return LogLikelihood(values, np.sqrt(found.variance), log_z)
 
     @isolated()
     def log_partition(self) -> LogPartitionValue:

@@ -6,18 +6,18 @@ encoder alone, and through ζ only, since all other weights are `frozen`. Both h
 objective's log weights.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from dvae.encoder import Encoding, with_log_density
-from dvae.estimators import Estimate, Estimator
+from dvae.encoder import Batch
+from dvae.estimators.base import Estimator, Inputs, Step
+from dvae.model import DVAE
 from dvae.networks import frozen
-from samplers.energy_model import Parameters
-
-if TYPE_CHECKING:
-    from dvae.model import DVAE
+from dvae.objective import Terms
+from dvae.posteriors import Sample
+from dvae.rollout import given, joined, rollout
 
 
 class DoublyReparameterized(Estimator):
@@ -33,57 +33,55 @@ class DoublyReparameterized(Estimator):
     gradient is biased for the binary model, in a direction that the model decides; decoder's and
     prior's are those of the objective at the samples drawn.
 
-    `Estimate.bound` is the objective at the samples drawn: the ELBO or L_K of the binary model
+    The bound is the objective at the samples drawn: the ELBO or L_K of the binary model
     where ζ is hard, the relaxed objective (a bound of nothing) elsewhere.
 
-    Needs an encoder with `params_at` and a KL term that is log q(ζ | x) - log p(ζ).
+    Needs a hierarchical encoder and a log ratio that is log q(ζ | x) - log p(ζ).
     """
 
-    def __call__(  # noqa: D102
-        self,
-        model: "DVAE",
-        images: tf.Tensor,
-        params: Parameters,
-        key: tf.Tensor,
-        kl_weight: tf.Tensor,
-    ) -> Estimate:
+    def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
         # Before the passes that move batch-norm averages, so that both see the same weights.
         frozen_model = frozen(model)
-        encoding = model.encoder.sample(images, model.config.k, key, training=True)
-        return self.estimate(model, frozen_model, images, params, encoding, kl_weight)
+        sample = model.sample(inputs.batch, self.num_samples, inputs.key, training=True)
+        surrogate, generative = self.surrogate(model, frozen_model, inputs, sample)
+        bound = self.objective.value(generative.log_weights(inputs.kl_weight))
+        return Step(surrogate, self.metrics(generative, bound), state)
 
-    def along_samples(self, model: "DVAE", images: tf.Tensor, encoding: Encoding) -> Encoding:
+    def along_samples(self, model: DVAE, batch: Batch, sample: Sample) -> Sample:
         """The same samples, whose log q has a gradient along them alone; inside `frozen`."""
-        own = model.encoder.params_at(images, encoding.relaxed, training=True)
-        return with_log_density(model.parts.posterior, encoding.relaxed, own)
+        groups = tf.split(sample.latents, model.encoder.num_groups, axis=1)
+        condition = model.encoder.condition(batch)
+        rows = sample.latents.shape[0] // batch.images.shape[0]
+        return joined(
+            model.posterior, rollout(model.encoder, condition, rows, given(groups), training=True)
+        )
 
-    def estimate(
-        self,
-        model: "DVAE",
-        frozen_model: keras.StatelessScope,
-        images: tf.Tensor,
-        params: Parameters,
-        encoding: Encoding,
-        kl_weight: tf.Tensor,
-    ) -> Estimate:
-        """The estimate from samples, B*K rows; frozen_model: of before they were drawn."""
-        generative = model.terms(images, params, _stopped(encoding), training=True)
+    def surrogate(
+        self, model: DVAE, frozen_model: keras.StatelessScope, inputs: Inputs, sample: Sample
+    ) -> tuple[tf.Tensor, Terms]:
+        """Both terms of samples, B*K rows, and those of the generative model.
+
+        frozen_model: of before they were drawn.
+        """
+        batch, params, _, kl_weight = inputs
+        generative = self.objective.terms(model, batch, params, _stopped(sample), training=True)
         with frozen_model:
-            inferred = self.along_samples(model, images, encoding)
-            inference = model.terms(images, _stopped(params), inferred, training=True)
+            inferred = self.along_samples(model, batch, sample)
+            inference = self.objective.terms(
+                model, batch, _stopped(params), inferred, training=True
+            )
 
         log_weights = generative.log_weights(kl_weight)
         path = inference.log_weights(kl_weight)
         weights = tf.fill(log_weights.shape, 1.0 / log_weights.shape[1])
         encoder_weights = weights
-        if model.importance_weighted:
+        if self.objective.importance_weighted:
             weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
             encoder_weights = kl_weight * tf.square(weights) + (1.0 - kl_weight) * weights
         surrogate = tf.reduce_sum(weights * log_weights + encoder_weights * path, axis=1)
-        bound = model.objective(generative, kl_weight)
-        return Estimate.of(tf.reduce_mean(surrogate), bound, generative)
+        return tf.reduce_mean(surrogate), generative
 
 
-def _stopped(tensors: Encoding | Parameters) -> Encoding | Parameters:
+def _stopped(tensors: Any) -> Any:
     """The same without gradients; fields that are None stay so."""
     return tf.nest.map_structure(lambda t: None if t is None else tf.stop_gradient(t), tensors)

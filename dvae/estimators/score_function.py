@@ -5,17 +5,13 @@ no bias as long as it does not depend on the sample whose score it multiplies. E
 is unbiased given the statistics of batch norm, which couple the rows of a batch.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from configs.paper import Structure
-from dvae.estimators import Estimate, Estimator
-from samplers.energy_model import Parameters
-
-if TYPE_CHECKING:
-    from dvae.model import DVAE
+from dvae.estimators.base import Estimator, Inputs, Step
+from dvae.model import DVAE
 
 
 def mean_of_others(values: tf.Tensor) -> tf.Tensor:
@@ -32,26 +28,17 @@ class LeaveOneOut(Estimator):
     with κ = kl_weight; log q inside f has no gradient, since its score has zero mean.
     """
 
-    def __init__(self, structure: Structure) -> None:
-        del structure
-
-    def __call__(  # noqa: D102
-        self,
-        model: "DVAE",
-        images: tf.Tensor,
-        params: Parameters,
-        key: tf.Tensor,
-        kl_weight: tf.Tensor,
-    ) -> Estimate:
-        num_samples = max(model.config.k, 2)
-        forward = model.forward(images, params, key, True, num_samples)
-        value = forward.log_weights(kl_weight)
-        log_q = tf.reshape(forward.encoding.log_q, value.shape)
+    def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
+        batch, params, key, kl_weight = inputs
+        sample = model.sample(batch, max(self.num_samples, 2), key, training=True)
+        terms = self.objective.terms(model, batch, params, sample, training=True)
+        value = terms.log_weights(kl_weight)
+        log_q = tf.reshape(sample.log_q, value.shape)
         signal = tf.stop_gradient(value - mean_of_others(value))
         bound = tf.reduce_mean(value)
         # kl_weight log q takes the score out of `bound`.
         surrogate = bound + tf.reduce_mean((signal + kl_weight) * log_q)
-        return Estimate.of(surrogate, bound, forward)
+        return Step(surrogate, self.metrics(terms, bound), state)
 
 
 class Vimco(Estimator):
@@ -63,25 +50,17 @@ class Vimco(Estimator):
     whose mean is not zero there.
     """
 
-    def __init__(self, structure: Structure) -> None:
-        del structure
-
-    def __call__(  # noqa: D102
-        self,
-        model: "DVAE",
-        images: tf.Tensor,
-        params: Parameters,
-        key: tf.Tensor,
-        kl_weight: tf.Tensor,
-    ) -> Estimate:
-        forward = model.forward(images, params, key, training=True)
-        log_weights = forward.log_weights(kl_weight)
-        log_q = tf.reshape(forward.encoding.log_q, log_weights.shape)
+    def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
+        batch, params, key, kl_weight = inputs
+        sample = model.sample(batch, self.num_samples, key, training=True)
+        terms = self.objective.terms(model, batch, params, sample, training=True)
+        log_weights = terms.log_weights(kl_weight)
+        log_q = tf.reshape(sample.log_q, log_weights.shape)
         bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)
         signal = tf.stop_gradient(bounds[:, None] - bounds_without_each(log_weights))
         bound = tf.reduce_mean(bounds)
         surrogate = bound + tf.reduce_mean(tf.reduce_sum(signal * log_q, axis=1))
-        return Estimate.of(surrogate, bound, forward)
+        return Step(surrogate, self.metrics(terms, bound), state)
 
 
 def bounds_without_each(log_weights: tf.Tensor) -> tf.Tensor:

@@ -1,20 +1,17 @@
 """RODEO: leave-one-out with discrete Stein operators as control variates."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from configs.paper import Structure
-from dvae.encoder import with_log_density
-from dvae.estimators import Estimate, Estimator
-from dvae.posteriors import PosteriorParams, concat
-from dvae.score_function import mean_of_others
-from samplers import counter_random
-from samplers.energy_model import Parameters
-
-if TYPE_CHECKING:
-    from dvae.model import DVAE, Forward
+from dvae.estimators.base import Estimator, Inputs, Step
+from dvae.estimators.score_function import mean_of_others
+from dvae.model import DVAE
+from dvae.objective import Objective, Terms
+from dvae.posteriors import PosteriorParams, Sample
+from dvae.rollout import Draw, Latents, joined, relaxed, rollout
 
 
 class _Samples(NamedTuple):
@@ -29,7 +26,7 @@ class _Samples(NamedTuple):
     slopes: tf.Tensor
 
 
-class Rodeo(keras.layers.Layer, Estimator):
+class Rodeo(Estimator):
     """The ELBO's gradient (Shi, Zhou, Hwang, Titsias and Mackey 2022, 2202.09497, section 4).
 
     f = log p(x | z) - κ (log q(z | x) + E(z)), κ = kl_weight, of K samples an image, two at K = 1.
@@ -46,42 +43,37 @@ class Rodeo(keras.layers.Layer, Estimator):
     are variables of the model; the surrogate lowers the squared norm of this gradient along them
     (the variance, as the mean is fixed). They start at zero, which is leave-one-out.
 
-    Needs an encoder with `image_products` and `group_params`.
+    Needs a hierarchical encoder.
     """
 
-    def __init__(self, structure: Structure) -> None:
-        super().__init__(dtype="float32")
+    def __init__(self, objective: Objective, num_samples: int, structure: Structure) -> None:
+        super().__init__(objective, num_samples, structure)
         self._units = structure.units_per_group
-        self.coefficients = self.add_weight(
-            shape=(2, structure.num_groups), initializer="zeros", name="stein_coefficients"
+        self.coefficients = keras.Variable(
+            tf.zeros([2, structure.num_groups]), name="stein_coefficients"
         )
+        self.trainable_variables = [self.coefficients]
 
-    def __call__(  # noqa: D102
-        self,
-        model: "DVAE",
-        images: tf.Tensor,
-        params: Parameters,
-        key: tf.Tensor,
-        kl_weight: tf.Tensor,
-    ) -> Estimate:
-        forward, slopes = self._forward(model, images, params, key, kl_weight)
-        values = forward.log_weights(kl_weight)
+    def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
+        kl_weight = inputs.kl_weight
+        sample, terms, slopes = self._slopes(model, inputs)
+        values = terms.log_weights(kl_weight)
         logits, latents, slopes = (
             tf.reshape(part, [*values.shape, -1])
-            for part in (forward.encoding.params.logits, forward.encoding.relaxed, slopes)
+            for part in (sample.params.logits, sample.latents, slopes)
         )
         q = tf.sigmoid(logits)
         parts = values, latents - q, q * (1.0 - q), mean_of_others(slopes)
         gradient = self.gradient(_Samples(*(tf.stop_gradient(part) for part in parts)))
         bound = tf.reduce_mean(values)
         # kl_weight log q takes the score, of zero mean, out of `bound`.
-        surrogate = bound + kl_weight * tf.reduce_mean(forward.encoding.log_q)
+        surrogate = bound + kl_weight * tf.reduce_mean(sample.log_q)
         fixed = tf.stop_gradient(gradient)
         surrogate += tf.reduce_mean(tf.reduce_sum(fixed * logits, axis=2))
         squared_norm = tf.reduce_sum(tf.square(tf.reduce_mean(gradient, axis=1)), axis=1)
         squared_norm = tf.reduce_mean(squared_norm)
         surrogate -= squared_norm
-        return Estimate.of(surrogate, bound, forward)
+        return Step(surrogate, self.metrics(terms, bound), state)
 
     def gradient(self, samples: _Samples) -> tf.Tensor:
         """What each sample says of the gradient of the logits, [B, K, D]; only α and β learn."""
@@ -97,32 +89,29 @@ class Rodeo(keras.layers.Layer, Estimator):
             + beta_of_units * samples.slopes * samples.variances
         )
 
-    @staticmethod
-    def _forward(
-        model: "DVAE",
-        images: tf.Tensor,
-        params: Parameters,
-        key: tf.Tensor,
-        kl_weight: tf.Tensor,
-    ) -> tuple["Forward", tf.Tensor]:
-        """A pass of K >= 2 samples, and ∇_z f of each row as if z were real, [B*K, D].
+    def _slopes(self, model: DVAE, inputs: Inputs) -> tuple[Sample, Terms, tf.Tensor]:
+        """K samples, their terms, and ∇_z f of each row as if z were real, [B*K, D].
 
         A group's z reaches f through decoder, energy, its own log q and the logits of later groups.
         """
-        num_samples = max(model.config.k, 2)
-        encoder, posterior = model.encoder, model.parts.posterior
-        groups: list[PosteriorParams] = []
-        latents: list[tf.Tensor] = []
+        batch, params, key, kl_weight = inputs
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            products = encoder.image_products(images)
-            for group in range(len(products)):
-                own = encoder.group_params(products, group, latents, num_samples, True)
-                z = posterior.sample(own, counter_random.fold_in(key, group))
-                tape.watch(z)
-                groups.append(own)
-                latents.append(z)
-            encoding = with_log_density(posterior, tf.concat(latents, axis=1), concat(groups))
-            forward = model.terms(images, params, encoding, training=True)
-            total = tf.reduce_sum(forward.log_weights(kl_weight))
-        slopes = tape.gradient(total, latents)
-        return forward, tf.stop_gradient(tf.concat(slopes, axis=1))
+            draw = _watched(relaxed(model.posterior, key), tape)
+            condition = model.encoder.condition(batch)
+            walk = rollout(model.encoder, condition, max(self.num_samples, 2), draw, training=True)
+            sample = joined(model.posterior, walk)
+            terms = self.objective.terms(model, batch, params, sample, training=True)
+            total = tf.reduce_sum(terms.log_weights(kl_weight))
+        slopes = tape.gradient(total, walk.latents)
+        return sample, terms, tf.stop_gradient(tf.concat(slopes, axis=1))
+
+
+def _watched(draw: Draw, tape: tf.GradientTape) -> Draw:
+    """The same rule, whose draws the tape watches."""
+
+    def watched(group: int, params: PosteriorParams, earlier: Latents) -> Latents:
+        latents = draw(group, params, earlier)
+        tape.watch(latents[-1])
+        return latents
+
+    return watched

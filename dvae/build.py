@@ -1,0 +1,40 @@
+"""From a configuration to a model and the estimator that trains it: the one place for both."""
+
+import keras
+import numpy as np
+
+from configs.paper import ExperimentConfig
+from configs.registry import BASELINES, DECODERS, ENCODERS, LIKELIHOODS, PRIORS, resolve
+from dvae.estimators.base import Estimator
+from dvae.model import DVAE
+from dvae.objective import Objective
+from dvae.priors import Prior
+
+
+def build(config: ExperimentConfig, train_mean: np.ndarray) -> tuple[DVAE, Estimator]:
+    """The model and the estimator of a configuration; train_mean: float32 [X].
+
+    Raises UserError where the method is not defined for the structure, its prior, or K.
+    """
+    structure, entry = config.structure, BASELINES[config.baseline]
+    energy_model = resolve(PRIORS[structure.prior])(structure)
+    method = resolve(entry.method)(structure, config.beta, energy_model, **entry.options)
+    objective = Objective(method.log_ratio, entry.importance_weighted and config.k > 1)
+    estimator = method.estimator(objective, config.k, structure)
+
+    encoder = resolve(method.encoder or ENCODERS[structure.encoder])
+    likelihood = resolve(LIKELIHOODS[structure.likelihood])()
+    decoder = resolve(DECODERS[structure.decoder])
+    model = DVAE(
+        method.posterior,
+        encoder(structure, train_mean, method.posterior, config.seed),
+        Prior(energy_model),
+        likelihood,
+        decoder(structure, train_mean, likelihood, config.seed),
+    )
+    return model, estimator
+
+
+def all_variables(model: DVAE, estimator: Estimator) -> list[keras.Variable]:
+    """What training leaves in either, in the order of checkpoints."""
+    return [*estimator.trainable_variables, *model.variables]
