@@ -95,10 +95,10 @@ def test_structures(struct):
 
 def test_what_each_baseline_is_made_of():
     assert PUBLISHED_BASELINES == tuple(PARTS) == ORDER
-    for name, (parts, smoothing, weighted) in PARTS.items():
+    for name, (method, smoothing, weighted) in PARTS.items():
         entry = registry.BASELINES[name]
         options = {} if smoothing is None else {"smoothing": f"dvae.smoothing:{smoothing}"}
-        assert entry.parts == f"dvae.baselines:{parts}", name
+        assert entry.method == f"dvae.methods:{method}", name
         assert (dict(entry.options), entry.importance_weighted) == (options, weighted), name
 
 

@@ -11,13 +11,14 @@ import tensorflow as tf
 from scipy.special import expit
 
 from configs.paper import Structure
+from configs.registry import BASELINES, resolve
 from configs.tables import PUBLISHED_BASELINES as NAMES
-from dvae import baselines, posteriors
+from dvae import log_ratio, posteriors
 from dvae import smoothing as ours
-from dvae.encoder import with_log_density
 from dvae.posteriors import PosteriorParams
 from dvae.priors import Prior
 from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
+from dvae.rollout import sample_of
 from samplers.rbm import RBM, RBMParameters
 from tests.helpers import tiny_models
 from tests.reference import smoothing as reference
@@ -54,7 +55,7 @@ EXACT_RBM = random_rbm(UNITS // 2, UNITS // 2, seed=3)
 MODEL = RBM(UNITS // 2, UNITS // 2)
 
 
-def encoding_of(baseline, posterior):
+def sample_for(baseline, posterior):
     """Rows of logits and relaxed latents; a third of the latents of the spike are zero."""
     rng = np.random.default_rng(4)
     logits = np.float32(rng.normal(0, 2, (ROWS, UNITS)))
@@ -66,7 +67,7 @@ def encoding_of(baseline, posterior):
         shift = tf.constant(0.25 * np.sin(logits))
         params = params._replace(shift=shift, scale=tf.constant([np.linspace(0.2, 0.7, UNITS)]))
         params = PosteriorParams(*(tf.cast(p, tf.float32) for p in params))
-    return with_log_density(posterior, tf.constant(relaxed), params)
+    return sample_of(posterior, tf.constant(relaxed), params)
 
 
 def factorial(logits):
@@ -96,9 +97,9 @@ def spike_surrogate(logits, relaxed, units_in_last):
     return values
 
 
-def expected_term(baseline, structure, encoding):
+def expected_term(baseline, structure, sample):
     """The KL term without log Z of each row, [ROWS]."""
-    logits, relaxed = np.float64(encoding.params.logits), np.float64(encoding.relaxed)
+    logits, relaxed = np.float64(sample.params.logits), np.float64(sample.latents)
     log_z = EXACT_RBM.log_partition()
     if baseline == "dvae_spike_exp" and structure.num_groups > 1:
         return spike_surrogate(logits, relaxed, structure.units_per_group)
@@ -108,7 +109,7 @@ def expected_term(baseline, structure, encoding):
         prior = GaussianIntegralPrior(SHARPNESS[baseline])
         coupling = tf.constant(EXACT_RBM.coupling, tf.float32)
         strength = float(prior.precision(gram_powers(coupling)))
-        shift, scale = (np.float64(p) for p in encoding.params[1:])
+        shift, scale = (np.float64(p) for p in sample.params[1:])
         log_q = shifted_mixture_log_density(relaxed, expit(logits), shift, scale, 1 - 1e-4)
         log_p = gaussian_integral_log_prior(EXACT_RBM, relaxed, strength)
         return log_q.sum(axis=1) - log_p - log_z
@@ -123,6 +124,11 @@ def expected_term(baseline, structure, encoding):
     return marginal_log_ratio(log_prior, smoothing, relaxed, 1 - relaxed, logits) - log_z
 
 
+def method_of(baseline, structure):
+    entry = BASELINES[baseline]
+    return resolve(entry.method)(structure, SHARPNESS[baseline], MODEL, **entry.options)
+
+
 def test_every_name_has_its_parts():
     assert tuple(NAMES) == tuple(SHARPNESS)
 
@@ -131,49 +137,57 @@ def test_every_name_has_its_parts():
 @pytest.mark.parametrize("baseline", NAMES)
 def test_kl_term(baseline, structure):
     """Within float32 rounding (2e-4 nats) of the formula of its paper."""
-    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], Prior(MODEL))
-    encoding = encoding_of(baseline, parts.posterior)
+    method = method_of(baseline, structure)
+    sample = sample_for(baseline, method.posterior)
     rbm = RBMParameters(*(tf.constant(p, tf.float32) for p in EXACT_RBM.parameters))
-    found = parts.kl(rbm, encoding)
+    found = method.log_ratio(Prior(MODEL), rbm, sample)
     assert found.shape == [ROWS]
-    expected = expected_term(baseline, structure, encoding)
+    expected = expected_term(baseline, structure, sample)
     assert np.ptp(expected) > 1
     assert np.allclose(found, expected, rtol=1e-5, atol=2e-4)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
 @pytest.mark.parametrize("baseline", NAMES)
-def test_flags_and_types(baseline, structure):
+def test_shares_and_types(baseline, structure):
     """What training and summaries read off the table."""
-    parts = baselines.make_parts(baseline, structure, SHARPNESS[baseline], Prior(MODEL))
+    method = method_of(baseline, structure)
+    posterior, ratio = method.posterior, method.log_ratio
     relaxed = baseline.startswith("dvaes")
     several = structure.num_groups > 1
-    assert parts.kl_is_value == (not (baseline == "dvae_spike_exp" and several))
-    assert parts.importance_weighted == relaxed
+    spike = baseline == "dvae_spike_exp" and several
+    assert ratio.log_partition == float(not spike)
+    assert isinstance(ratio, log_ratio.GradientOnly) == spike
     for k in (1, 5):
-        model = tiny_models.make_model(structure, baseline=baseline, k=k)
-        assert model.importance_weighted == (relaxed and k > 1)
+        estimator = tiny_models.make(structure, baseline=baseline, k=k).estimator
+        weighted = relaxed and k > 1
+        assert estimator.objective.importance_weighted == weighted
+        assert list(estimator.shares.values()) == [(0.0, 1.0), (0.0, 0.0), (float(not spike), 0.0)]
+        bound = "train/neg_iw_loss" if weighted else "train/neg_elbo"
+        kl = "obj/kl_gradient_surrogate" if spike else "obj/kl"
+        assert list(estimator.shares) == [bound, "obj/recon_loss", kl]
     if baseline == "dvae_spike_exp":
-        assert isinstance(parts.posterior, posteriors.SpikeExponentialPosterior)
-        assert parts.posterior.sharpness == 4.0
+        assert isinstance(posterior, posteriors.SpikeExponentialPosterior)
+        assert posterior.sharpness == 4.0
     elif baseline == "dvaes_gi":
-        assert isinstance(parts.posterior, posteriors.ShiftedGaussianPosterior)
-        assert isinstance(parts.relaxed_prior, GaussianIntegralPrior)
-        assert parts.relaxed_prior.sharpness == 9.0
-        assert [len(s.numpy()) for s in parts.posterior.raw_scales] == (
+        assert isinstance(posterior, posteriors.ShiftedGaussianPosterior)
+        assert isinstance(ratio.relaxed_prior, GaussianIntegralPrior)
+        assert ratio.relaxed_prior.sharpness == 9.0
+        assert [len(s.numpy()) for s in posterior.raw_scales] == (
             [structure.units_per_group] * structure.num_groups
         )
     else:
-        assert type(parts.posterior.smoothing) is SMOOTHINGS[baseline][0]
-        assert parts.posterior.smoothing.sharpness == SHARPNESS[baseline]
-        assert isinstance(parts.relaxed_prior, MeanFieldPrior if relaxed else type(None))
+        assert type(posterior.smoothing) is SMOOTHINGS[baseline][0]
+        assert posterior.smoothing.sharpness == SHARPNESS[baseline]
+        prior = getattr(ratio, "relaxed_prior", None)
+        assert isinstance(prior, MeanFieldPrior if relaxed else type(None))
 
 
 def test_unbalanced_biases_are_told_apart():
     """The reference of this file changes when the halves are swapped: no symmetry hides one."""
-    encoding = encoding_of("dvaepp_exp", posteriors.MixturePosterior(ours.Exponential(6.0)))
+    sample = sample_for("dvaepp_exp", posteriors.MixturePosterior(ours.Exponential(6.0)))
     swapped = ReferenceRBM(EXACT_RBM.right_bias, EXACT_RBM.left_bias, EXACT_RBM.coupling.T)
-    logits = np.float64(encoding.params.logits)
+    logits = np.float64(sample.params.logits)
     odds = np.zeros((ROWS, UNITS // 2))
     values = [smoothed_kl_value(rbm, logits, odds) for rbm in (EXACT_RBM, swapped)]
     assert np.min(np.abs(values[0] - values[1])) > 1e-2

@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from configs.paper import Structure
-from dvae import kl
-from dvae.encoder import Encoding
-from dvae.estimators import Pathwise
+from dvae import log_ratio
+from dvae.encoder import Batch
+from dvae.estimators.pathwise import Pathwise
 from dvae.networks import frozen
-from dvae.posteriors import PosteriorParams
+from dvae.posteriors import PosteriorParams, Sample
 from samplers import counter_random
 from tests.helpers import statistical, tiny_models
 from tests.reference.rbm import all_states
@@ -24,13 +24,14 @@ STRUCTURES = {1: Structure(1, 6, 1, 5), 2: Structure(2, 3, 1, 5), 4: Structure(4
 IMAGES = tf.constant(tiny_models.images(), tf.float32)
 
 
-def estimate_and_gradient(model, estimator, kl_weight, images=IMAGES):
+def estimate_and_gradient(made, kl_weight, images=IMAGES):
     """An estimate, and the gradient of its surrogate by part of the model."""
+    model = made.model
     parts = {"encoder": model.encoder, "decoder": model.decoder, "prior": model.prior}
     variables = {name: part.trainable_variables for name, part in parts.items()}
     with tf.GradientTape() as tape:
         arguments = images, model.prior.parameters(), statistical.key(1), tf.constant(kl_weight)
-        estimate = estimator(model, *arguments)
+        estimate = made.estimate(*arguments)
     gradient = tape.gradient(
         estimate.surrogate, [[v.value for v in vs] for vs in variables.values()]
     )
@@ -46,14 +47,11 @@ def test_generative_gradient_is_the_plain_one(groups, k):
 
     The encoder's is another one, and the surrogate's value none of the bound.
     """
-    model = tiny_models.make_model(
-        STRUCTURES[groups], scale=0.7, baseline="concrete", k=k, beta=2.0
-    )
+    structure = STRUCTURES[groups]
+    made = tiny_models.make(structure, scale=0.7, baseline="concrete", k=k, beta=2.0)
+    plain = Pathwise(made.estimator.objective, k, structure)
     estimates, gradients = zip(
-        *(
-            estimate_and_gradient(model, estimator, 0.7)
-            for estimator in (model.parts.estimator, Pathwise())
-        ),
+        *(estimate_and_gradient(made._replace(estimator=e), 0.7) for e in (made.estimator, plain)),
         strict=True,
     )
     for part in ("decoder", "prior"):
@@ -72,16 +70,21 @@ def test_kl_gradient_is_unbiased(baseline, monkeypatch):
     The KL's integrand is linear in each bit, for which either slope is right; what is left out by
     stopping log q's own parameters has mean zero.
     """
-    model = tiny_models.make_model(Structure(1, 6, 0, 5), baseline=baseline, k=1)
+    made = tiny_models.make(Structure(1, 6, 0, 5), baseline=baseline, k=1)
+    model = made.model
     image = IMAGES[:1]
     mean, total = 0.0, 0.0
-    logits = model.encoder.params_at(image, tf.zeros([1, 6]), training=True).logits
+
+    def params():
+        encoder = model.encoder
+        return encoder.group_params(encoder.condition(Batch(image)), 0, [], 1, training=True)
+
+    logits = params().logits
     for state in all_states(6):
         bits = tf.constant(state[None], tf.float32)
         monkeypatch.setattr(counter_random, "bernoulli_logits", lambda key, x, z=bits: z)
         gradients = [
-            estimate_and_gradient(model, model.parts.estimator, weight, image)[1]["encoder"]
-            for weight in (0.0, 1.0)
+            estimate_and_gradient(made, weight, image)[1]["encoder"] for weight in (0.0, 1.0)
         ]
         log_q = np.sum(state * logits.numpy() - np.logaddexp(0, logits.numpy()))
         mean = mean + np.exp(log_q) * (gradients[0] - gradients[1])
@@ -89,9 +92,8 @@ def test_kl_gradient_is_unbiased(baseline, monkeypatch):
     assert total == pytest.approx(1, abs=1e-5)
     variables = [v.value for v in model.encoder.trainable_variables]
     with tf.GradientTape() as tape:
-        params = model.encoder.params_at(image, tf.zeros([1, 6]), training=True)
-        encoding = Encoding(tf.zeros([1, 6]), PosteriorParams(params.logits))
-        exact = kl.factorial_kl(model.prior, model.prior.parameters(), encoding)
+        sample = Sample(tf.zeros([1, 6]), PosteriorParams(params().logits))
+        exact = log_ratio.Factorial()(model.prior, model.prior.parameters(), sample)
     expected = np.concatenate([np.ravel(g) for g in tape.gradient(exact, variables)])
     assert np.max(np.abs(expected)) > 0.1
     np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-5)

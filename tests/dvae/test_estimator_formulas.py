@@ -31,19 +31,20 @@ class Found(NamedTuple):
     bound: float
 
 
-def found(model, place, values):
+def found(made, place, values):
     """Of an estimate that is given its draws, [..., D], one group after the other."""
+    model, estimator = made
     prior = model.prior.fields[:2]
     variables = [network.bias for network in model.encoder.networks], prior, []
-    if hasattr(model.parts.estimator, "coefficients"):
-        variables[2].append(model.parts.estimator.coefficients)
+    if hasattr(estimator, "coefficients"):
+        variables[2].append(estimator.coefficients)
     pixels = tf.constant(binary_models.images(IMAGES))
     draws = iter(tf.split(tf.constant(values, tf.float32), len(variables[0]), axis=-1))
     with pytest.MonkeyPatch.context() as patch, binary_models.frozen_batch_norm():
         patch.setattr(place, lambda *_arguments: next(draws))
         with tf.GradientTape() as tape:
             params, key = model.prior.parameters(), statistical.key(1)
-            estimate = model.estimate(pixels, params, key, tf.constant(KL_WEIGHT))
+            estimate = made.estimate(pixels, params, key, tf.constant(KL_WEIGHT))
             surrogate = estimate.surrogate
     parts = tape.gradient(surrogate, [[v.value for v in part] for part in variables])
     encoder, prior = (np.concatenate([p.numpy() for p in part]) for part in parts[:2])
@@ -76,10 +77,10 @@ def assert_close(ours, theirs):
 @pytest.mark.parametrize("baseline", ["loo", "vimco"])
 def test_of_samples(baseline, groups):
     """Of five samples: all are compared, each with what the method says, and all train the rest."""
-    model = binary_models.make_model(groups, baseline, K)
+    made = binary_models.make(groups, baseline, K)
     z = samples((IMAGES, K, LATENTS))
-    ours = found(model, SAMPLE, z.reshape(-1, LATENTS))
-    images = references(model)
+    ours = found(made, SAMPLE, z.reshape(-1, LATENTS))
+    images = references(made.model)
     formula = {"loo": score_functions.leave_one_out, "vimco": score_functions.vimco}[baseline]
     pairs = list(zip(images, z, strict=True))
     assert_close(ours.encoder, np.mean([formula(*pair).sum(axis=0) for pair in pairs], axis=0))
@@ -93,10 +94,10 @@ def test_of_samples(baseline, groups):
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_disarm(groups):
     """Five pairs: partners part at their group and go on with the noise of the main chain."""
-    model = binary_models.make_model(groups, "disarm", K)
+    made = binary_models.make(groups, "disarm", K)
     noise = logit(np.random.default_rng(2).random((IMAGES, K, LATENTS)))
-    ours = found(model, "dvae.disarm._logistic", noise[:, None])
-    images = references(model)
+    ours = found(made, "dvae.estimators.disarm._logistic", noise[:, None])
+    images = references(made.model)
     sizes = [LATENTS // groups] * groups
     expected, chains = zip(
         *(score_functions.disarm(*pair, sizes) for pair in zip(images, noise, strict=True)),
@@ -111,11 +112,11 @@ def test_disarm(groups):
 @pytest.mark.parametrize("groups", [1, 2])
 def test_rodeo(groups):
     """Five samples, and coefficients that learn the squared norm of just this gradient."""
-    model = binary_models.make_model(groups, "rodeo", K)
+    made = binary_models.make(groups, "rodeo", K)
     z = samples((IMAGES, K, LATENTS), seed=3)
-    ours = found(model, SAMPLE, z.reshape(-1, LATENTS))
-    pairs = list(zip(references(model), z, strict=True))
-    coefficients = np.float64(model.parts.estimator.coefficients.numpy())
+    ours = found(made, SAMPLE, z.reshape(-1, LATENTS))
+    pairs = list(zip(references(made.model), z, strict=True))
+    coefficients = np.float64(made.estimator.coefficients.numpy())
 
     def of_image(pair, coefficients):
         return score_functions.rodeo(*pair, coefficients).sum(axis=0)

@@ -105,7 +105,7 @@ def train(seen, patch, program, seed, num_steps):
 
     seen.wrap(patch, program.sampler, "step", named(lambda: "prior"))
     seen.wrap(patch, program, "batch", named(lambda: "binarisation"))
-    seen.wrap(patch, program.model.parts.estimator, "step", named(lambda: "estimator"))
+    seen.wrap(patch, program.estimator, "step", named(lambda: "estimator"))
     posterior = program.model.encoder.posterior
     seen.wrap(patch, posterior, "sample", named(lambda: f"posterior, group {next(groups)}"))
     indices = np.arange(40, dtype=np.int32)[None]
@@ -274,12 +274,11 @@ def test_samples_of_the_prior_part(monkeypatch):
     At zero parameters they are fair bits: of 1200, a standard error of 0.014.
     """
     draws = Draws(monkeypatch)
-    model = tiny_models.make_model(Structure(1, UNITS, 0, 5))
-    prior = model.prior
+    prior = tiny_models.make_model(Structure(1, UNITS, 0, 5)).prior
     for variable in prior.variables:
         variable.assign(tf.zeros_like(variable))
     with eager():
-        sampler = PriorSampler(model.config, prior.energy_model)
+        sampler = PriorSampler(ExperimentConfig(), prior.energy_model)
         chains = sampler.init(statistical.key(1)).gradient.chains
         chains = type(chains)(*(half[:50] for half in chains))
         monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 from scipy.special import entr, expit
 
-from dvae import kl, posteriors
+from dvae import log_ratio, posteriors
 from dvae import smoothing as ours
-from dvae.encoder import Encoding, with_log_density
-from dvae.posteriors import PosteriorParams
+from dvae.posteriors import PosteriorParams, Sample
 from dvae.priors import Prior
 from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior, gram_powers
+from dvae.rollout import sample_of
 from samplers import counter_random
 from samplers.rbm import RBM, RBMParameters
 from tests.helpers import statistical
@@ -63,7 +63,7 @@ def flat(arrays):
 
 
 def encode(posterior, constants, weights, key, extra=()):
-    """An Encoding of ROWS rows; extra: (v_l, t_l) of each group of a shifted Gaussian."""
+    """A Sample of ROWS rows; extra: (v_l, t_l) of each group of a shifted Gaussian."""
     relaxed, groups = [], []
     for index, constant in enumerate(constants):
         logits = tf.tile(constant[None], [ROWS, 1])
@@ -76,7 +76,7 @@ def encode(posterior, constants, weights, key, extra=()):
             params = PosteriorParams(logits, shift, tf.abs(0.2 * raw_scale)[None] + 0.05)
         groups.append(params)
         relaxed.append(posterior.sample(params, counter_random.fold_in(key, index)))
-    return with_log_density(posterior, tf.concat(relaxed, axis=1), posteriors.concat(groups))
+    return sample_of(posterior, tf.concat(relaxed, axis=1), posteriors.concat(groups))
 
 
 def block_means(term, posterior, tables, rbm, seed, extra=()):
@@ -96,8 +96,8 @@ def block_means(term, posterior, tables, rbm, seed, extra=()):
             tail = start[split + 3 :]
             pairs = [tail[i : i + 2] for i in range(0, len(tail), 2)]
             constants, weights = start[:num_groups], start[num_groups:split]
-            encoding = encode(posterior, constants, weights, key, pairs)
-            value = tf.reduce_mean(term(RBMParameters(*start[split : split + 3]), encoding))
+            sample = encode(posterior, constants, weights, key, pairs)
+            value = tf.reduce_mean(term(RBMParameters(*start[split : split + 3]), sample))
         found = tape.gradient(value, start)
         return value, tf.concat([tf.reshape(g, [-1]) for g in found], axis=0)
 
@@ -126,10 +126,10 @@ class TestFactorial:
         with tf.GradientTape() as tape:
             tape.watch(tensors)
             rows = tf.tile(tensors[0][None], [7, 1])
-            values = kl.factorial_kl(
+            values = log_ratio.Factorial()(
                 Prior(RBM(3, 5)),
                 RBMParameters(*tensors[1:]),
-                Encoding(rows, PosteriorParams(rows)),
+                Sample(rows, PosteriorParams(rows)),
             )
             mean = tf.reduce_mean(values)
         assert values.shape == [7]
@@ -144,7 +144,7 @@ class TestFactorial:
         logits = np.float32([[-104, -30, -3, 0, 1], [2, 16, 40, 104, 0.5], [0, 0, 0, 0, 0]])
         q = expit(np.float64(logits))
         expected = -np.sum(entr(q) + entr(expit(-np.float64(logits))), axis=1)
-        assert np.allclose(kl.negative_entropy(tf.constant(logits)), expected, atol=1e-6)
+        assert np.allclose(log_ratio.negative_entropy(tf.constant(logits)), expected, atol=1e-6)
 
 
 class TestSmoothed:
@@ -164,8 +164,8 @@ class TestSmoothed:
         """Standard errors below 0.004 nats and 0.005; q in place of ν is off by 0.06 and 0.1."""
         posterior = posteriors.MixturePosterior(smoothing)
 
-        def term(rbm, encoding):
-            return kl.smoothed_kl(rbm, encoding, smoothing)
+        def term(rbm, sample):
+            return log_ratio.Smoothed(smoothing)(None, rbm, sample)
 
         values, found = block_means(term, posterior, TWO_GROUPS, self.rbm, seed=1)
         values, found = with_log_partition(values, found, self.rbm)
@@ -192,8 +192,8 @@ class TestSpike:
         rbm = random_rbm(*half, seed=6)
         posterior = posteriors.SpikeExponentialPosterior(4.0)
 
-        def term(rbm, encoding):
-            return kl.spike_kl_gradient(rbm, encoding, units_per_group=len(tables[0][-1]))
+        def term(rbm, sample):
+            return log_ratio.SpikeGradient(units_per_group=len(tables[0][-1]))(None, rbm, sample)
 
         values, found = block_means(term, posterior, tables, rbm, seed=2)
         _, found = with_log_partition(values, found, rbm)
@@ -212,13 +212,13 @@ class TestSpike:
         logits = tf.constant([[8.0, 0.5, -95.0, 95.0, 6.0]])
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            encoding = Encoding(tf.constant([[0.7, 0.0, 0.0, 0.9, 0.2]]), PosteriorParams(logits))
-            value = kl.spike_kl_gradient(rbm, encoding, 3)
+            sample = Sample(tf.constant([[0.7, 0.0, 0.0, 0.9, 0.2]]), PosteriorParams(logits))
+            value = log_ratio.SpikeGradient(3)(None, rbm, sample)
         found = tape.gradient(value, logits).numpy()[0]
         assert np.all(np.isfinite(found)) and np.all(found[[0, 2, 3]] == 0)
         assert np.all(found[[1, 4]] != 0)
-        at_88 = encoding.params._replace(logits=tf.clip_by_value(logits, -88.0, 88.0))
-        assert value == kl.spike_kl_gradient(rbm, encoding._replace(params=at_88), 3)
+        at_88 = sample.params._replace(logits=tf.clip_by_value(logits, -88.0, 88.0))
+        assert value == log_ratio.SpikeGradient(3)(None, rbm, sample._replace(params=at_88))
 
 
 class TestRelaxed:
@@ -261,8 +261,8 @@ class TestRelaxed:
         posterior = posteriors.MixturePosterior(smoothing)
         prior = MeanFieldPrior(smoothing)
 
-        def term(rbm, encoding):
-            return kl.relaxed_log_ratio(rbm, encoding, prior)
+        def term(rbm, sample):
+            return log_ratio.Relaxed(prior)(None, rbm, sample)
 
         values, found = block_means(term, posterior, TWO_UNITS, self.rbm, seed=3)
         values, found = with_log_partition(values, found, self.rbm)
@@ -283,8 +283,8 @@ class TestRelaxed:
         coupling = tf.constant(self.rbm.coupling, tf.float32)
         strength = float(prior.precision(gram_powers(coupling)))
 
-        def term(rbm, encoding):
-            return kl.relaxed_log_ratio(rbm, encoding, prior)
+        def term(rbm, sample):
+            return log_ratio.Relaxed(prior)(None, rbm, sample)
 
         values, found = block_means(term, posterior, TWO_UNITS, self.rbm, seed=4, extra=extra)
         values, found = with_log_partition(values, found, self.rbm, trailing=4)

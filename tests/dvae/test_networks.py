@@ -9,9 +9,9 @@ from scipy.special import log_expit
 
 from configs.paper import Structure
 from dvae.decoder import Decoder
-from dvae.encoder import Encoder
+from dvae.encoder import Batch, HierarchicalEncoder
 from dvae.likelihood import Bernoulli
-from dvae.networks import Network, half_squared_norm, layer_seed
+from dvae.networks import Network, layer_seed, weight_decay
 from dvae.posteriors import MixturePosterior, ShiftedGaussianPosterior
 from dvae.smoothing import Exponential
 from tests.helpers import statistical, tiny_models
@@ -22,7 +22,7 @@ PARTS, HIDDEN, OUTPUT, ROWS = [3, 2, 5], [7, 11], 13, 17
 @pytest.fixture
 def network():
     network = Network(PARTS, HIDDEN, OUTPUT, seed=1)
-    tiny_models.randomize(network, scale=0.6)
+    tiny_models.randomize(network.variables, scale=0.6)
     return network
 
 
@@ -79,7 +79,7 @@ class TestNetwork:
     def test_no_hidden_layers(self):
         """A linear map, biased."""
         network = Network([3, 2], [], 5, seed=4)
-        tiny_models.randomize(network)
+        tiny_models.randomize(network.variables)
         parts = inputs()[:2]
         kernel = np.concatenate([layer.kernel.numpy() for layer in network.first])
         expected = np.concatenate(parts, axis=1) @ kernel + network.bias.numpy()
@@ -119,8 +119,8 @@ class TestNetwork:
         expected = [v for v in network.variables if v.name in ("kernel", "gamma")]
         found = network.decayed_variables()
         assert len(found) == len(expected) == 3 + 2 + 2
-        total = sum(0.5 * float(w) ** 2 for v in expected for w in v.numpy().ravel())
-        assert math.isclose(float(half_squared_norm(found)), total, rel_tol=1e-5)
+        total = sum(0.5e-4 * float(w) ** 2 for v in expected for w in v.numpy().ravel())
+        assert math.isclose(float(weight_decay(found)), total, rel_tol=1e-5)
 
 
 STRUCTURE = Structure(num_groups=3, units_per_group=2, num_hidden_layers=1, hidden_units=5)
@@ -131,24 +131,24 @@ class TestEncoder:
     @pytest.fixture
     def encoder(self):
         posterior = MixturePosterior(Exponential(6.0))
-        encoder = Encoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
-        tiny_models.randomize(encoder)
+        encoder = HierarchicalEncoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
+        tiny_models.randomize(encoder.variables)
         return encoder
 
     def sample(self, encoder, training):
         images = tf.constant(tiny_models.images(), tf.float32)
-        return encoder.sample(images, NUM_SAMPLES, statistical.key(1), training)
+        return encoder.sample(Batch(images), NUM_SAMPLES, statistical.key(1), training)
 
     def test_logits_in_evaluation_mode(self, encoder):
         """Row b*K + k: the networks on [x_b - mean, ζ of earlier groups of that row]."""
-        encoding = self.sample(encoder, training=False)
-        relaxed = np.float64(encoding.relaxed)
+        sample = self.sample(encoder, training=False)
+        relaxed = np.float64(sample.latents)
         centered = np.float64(tiny_models.images()) - np.float64(tiny_models.train_mean())
         for group, network in enumerate(encoder.networks):
             reference = tiny_models.reference_network(network)
             for row in range(NUM_IMAGES * NUM_SAMPLES):
                 seen = np.concatenate([centered[row // NUM_SAMPLES], relaxed[row, : 2 * group]])
-                found = encoding.params.logits[row, 2 * group : 2 * group + 2]
+                found = sample.params.logits[row, 2 * group : 2 * group + 2]
                 assert np.allclose(found, reference(seen[None])[0], atol=2e-5)
         # Samples of one image are drawn apart, and images too.
         assert len(np.unique(relaxed[:, 0])) > 30
@@ -157,15 +157,15 @@ class TestEncoder:
         """Statistics over B*K rows, for the first group as for the later ones."""
         networks = encoder.networks
         old = [network.norms[0].moving_mean.numpy() for network in networks]
-        encoding = self.sample(encoder, training=True)
-        relaxed = encoding.relaxed.numpy()
+        sample = self.sample(encoder, training=True)
+        relaxed = sample.latents.numpy()
         centered = np.repeat(
             np.float32(tiny_models.images()) - tiny_models.train_mean(), NUM_SAMPLES, axis=0
         )
         for group, network in enumerate(networks):
             parts = [centered, *(relaxed[:, 2 * i : 2 * i + 2] for i in range(group))]
             expected, [(mean, _)] = train_forward(network, parts)
-            found = encoding.params.logits[:, 2 * group : 2 * group + 2]
+            found = sample.params.logits[:, 2 * group : 2 * group + 2]
             assert np.allclose(found, expected, atol=5e-5)
             moved = 0.8 * old[group] + 0.2 * mean
             assert np.allclose(network.norms[0].moving_mean, moved, atol=1e-5)
@@ -173,8 +173,8 @@ class TestEncoder:
     def test_binary_samples(self, encoder):
         """log q(z|x) summed over groups and units, later groups seeing the binary latents."""
         images = tf.constant(tiny_models.images(), tf.float32)
-        products = encoder.image_products(images)
-        binary, log_q, _ = encoder.sample_binary(products, NUM_SAMPLES, statistical.key(2))
+        condition = encoder.condition(Batch(images))
+        binary, _, log_q = encoder.sample_binary(condition, NUM_SAMPLES, statistical.key(2))
         z = np.float64(binary)
         assert set(np.unique(z)) == {0.0, 1.0}
         centered = np.float64(tiny_models.images()) - np.float64(tiny_models.train_mean())
@@ -193,20 +193,21 @@ class TestEncoder:
         30 weights of each: correlations have a standard error of 0.18.
         """
         posterior = MixturePosterior(Exponential(6.0))
-        encoder = Encoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
+        encoder = HierarchicalEncoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
         decoder = Decoder(STRUCTURE, tiny_models.train_mean(), Bernoulli(), seed=1)
         networks = [*encoder.networks, decoder.network]
-        networks += Encoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=2).networks
+        other = HierarchicalEncoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=2)
+        networks += other.networks
         values = [np.ravel(network.first[0].kernel.numpy())[:30] for network in networks]
         assert np.max(np.abs(np.corrcoef(values) - np.eye(7))) < 0.9
 
     def test_two_outputs_per_unit(self):
         """The shifted Gaussian's networks are twice as wide at their end only."""
         posterior = ShiftedGaussianPosterior(3, 2)
-        encoder = Encoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
-        encoding = self.sample(encoder, training=True)
-        assert encoding.relaxed.shape == [33, 6]
-        assert encoding.params.shift.shape == [33, 6] and encoding.params.scale.shape == [1, 6]
+        encoder = HierarchicalEncoder(STRUCTURE, tiny_models.train_mean(), posterior, seed=1)
+        sample = self.sample(encoder, training=True)
+        assert sample.latents.shape == [33, 6]
+        assert sample.params.shift.shape == [33, 6] and sample.params.scale.shape == [1, 6]
         assert [len(n.bias.numpy()) for n in encoder.networks] == [4, 4, 4]
         names = [v.name for v in encoder.trainable_variables]
         assert sum(name.startswith("raw_scale") for name in names) == 3
@@ -216,7 +217,7 @@ class TestDecoder:
     def test_logits_and_offset(self):
         """The offset is the logit of the mean clipped to [0.001, 0.999], and not trained."""
         decoder = Decoder(STRUCTURE, tiny_models.train_mean(), Bernoulli(), seed=1)
-        tiny_models.randomize(decoder)
+        tiny_models.randomize(decoder.variables)
         latents = np.float32(np.random.default_rng(3).random((5, 6)))
         mean = np.clip(np.float64(tiny_models.train_mean()), 0.001, 0.999)
         offset = np.log(mean / (1 - mean))

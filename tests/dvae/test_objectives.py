@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae import kl, posteriors
-from dvae.encoder import with_log_density
-from dvae.objectives import elbo, importance_weighted_bound, log_weights
+from dvae import posteriors
+from dvae.encoder import Batch
+from dvae.log_ratio import Relaxed
+from dvae.networks import weight_decay
+from dvae.objective import Terms, elbo, importance_weighted_bound
 from dvae.posteriors import PosteriorParams
 from dvae.relaxed_priors import MeanFieldPrior
+from dvae.rollout import sample_of
 from dvae.smoothing import Exponential
 from samplers.rbm import RBMParameters
 from tests.helpers import statistical, tiny_models
+from tests.helpers.tiny_training import config_of, decay_of, make_program
 from tests.reference import smoothing as reference
 from tests.reference.kl import importance_weighted_objective, table_posterior
 from tests.reference.prior import mean_field_log_prior, overlap_log_prior
@@ -38,7 +42,7 @@ class TestReductions:
             for sample in range(K):
                 value = float(log_likelihood[image, sample]) - 0.3 * float(kl_term[image, sample])
                 total += value / K / NUM_IMAGES
-        found = elbo(log_weights(log_likelihood, kl_term, np.float32(0.3)))
+        found = elbo(Terms(log_likelihood, kl_term).log_weights(np.float32(0.3)))
         assert math.isclose(float(found), total, rel_tol=1e-6)
 
     def test_importance_weighted_bound(self):
@@ -52,7 +56,7 @@ class TestReductions:
             ]
             mean = sum(math.exp(value + 100) for value in exponents) / K
             total += (math.log(mean) - 100) / NUM_IMAGES
-        log_w = log_weights(log_likelihood, kl_term, np.float32(0.3))
+        log_w = Terms(log_likelihood, kl_term).log_weights(np.float32(0.3))
         assert math.isclose(float(importance_weighted_bound(log_w)), total, rel_tol=1e-6)
         one = log_w[:, :1]
         assert np.isclose(importance_weighted_bound(one), elbo(one), rtol=1e-6)
@@ -62,7 +66,7 @@ class TestReductions:
         log_likelihood, kl_term = (tf.constant(v) for v in self.terms())
         with tf.GradientTape() as tape:
             tape.watch([log_likelihood, kl_term])
-            value = importance_weighted_bound(log_weights(log_likelihood, kl_term, 0.3))
+            value = importance_weighted_bound(Terms(log_likelihood, kl_term).log_weights(0.3))
         by_likelihood, by_kl = tape.gradient(value, [log_likelihood, kl_term])
         exponents = np.float64(log_likelihood) - 0.3 * np.float64(kl_term)
         weights = np.exp(exponents - exponents.max(axis=1, keepdims=True))
@@ -76,26 +80,29 @@ class TestModel:
     @pytest.mark.parametrize("k", [1, K])
     def test_objective(self, baseline, k):
         """Row b*K + k is sample k of image b; DVAE# alone weights K > 1 samples."""
-        model = tiny_models.make_model(baseline=baseline, k=k, beta=6.0)
+        made = tiny_models.make(baseline=baseline, k=k, beta=6.0)
+        model, objective = made.model, made.estimator.objective
         images = tf.constant(tiny_models.images(count=NUM_IMAGES), tf.float32)
         rbm = model.prior.parameters()
-        forward = model.forward(images, rbm, statistical.key(1), training=True)
-        rows = model.parts.kl(rbm, forward.encoding).numpy()
+        sample = model.sample(Batch(images), k, statistical.key(1), training=True)
+        terms = objective.terms(model, Batch(images), rbm, sample, training=True)
+        rows = objective.log_ratio(model.prior, rbm, sample).numpy()
         repeated = tf.repeat(images, k, axis=0)
-        pixels = model.likelihood.log_prob(repeated, forward.outputs).numpy()
+        outputs = model.decoder.outputs(sample.latents, training=True)
+        pixels = model.likelihood.log_prob(repeated, outputs).numpy()
         log_w = np.zeros((NUM_IMAGES, k))
         for image in range(NUM_IMAGES):
-            for sample in range(k):
-                row = image * k + sample
-                assert np.isclose(forward.kl[image, sample], rows[row], rtol=1e-6)
-                assert np.isclose(forward.log_likelihood[image, sample], pixels[row], rtol=1e-6)
-                log_w[image, sample] = float(pixels[row]) - 0.4 * float(rows[row])
+            for draw in range(k):
+                row = image * k + draw
+                assert np.isclose(terms.log_ratio[image, draw], rows[row], rtol=1e-6)
+                assert np.isclose(terms.log_likelihood[image, draw], pixels[row], rtol=1e-6)
+                log_w[image, draw] = float(pixels[row]) - 0.4 * float(rows[row])
         assert np.ptp(log_w) > 1
         if baseline == "dvaes_exp" and k > 1:
             expected = np.mean(np.log(np.mean(np.exp(log_w), axis=1)))
         else:
             expected = np.mean(log_w)
-        estimate = model.estimate(images, rbm, statistical.key(1), tf.constant(0.4))
+        estimate = made.estimate(images, rbm, statistical.key(1), tf.constant(0.4))
         for found in (estimate.bound, estimate.surrogate):
             assert math.isclose(float(found), expected, rel_tol=1e-5, abs_tol=1e-5)
         assert math.isclose(float(estimate.log_likelihood), np.mean(pixels), rel_tol=1e-5)
@@ -104,7 +111,8 @@ class TestModel:
     def test_weight_decay(self):
         """1e-4 ½ w² summed over kernels, batch-norm scales and W, and over nothing else."""
         model = tiny_models.make_model(baseline="dvaes_gi", k=1)
-        found = {name: float(value) for name, value in model.weight_decay().items()}
+        parts = {"encoder": model.encoder, "decoder": model.decoder, "total": model}
+        found = {n: float(weight_decay(part.decayed_variables())) for n, part in parts.items()}
         totals = {"encoder": 0.0, "decoder": 0.0, "prior": 0.0}
         counted = {"encoder": model.encoder, "decoder": model.decoder, "prior": model.prior}
         for name, module in counted.items():
@@ -112,13 +120,13 @@ class TestModel:
                 if variable.name in ("kernel", "gamma", "coupling"):
                     for weight in variable.numpy().ravel():
                         totals[name] += 1e-4 * 0.5 * float(weight) ** 2
-        assert set(found) == {"encoder", "decoder", "total"}
         assert math.isclose(found["encoder"], totals["encoder"], rel_tol=1e-5)
         assert math.isclose(found["decoder"], totals["decoder"], rel_tol=1e-5)
         assert math.isclose(found["total"], sum(totals.values()), rel_tol=1e-5)
         assert totals["prior"] > 1e-4
-        gradients = model.weight_decay_gradients()
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        program = make_program(config_of(baseline="dvaes_gi"))
+        found = decay_of(program)
+        for variable, gradient in zip(program.trained, found, strict=True):
             decayed = variable.name in ("kernel", "gamma", "coupling")
             expected = 1e-4 * variable.numpy() if decayed else 0.0
             assert np.allclose(gradient, expected, rtol=1e-6)
@@ -146,9 +154,9 @@ class TestBound:
 
         @tf.function(autograph=False)
         def block(key):
-            encoding = with_log_density(posterior, posterior.sample(params, key), params)
-            ratio = kl.relaxed_log_ratio(rbm, encoding, prior)
-            return self.log_likelihood(encoding.relaxed), ratio
+            sample = sample_of(posterior, posterior.sample(params, key), params)
+            ratio = Relaxed(prior)(None, rbm, sample)
+            return self.log_likelihood(sample.latents), ratio
 
         found = [block(statistical.key(100 + index)) for index in range(50)]
         likelihood, ratio = (np.stack(column) for column in zip(*found, strict=True))
@@ -160,7 +168,7 @@ class TestBound:
         return np.array(
             [
                 importance_weighted_bound(
-                    log_weights(*pair, np.float32(kl_weight)).reshape(-1, num_samples)
+                    Terms(*pair).log_weights(np.float32(kl_weight)).reshape(-1, num_samples)
                 )
                 for pair in zip(*terms, strict=True)
             ]

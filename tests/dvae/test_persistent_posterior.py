@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dvae.encoder import Batch
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory
 from dvae.train_state import rows_of, with_rows
@@ -17,6 +18,7 @@ from tests.helpers.tiny_training import (
     STRUCTURES,
     config_of,
     dataset,
+    decay_of,
     eager,
     make_program,
     poisoned,
@@ -30,6 +32,7 @@ from tests.helpers.undirected_models import (
     NUM_LEFT,
     NUM_RIGHT,
     float_images,
+    make,
     make_model,
     reference_of,
 )
@@ -37,8 +40,9 @@ from tests.reference import undirected as reference
 from tests.reference.rbm import ReferenceRBM, factorial_kl_gradient, numerical_gradient
 
 
-def gradients(model, step, key, states, kl_weight):
+def gradients(made, key, states, kl_weight):
     """Of encoder, and of decoder and prior, as lists of arrays in the reference's order."""
+    model = made.model
     encoder, decoder, prior = model.encoder, model.decoder.network, model.prior
     groups = [
         [encoder.network.first[0].kernel, encoder.network.bias, *encoder.norm.trainable_variables],
@@ -47,12 +51,10 @@ def gradients(model, step, key, states, kl_weight):
     variables = [[v.value for v in group] for group in groups]
     with tf.GradientTape() as tape:
         params = prior.parameters()
-        estimate, new_states = step(
-            model, float_images(4), params, key, tf.constant(kl_weight), states
-        )
+        estimate = made.estimate(float_images(4), params, key, tf.constant(kl_weight), states)
     found = tape.gradient(estimate.surrogate, variables)
     values = [[np.float64(v.numpy()) for v in group] for group in groups]
-    return found, values, estimate, new_states
+    return found, values, estimate
 
 
 class TestGradient:
@@ -62,10 +64,9 @@ class TestGradient:
     @pytest.mark.parametrize("kind", BASELINES)
     def test_step(self, kind, k):
         """Encoder, decoder and prior, each array to 1e-3 of its largest number."""
-        model, key = make_model(kind, k=k), statistical.key(4)
-        estimator = model.parts.estimator
-        states = estimator.init_states(model, 4, statistical.key(5))
-        found, values, estimate, left = gradients(model, estimator.step, key, states, 0.4)
+        made, key = make(kind, k=k), statistical.key(4)
+        states = made.estimator.init(made.model, 4, statistical.key(5))
+        found, values, estimate = gradients(made, key, states, 0.4)
         keys = counter_random.split(counter_random.split(key, 2)[1], 2)
         rho = [
             counter_random.uniform(key, [4 * k, size]).numpy().reshape(4, k, size)
@@ -74,7 +75,7 @@ class TestGradient:
         step = reference.Step(
             np.float64(tiny_models.images(count=4)),
             np.float64(tiny_models.train_mean()),
-            np.float64(left),
+            np.float64(estimate.state),
             *map(np.float64, rho),
             kind,
             BASELINES[kind],
@@ -99,16 +100,16 @@ class TestGradient:
 
     def test_exact_kl_of_left_biases(self):
         """Nothing coupled: the gradient of the left biases is that of the KL, whatever is drawn."""
-        model = make_model()
+        made = make()
+        model = made.model
         for variable in (
             *model.encoder.norm.trainable_variables,
             model.decoder.network.first[0].kernel,
             model.prior.fields.coupling,
         ):
             variable.assign(tf.zeros_like(variable))
-        step = model.parts.estimator.step
         states = tf.zeros([4, 1, NUM_LEFT], tf.uint8)
-        found, *_ = gradients(model, step, statistical.key(6), states, 0.7)
+        found, *_ = gradients(made, statistical.key(6), states, 0.7)
         rbm = model.encoder.posteriors(float_images(4), True)
         prior = ReferenceRBM(*(np.float64(p) for p in model.prior.parameters()))
         logits = np.concatenate([rbm.left_bias, rbm.right_bias], axis=1)
@@ -123,17 +124,14 @@ class TestGradient:
         2,000 samples of each of 4 images: standard errors of 0.011.
         """
         model = make_model(k=2000)
-        encoding = model.encoder.sample(float_images(4), 2000, statistical.key(7), training=True)
+        batch = Batch(float_images(4))
+        sample = model.encoder.sample(batch, 2000, statistical.key(7), training=True)
         rbm = model.encoder.posteriors(float_images(4), True)
-        hits = encoding.relaxed.numpy().reshape(4, 2000, 5) > 0.5
+        hits = sample.latents.numpy().reshape(4, 2000, 5) > 0.5
         for row in range(4):
             # The right half is drawn from binary left halves, hence exact but for AIS.
             expected = reference_of(rbm, row).means()[NUM_LEFT:]
             statistical.assert_fraction(hits[row, :, NUM_LEFT:], expected)
-        estimate = model.estimate(
-            float_images(4), model.prior.parameters(), statistical.key(8), tf.constant(1.0)
-        )
-        assert all(math.isfinite(float(value)) for value in estimate)
 
 
 class TestChains:
@@ -205,7 +203,7 @@ class TestChains:
         compiled.run(np.array([[7, 10, 3], [0, 0, 0], [0, 0, 0]]), 1)
         assert int(compiled.state.skipped) == 1
         assert np.array_equal(states, compiled._image_states.read())
-        assert "train/neg_iw_loss" not in compiled.metrics.all()
+        assert "train/neg_iw_loss" not in compiled.metrics.names
         assert compiled._compiled.experimental_get_tracing_count() == 1
 
     def test_resumes_bit_for_bit(self, tmp_path):
@@ -268,13 +266,13 @@ def test_takes_a_step(kind, struct, k, monkeypatch):
             config_of(baseline=f"dvaess_{kind}", structure=STRUCTURES[struct], k=k)
         )
         seen = watch_gradients(program, monkeypatch)
-        penalties = [np.ravel(p) for p in program.model.weight_decay_gradients()]
+        penalties = [np.ravel(p) for p in decay_of(program)]
         program.run(np.array([[1, 5, 8]]), 1)
     assert int(program.state.skipped) == 0
     metrics = program.take_metrics((3.0, 3.0))
     assert not {"train/neg_elbo", "train/neg_iw_loss", "obj/kl"} & set(metrics)
     assert all(math.isfinite(value) for value in metrics.values())
-    variables = program.model.trainable_variables
+    variables = program.trained
     pieces = np.split(seen[0], np.cumsum([int(np.prod(v.shape)) for v in variables])[:-1])
     for variable, piece, penalty in zip(variables, pieces, penalties, strict=True):
         assert np.max(np.abs(piece - penalty)) > 1e-6, variable.path

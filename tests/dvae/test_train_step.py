@@ -6,14 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from configs.registry import SAMPLERS
+from configs.registry import BASELINES, SAMPLERS
 from configs.tables import PUBLISHED_BASELINES
 from dvae import train_step
-from dvae.model import DVAE
+from dvae.build import build
+from dvae.objective import Objective
 from tests.helpers.tiny_training import (
     STRUCTURES,
     config_of,
     dataset,
+    decay_of,
     eager,
     make_program,
     poisoned,
@@ -34,7 +36,7 @@ def fast_eager(monkeypatch):
 @functools.lru_cache(maxsize=1)
 def built(baseline, struct):
     """One model for each baseline and structure: to build one takes longer than a step."""
-    return DVAE(config_of(baseline=baseline, structure=STRUCTURES[struct]), dataset().train_mean)
+    return build(config_of(baseline=baseline, structure=STRUCTURES[struct]), dataset().train_mean)
 
 
 @pytest.mark.usefixtures("fast_eager")
@@ -45,12 +47,13 @@ def built(baseline, struct):
 def test_every_combination_takes_a_step(struct, baseline, k, sampler, monkeypatch):
     """Finite terms, and no variable without a gradient other than weight decay's."""
 
-    def model(config, _train_mean):
-        found = built(baseline, struct)
-        found.config = config
-        return found
+    def model_and_estimator(config, _train_mean):
+        model, of_one_k = built(baseline, struct)
+        weighted = BASELINES[baseline].importance_weighted and config.k > 1
+        objective = Objective(of_one_k.objective.log_ratio, weighted)
+        return model, type(of_one_k)(objective, config.k, config.structure)
 
-    monkeypatch.setattr(train_step, "DVAE", model)
+    monkeypatch.setattr(train_step, "build", model_and_estimator)
     program = make_program(
         config_of(
             baseline=baseline,
@@ -59,9 +62,9 @@ def test_every_combination_takes_a_step(struct, baseline, k, sampler, monkeypatc
             sampler=sampler,
         )
     )
-    variables = program.model.trainable_variables
+    variables = program.trained
     seen = watch_gradients(program, monkeypatch)
-    penalties = program.model.weight_decay_gradients()
+    penalties = decay_of(program)
     before = [v.numpy() for v in variables]
     program.run(np.array([[1, 5, 8]]), 1)
     assert int(program.state.skipped) == 0 and int(program.state.step) == 6

@@ -52,14 +52,16 @@ class TestTerms:
         config = config_of(baseline="dvaepp_exp", structure=STRUCTURES["1-layer-lin"])
         assert self.bad(make_program(config, poisoned_everywhere())) == "reconstruction"
         program = make_program(config)
-        parts = program.model.parts
-        program.model.parts = parts._replace(kl=lambda *args: nan_like(parts.kl(*args)))
-        assert self.bad(program) == "posterior or prior"
-        for spoil in (nan_like, lambda gradient: gradient + np.float32(1e25)):
+        objective = program.estimator.objective
+        ratio = type(objective.log_ratio).__call__
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                type(objective.log_ratio), "__call__", lambda *args: nan_like(ratio(*args))
+            )
+            assert self.bad(program) == "posterior or prior"
+        for rate in (math.nan, 1e25):
             program = make_program(config)
-            decay = program.model.weight_decay_gradients
-            spoilt = [spoil(gradient) for gradient in decay()]
-            monkeypatch.setattr(program.model, "weight_decay_gradients", lambda s=spoilt: s)
+            program._decay_rates = [rate] * len(program.trained)
             assert self.bad(program) == "gradient"
         program = make_program(config)
         surrogate = train_step.log_partition_surrogate
@@ -144,11 +146,11 @@ class TestTerms:
         images = tf.constant(tiny_models.images())
         indices = tf.constant([5, 1, 5])
         found = program.batch(images, indices, statistical.key(2))
-        assert np.array_equal(found, np.float32(tiny_models.images()[[5, 1, 5]]))
+        assert np.array_equal(found.images, np.float32(tiny_models.images()[[5, 1, 5]]))
         levels = np.uint8([[0, 1, 4, 8, 12, 15, 16]])
-        program._binarize, program._grey_unit = True, 1 / 16
+        program._binarize, program._grey = True, lambda levels: levels / 16
         drawn = program.batch(tf.constant(levels), tf.zeros([4000], tf.int32), statistical.key(3))
-        drawn = drawn.numpy()
+        drawn = drawn.images.numpy()
         assert set(np.unique(drawn)) == {0.0, 1.0}
         assert np.all(drawn[:, 0] == 0) and np.all(drawn[:, -1] == 1)
         statistical.assert_fraction(drawn[:, 1:-1], levels[0, 1:-1] / 16)

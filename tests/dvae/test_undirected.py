@@ -9,6 +9,7 @@ import tensorflow as tf
 from configs.errors import UserError
 from configs.paper import build_config
 from dvae import undirected
+from dvae.encoder import Batch
 from dvae.evaluation import Evaluator
 from samplers.rbm import RBMParameters
 from tests.helpers import statistical, tiny_models
@@ -39,7 +40,7 @@ def test_posteriors_are_of_spins(structure):
     """log q of every state of every image, from Ising spins enumerated."""
     model = make_model(structure=structure)
     images = tiny_models.images()
-    rbm = model.encoder.image_products(float_images())
+    rbm = model.encoder.condition(Batch(float_images()))
     for row, spins in enumerate(spin_parameters(model.encoder, images)):
         ours = reference_of(rbm, row)
         found = ours.log_probability(ours.states())
@@ -124,16 +125,16 @@ class TestEvaluation:
         the other half."""
         model, images, log_q = exact[0].model, float_images(), exact[4]
         model.encoder.num_temperatures = 300
-        products = model.encoder.image_products(images)
-        found = model.encoder.sample_binary(products, 50, statistical.key(3))
+        condition = model.encoder.condition(Batch(images))
+        found = model.encoder.sample_binary(condition, 50, statistical.key(3))
         states = found.latents.numpy().reshape(11, 50, 5)
         places = np.int64(states @ 2 ** np.arange(5)[::-1])
         expected = np.take_along_axis(log_q, places, axis=1)
         errors = found.log_q.numpy().reshape(11, 50) - expected
         assert np.abs(errors.mean()) < 0.02 and errors.std() < 0.1 and expected.std() > 0.5
-        logits = found.logits.numpy().reshape(11, 50, 5)
+        logits = found.params.logits.numpy().reshape(11, 50, 5)
         for row in range(11):
-            rbm = reference_of(products, row)
+            rbm = reference_of(condition, row)
             left = rbm.left_bias + states[row][:, 2:] @ rbm.coupling.T
             right = rbm.right_bias + states[row][:, :2] @ rbm.coupling
             assert np.allclose(logits[row], np.concatenate([left, right], axis=1), atol=1e-4)

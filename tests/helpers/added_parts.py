@@ -12,15 +12,16 @@ import tensorflow as tf
 from configs import registry
 from configs.paper import Structure
 from configs.registry import Baseline
-from dvae import kl
-from dvae.baselines import Parts, dvaepp
 from dvae.decoder import Decoder
-from dvae.encoder import BinarySample, with_log_density
-from dvae.estimators import Estimate, Estimator
+from dvae.encoder import Encoder
+from dvae.estimators.base import Estimator, Step
 from dvae.likelihood import Likelihood, log_bernoulli
+from dvae.log_ratio import Binary, Factorial
+from dvae.methods import Method, dvaepp
 from dvae.networks import layer_seed
-from dvae.posteriors import MixturePosterior, PosteriorParams
+from dvae.posteriors import BernoulliPosterior, MixturePosterior, PosteriorParams, Sample
 from dvae.prior_sampler import ChainSampler
+from dvae.rollout import sample_of
 from dvae.smoothing import Smoothing
 from samplers import ais, counter_random, tempering
 from samplers.energy_model import EnergyModel, LinearPath, uniform_base
@@ -70,10 +71,8 @@ class FlippedPixels(Likelihood):
         return tf.cast(counter_random.uniform(key, outputs.shape) < self.mean(outputs), tf.float32)
 
 
-class LinearEncoder(keras.layers.Layer):
+class LinearEncoder(Encoder):
     """One group whose logits are a plain linear map of the image."""
-
-    samples_per_pass = 1
 
     def __init__(self, structure: Structure, train_mean, posterior, seed):
         super().__init__()
@@ -83,19 +82,18 @@ class LinearEncoder(keras.layers.Layer):
             shape=(len(train_mean), structure.num_latents), initializer=init, name="kernel"
         )
 
-    def image_products(self, images):
-        return tf.matmul(images, self.kernel)
+    def condition(self, batch):
+        return tf.matmul(batch.images, self.kernel)
 
-    def sample(self, images, num_samples, key, training):
+    def sample(self, batch, num_samples, key, training):
         del training
-        logits = tf.repeat(self.image_products(images), num_samples, axis=0)
-        params = PosteriorParams(logits)
-        return with_log_density(self.posterior, self.posterior.sample(params, key), params)
+        params = PosteriorParams(tf.repeat(self.condition(batch), num_samples, axis=0))
+        return sample_of(self.posterior, self.posterior.sample(params, key), params)
 
-    def sample_binary(self, products, num_samples, key):
-        logits = tf.repeat(products, num_samples, axis=0)
+    def sample_binary(self, condition, num_samples, key):
+        logits = tf.repeat(condition, num_samples, axis=0)
         z = counter_random.bernoulli_logits(key, logits)
-        return BinarySample(z, log_bernoulli(z, logits), logits)
+        return Sample(z, PosteriorParams(logits), log_bernoulli(z, logits))
 
     def decayed_variables(self):
         return [self.kernel]
@@ -112,21 +110,20 @@ class WideDecoder(Decoder):
 class ScoreFunction(Estimator):
     """REINFORCE without a baseline on binary latents: its surrogate's value means nothing."""
 
-    def __call__(self, model, images, params, key, kl_weight):
-        encoding = model.encoder.sample_binary(model.encoder.image_products(images), 1, key)
-        outputs = model.decoder.outputs(encoding.latents, True)
-        log_likelihood = model.likelihood.log_prob(images, outputs)
-        ratio = encoding.log_q + model.prior.energy(params, encoding.latents)
-        bound = log_likelihood - kl_weight * ratio
-        score = tf.stop_gradient(bound) * encoding.log_q
-        means = [tf.reduce_mean(v) for v in (score + bound, bound, log_likelihood, ratio)]
-        return Estimate(*means)
+    def step(self, model, inputs, state):
+        batch, params, key, kl_weight = inputs
+        sample = model.sample(batch, 1, key, training=True)
+        terms = self.objective.terms(model, batch, params, sample, training=True)
+        values = terms.log_weights(kl_weight)
+        bound = tf.reduce_mean(values)
+        score = tf.stop_gradient(values) * sample.log_q[:, None]
+        return Step(bound + tf.reduce_mean(score), self.metrics(terms, bound), state)
 
 
-def score_function(structure, sharpness, prior):
-    """The parts of a baseline that uses it; its KL term serves summaries alone."""
-    parts = dvaepp(structure, sharpness, prior, smoothing=Lopsided)
-    return parts._replace(estimator=ScoreFunction())
+def score_function(structure, sharpness, energy_model):
+    """The method that uses it: bits, and their log ratio."""
+    del structure, sharpness, energy_model
+    return Method(BernoulliPosterior(), Binary(), ScoreFunction)
 
 
 class BitsParameters(NamedTuple):
@@ -206,15 +203,10 @@ class Tempered(ChainSampler):
         return TemperedState(ladders, self._cold(ladders)), {}
 
 
-def relaxed_bits(structure, sharpness, prior, *, smoothing):
-    """A baseline of straight energies: any prior will do."""
-    del structure
-    made = registry.resolve(smoothing)(sharpness)
-
-    def straight(params, encoding):
-        return kl.factorial_kl(prior, params, encoding)
-
-    return Parts(MixturePosterior(made), straight)
+def smoothed_bits(structure, sharpness, energy_model, *, smoothing):
+    """A method of one's own from parts that are there: any prior will do."""
+    del structure, energy_model
+    return Method(MixturePosterior(registry.resolve(smoothing)(sharpness)), Factorial())
 
 
 @contextlib.contextmanager
@@ -225,7 +217,7 @@ def registered():
         (
             registry.BASELINES,
             "weighted",
-            Baseline(relaxed_bits, SHARPNESS, {"smoothing": Lopsided}, importance_weighted=True),
+            Baseline(smoothed_bits, SHARPNESS, {"smoothing": Lopsided}, importance_weighted=True),
         ),
         (registry.BASELINES, "score_function", Baseline(score_function, SHARPNESS)),
         (registry.SAMPLERS, "tempered", Tempered),

@@ -39,15 +39,15 @@ def images(count):
     return np.float32(tiny_models.images()[:count])
 
 
-def make_model(groups, baseline, k):
+def make(groups, baseline, k):
     """The same random weights for every baseline; the posterior leaves no state out."""
-    model = tiny_models.make_model(STRUCTURES[groups], baseline=baseline, k=k)
-    for part in (model.encoder, model.prior, model.decoder):
-        tiny_models.randomize(part, scale=0.7)
+    made = tiny_models.make(STRUCTURES[groups], baseline=baseline, k=k)
+    for part in (made.model.encoder, made.model.prior, made.model.decoder):
+        tiny_models.randomize(part.variables, scale=0.7)
     if baseline == "rodeo":  # coefficients of its own for each group
         coefficients = np.linspace(0.4, 1.1, 2 * groups).reshape(2, groups)
-        model.parts.estimator.coefficients.assign(coefficients)
-    return model
+        made.estimator.coefficients.assign(coefficients)
+    return made
 
 
 def reference_of(model, num_images, kl_weight=KL_WEIGHT):
@@ -60,8 +60,8 @@ def reference_of(model, num_images, kl_weight=KL_WEIGHT):
 
 @functools.lru_cache
 def reference(groups, num_images):
-    """Of `make_model`, whose weights are those of one seed."""
-    return reference_of(make_model(groups, "loo", 1), num_images)
+    """Of `make`, whose weights are those of one seed."""
+    return reference_of(make(groups, "loo", 1).model, num_images)
 
 
 @functools.lru_cache
@@ -110,7 +110,7 @@ def slices(gradient: Gradient) -> dict[str, slice]:
 
 @functools.lru_cache
 def _sampler(baseline, groups, k, num_images, copies, repeats):
-    model = make_model(groups, baseline, k)
+    made = make(groups, baseline, k)
     pixels = tf.constant(np.tile(images(num_images), (copies, 1)))
     weight = tf.constant(KL_WEIGHT)
 
@@ -119,7 +119,7 @@ def _sampler(baseline, groups, k, num_images, copies, repeats):
         def one(index):
             own = counter_random.fold_in(key, index)
             flat, found = gradient_of(
-                model, lambda params: model.estimate(pixels, params, own, weight)
+                made.model, lambda params: made.estimate(pixels, params, own, weight)
             )
             return flat, found.bound
 
@@ -143,17 +143,17 @@ class OverAll(NamedTuple):
     encoder_variance: float
 
 
-def over_all_samples(model, groups, num_samples):
+def over_all_samples(made, groups, num_samples):
     """Of one image, exact: the posterior draws every K-tuple of states in turn."""
     states = np.float32(all_states(4))
     tuples = np.array(list(itertools.product(range(len(states)), repeat=num_samples)))
     weights = np.exp(reference(groups, 1).log_q[0][tuples].sum(axis=1))
     return _over_all(
-        model, groups, "dvae.posteriors.BernoulliPosterior.sample", states[tuples], weights
+        made, groups, "dvae.posteriors.BernoulliPosterior.sample", states[tuples], weights
     )
 
 
-def over_all_noise(model, groups):
+def over_all_noise(made, groups):
     """Of one image and K = 1, exact: DisARM's noise takes a value in every interval that matters.
 
     Whatever the earlier groups are, bits only change where the noise passes ±ℓ.
@@ -165,10 +165,10 @@ def over_all_noise(model, groups):
         masses.append(np.diff(expit(ends), prepend=0.0, append=1.0))
     noise = np.array(list(itertools.product(*points)))[:, None, None, None]
     weights = np.prod(np.array(list(itertools.product(*masses))), axis=1)
-    return _over_all(model, groups, "dvae.disarm._logistic", np.float32(noise), weights)
+    return _over_all(made, groups, "dvae.estimators.disarm._logistic", np.float32(noise), weights)
 
 
-def _over_all(model, groups, place, values, weights):
+def _over_all(made, groups, place, values, weights):
     """All values [N, ..., 4] of what the function at `place` returns, one group after the other."""
     pixels, key, weight = tf.constant(images(1)), counter_random.key(0), tf.constant(KL_WEIGHT)
 
@@ -179,7 +179,7 @@ def _over_all(model, groups, place, values, weights):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(place, lambda *_arguments: next(given))
                 flat, found = gradient_of(
-                    model, lambda params: model.estimate(pixels, params, key, weight)
+                    made.model, lambda params: made.estimate(pixels, params, key, weight)
                 )
             return flat, found.bound
 

@@ -92,13 +92,13 @@ def variables_of(program: TrainProgram) -> dict[str, keras.Variable]:
     for group, raw in enumerate(getattr(model.encoder.posterior, "raw_scales", ())):
         found[f"raw_scale{group}"] = raw
     found |= model.prior.fields._asdict()
-    assert {id(v) for v in found.values()} == {id(v) for v in model.trainable_variables}
+    assert {id(v) for v in found.values()} == {id(v) for v in program.trained}
     return found
 
 
 def split_flat(program: TrainProgram, flat: np.ndarray) -> dict[str, np.ndarray]:
     """A flat vector of the optimiser, by names."""
-    variables = program.model.trainable_variables
+    variables = program.trained
     pieces = np.split(np.float64(flat), np.cumsum([v.numpy().size for v in variables])[:-1])
     by_id = {id(v): piece for v, piece in zip(variables, pieces, strict=True)}
     return {n: by_id[id(v)].reshape(v.shape) for n, v in variables_of(program).items()}

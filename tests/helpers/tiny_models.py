@@ -1,12 +1,18 @@
 """Tiny models with random weights, and the float64 reference of the same weights."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from configs.paper import ExperimentConfig, Structure
+from dvae.build import all_variables, build
+from dvae.encoder import Batch
+from dvae.estimators.base import Estimator, Inputs
 from dvae.model import DVAE
 from dvae.networks import Network
+from dvae.objective import RECONSTRUCTION
 from tests.reference import vae
 from tests.reference.rbm import ReferenceRBM
 
@@ -27,20 +33,57 @@ def train_mean():
     return np.float32(mean)
 
 
-def make_model(structure=TWO_GROUPS, scale=1.0, seed=3, **fields):
-    """A model whose every variable is random, batch-norm averages far from 0 and 1 included."""
+class Estimate(NamedTuple):
+    """A step's scalars, signs as in the objective; bound: None where the step does not know it."""
+
+    surrogate: tf.Tensor
+    bound: tf.Tensor | None
+    log_likelihood: tf.Tensor
+    kl: tf.Tensor
+    state: Any
+
+
+class Made(NamedTuple):
+    """What a configuration is built into."""
+
+    model: DVAE
+    estimator: Estimator
+
+    def estimate(self, images, params, key, kl_weight, state=()) -> Estimate:
+        """One step of the estimator."""
+        inputs = Inputs(Batch(images), params, key, kl_weight)
+        surrogate, metrics, state = self.estimator.step(self.model, inputs, state)
+        objective = self.estimator.objective
+        assert list(metrics) == list(self.estimator.shares)
+        bound = metrics.get(objective.bound_name)
+        return Estimate(
+            surrogate,
+            None if bound is None else -bound,
+            -metrics[RECONSTRUCTION],
+            metrics[objective.log_ratio.name],
+            state,
+        )
+
+
+def make(structure=TWO_GROUPS, scale=1.0, seed=3, **fields) -> Made:
+    """A model and its estimator, every variable random, batch-norm averages included."""
     config = dataclasses.replace(
         ExperimentConfig(), structure=structure, input_size=NUM_PIXELS, **fields
     )
-    model = DVAE(config, train_mean())
-    randomize(model, scale, seed)
-    return model
+    made = Made(*build(config, train_mean()))
+    randomize(all_variables(*made), scale, seed)
+    return made
 
 
-def randomize(model, scale=1.0, seed=3):
+def make_model(*args, **fields) -> DVAE:
+    """The model of `make`."""
+    return make(*args, **fields).model
+
+
+def randomize(variables, scale=1.0, seed=3):
     """Random values for every variable; variances and batch-norm scales are positive."""
     rng = np.random.default_rng(seed)
-    for variable in model.variables:
+    for variable in variables:
         if variable.name in ("moving_variance", "gamma"):
             variable.assign(rng.uniform(0.4, 1.7, variable.shape))
         else:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from configs.paper import ExperimentConfig, Structure
 from data.dataset import Dataset
+from dvae.flat_adam import unflatten
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 from tests.helpers import statistical, tiny_models
@@ -42,7 +43,7 @@ def config_of(**fields):
 def make_program(config, data=None, step=5):
     """A program with random weights, in the middle of its run (so that kl_weight is 1)."""
     program = TrainProgram(config, data or dataset())
-    tiny_models.randomize(program.model, scale=0.5)
+    tiny_models.randomize(program.variables, scale=0.5)
     program.state.step.assign(step)
     return program
 
@@ -77,6 +78,12 @@ def use_numpy_random(monkeypatch):
     monkeypatch.setattr(counter_random, "bernoulli_exponents", bits)
 
 
+def decay_of(program):
+    """What weight decay adds to the gradient of each trained variable."""
+    zeros = [tf.zeros(v.shape) for v in program.trained]
+    return unflatten(program._with_decay(zeros), program.trained)
+
+
 def watch_gradients(program, monkeypatch):
     """A list that receives each flat gradient that reaches the optimizer."""
     seen = []
@@ -108,7 +115,7 @@ def poisoned():
 
 def snapshot(program):
     """Copies of weights, batch-norm averages and optimizer slots."""
-    variables = [*program.model.variables, *program.optimizer.adam.variables]
+    variables = [*program.variables, *program.optimizer.adam.variables]
     return [v.numpy() for v in variables]
 
 
@@ -128,7 +135,7 @@ def poisoned_everywhere():
 
 def split_gradient(flat, program):
     """The pieces of a flat gradient by the name of their variable (the prior's are unique)."""
-    variables = program.model.trainable_variables
+    variables = program.trained
     sizes = np.cumsum([int(np.prod(v.shape)) for v in variables])[:-1]
     pieces = np.split(flat, sizes)
     return {v.name: p.reshape(v.shape) for v, p in zip(variables, pieces, strict=True)}

@@ -14,13 +14,17 @@ DEEP = Structure(num_groups=1, units_per_group=5, num_hidden_layers=1, hidden_un
 NUM_LEFT, NUM_RIGHT = 2, 3
 
 
-def make_model(kind="pwl", structure=LINEAR, k=1, scale=0.4):
+def make(kind="pwl", structure=LINEAR, k=1, scale=0.4):
     """A model whose posteriors are coupled, but not so that few temperatures are lost in them."""
-    model = tiny_models.make_model(
-        structure, scale, baseline=f"dvaess_{kind}", beta=BASELINES[kind], k=k
-    )
-    model.encoder.norm.gamma.assign(0.25 * model.encoder.norm.gamma)
-    return model
+    made = tiny_models.make(structure, scale, baseline=f"dvaess_{kind}", beta=BASELINES[kind], k=k)
+    norm = made.model.encoder.norm
+    norm.gamma.assign(0.25 * norm.gamma)
+    return made
+
+
+def make_model(*args, **fields):
+    """The model of `make`."""
+    return make(*args, **fields).model
 
 
 def float_images(count=tiny_models.NUM_IMAGES):

@@ -103,11 +103,11 @@ def test_generate(run, prior, tmp_path):
 def test_a_method_of_halves_refuses_it():
     """In one line, as the formulas of DVAE# are made of the two halves of an RBM."""
     from configs.errors import UserError
-    from dvae.baselines import make_parts
-    from dvae.priors import Prior
+    from configs.registry import BASELINES, resolve
 
-    graph = Prior(BoltzmannMachine(8, EDGES))
+    graph = BoltzmannMachine(8, EDGES)
     for baseline in ("dvaes_power", "dvaes_gi", "dvaepp_exp", "dvae_spike_exp"):
         with pytest.raises(UserError, match="made for an RBM") as raised:
-            make_parts(baseline, Structure(2, 4, 1, 20), 5.0, graph)
+            entry = BASELINES[baseline]
+            resolve(entry.method)(Structure(2, 4, 1, 20), 5.0, graph, **entry.options)
         assert "\n" not in str(raised.value)

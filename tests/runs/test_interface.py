@@ -141,7 +141,7 @@ class TestEnumeration:
     @pytest.fixture(scope="class")
     def enumerated(self, trained):
         run, images = dvae.load(trained[0].path), trained[1]
-        tiny_models.randomize(run.model, scale=0.5, seed=11)
+        tiny_models.randomize(run.model.variables, scale=0.5, seed=11)
         mean = json.loads((run.path / "data.json").read_text())["train_mean"]
         return run, images, *tiny_models.reference_vae_of(run.model, mean)
 

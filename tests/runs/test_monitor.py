@@ -213,7 +213,7 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
     directory.open(config, data.sha256, fresh=False)
     with eager():
         run_ = Run(config, data, directory, RunOptions())
-        tiny_models.randomize(run_.program.model, scale=0.3)
+        tiny_models.randomize(run_.program.variables, scale=0.3)
         for variable in run_.program.model.prior.trainable_variables:
             variable.assign(tf.zeros(variable.shape))
         run_._resume()
