@@ -1,9 +1,16 @@
-"""Imports run one way: tables -> dvae.runs -> dvae -> samplers; configs and data import none."""
+"""Imports run one way: tables -> dvae.runs -> dvae -> samplers; configs and data import none.
+
+Names in the registry ("module:attribute") are imports too, of whoever resolves them, and so is what
+stands under TYPE_CHECKING.
+"""
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
+
+from configs import registry
 
 ROOT = Path(__file__).parents[1]
 _ALLOWED = {
@@ -19,8 +26,8 @@ _OURS = {*_ALLOWED, "run", "run_table", "tests", "benchmarks", "examples"}
 _NOT_OF_THE_METHOD = {"absl", "tqdm", "tensorboard", "matplotlib", "data"}
 
 
-def _imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def _imported(tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -28,32 +35,108 @@ def _imported(path):
 
 
 def _modules(package):
-    paths = sorted((ROOT / package).glob("*.py"))
+    """Files of a package and its sub-packages, but for those that have a row of their own."""
+    apart = [ROOT / other for other in _ALLOWED if other.startswith(f"{package}/")]
+    paths = sorted((ROOT / package).rglob("*.py"))
+    paths = [path for path in paths if not any(path.is_relative_to(other) for other in apart)]
     assert paths
     return paths
+
+
+def _name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _registered():
+    """Modules that each table of the registry names, and those that options of baselines do."""
+    tables = {name: table for name, table in vars(registry).items() if isinstance(table, dict)}
+    modules = {"resolve": set()}
+    for name, table in tables.items():
+        rows = [entry for entry in table.values() if isinstance(entry, registry.Baseline)]
+        targets = [*table.values(), *(row.method for row in rows)]
+        modules[name] = {t.split(":")[0] for t in targets if isinstance(t, str)}
+        modules["resolve"] |= {o.split(":")[0] for row in rows for o in row.options.values()}
+    return modules
+
+
+def _graph(sources):
+    """What each module, {name: text}, imports of the others.
+
+    Who resolves names of a table of the registry imports what it names; who resolves without one
+    is given the options of a baseline.
+    """
+    registered, graph = _registered(), {}
+    for name, text in sources.items():
+        found, tables = set(), set()
+        for imported in _imported(ast.parse(text)):
+            parts = imported.split(".")
+            prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+            found |= {*[module for module in prefixes if module in sources][:1]}
+            if imported.startswith("configs.registry."):
+                tables.add(parts[-1])
+        if "resolve" in tables:
+            for table in (tables & set(registered)) - {"resolve"} or {"resolve"}:
+                found |= registered[table] & set(sources)
+        graph[name] = found - {name}
+    return graph
+
+
+def test_there_is_no_circle():
+    paths = [path for package in _ALLOWED for path in _modules(package)]
+    graph = _graph({_name(path): path.read_text() for path in paths})
+    assert {"dvae.methods", "dvae.encoder"} <= graph["dvae.build"]
+    assert {"dvae.smoothing", "dvae.estimators.rodeo"} <= graph["dvae.methods"]
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_a_circle_is_found():
+    """Also one that closes by the registry alone."""
+    text = "from configs.registry import BASELINES, resolve"
+    graph = _graph({"dvae.build": text, "dvae.methods": ""})
+    assert graph == {"dvae.build": {"dvae.methods"}, "dvae.methods": set()}
+    circle = _graph(
+        {
+            "dvae.build": text,
+            "dvae.methods": "if TYPE_CHECKING:\n    from dvae.build import build",
+        }
+    )
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(circle).prepare()
+
+
+def test_no_import_is_hidden_from_the_runtime():
+    """No guards for type checkers but in the lazy interface."""
+    guarded = {
+        _name(path)
+        for package in _ALLOWED
+        for path in _modules(package)
+        if "TYPE_CHECKING" in path.read_text()
+    }
+    assert guarded == {"dvae"}
 
 
 @pytest.mark.parametrize("package", _ALLOWED)
 def test_a_package_imports_only_what_lies_below_it(package):
     for path in _modules(package):
-        ours = {name.split(".")[0] for name in _imported(path)} & _OURS
+        ours = {name.split(".")[0] for name in _imported(ast.parse(path.read_text()))} & _OURS
         assert ours <= _ALLOWED[package], path
 
 
 @pytest.mark.parametrize("path", _modules("dvae"), ids=lambda path: path.stem)
 def test_the_method_knows_nothing_of_runs(path):
     """Only dvae/__init__.py reaches into dvae.runs, for the Python interface, when it is used."""
-    names = set(_imported(path))
+    names = set(_imported(ast.parse(path.read_text())))
     assert not {name.split(".")[0] for name in names} & _NOT_OF_THE_METHOD
     reaches = any(name.startswith("dvae.runs") for name in names)
-    assert reaches == (path.stem == "__init__")
+    assert reaches == (_name(path) == "dvae")
 
 
 def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
     used = {
         name
         for path in _modules("tables")
-        for name in _imported(path)
+        for name in _imported(ast.parse(path.read_text()))
         if name.split(".")[0] == "dvae"
     }
     assert used == {
@@ -71,9 +154,15 @@ def test_only_the_command_line_imports_tables():
     of_tables = ("tables.documents.", "tables.results.", "tables.side_by_side.")
     for package in (set(_ALLOWED) - {"tables"}) | {"benchmarks", "examples"}:
         for path in _modules(package):
-            used = [name for name in _imported(path) if name.split(".")[0] == "tables"]
+            used = [
+                name
+                for name in _imported(ast.parse(path.read_text()))
+                if name.split(".")[0] == "tables"
+            ]
             allowed = ("tables.documents.",) if package == "benchmarks" else ()
             if path == ROOT / "benchmarks" / "methods.py":
                 allowed = of_tables
             assert all(name.startswith(allowed) for name in used), path
-    assert "tables" not in {name.split(".")[0] for name in _imported(ROOT / "run.py")}
+    assert "tables" not in {
+        name.split(".")[0] for name in _imported(ast.parse((ROOT / "run.py").read_text()))
+    }

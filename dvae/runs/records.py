@@ -317,7 +317,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 _ROOT = Path(__file__).parents[2]
 # What decides the numbers of a run.
-_SOURCES = ("run.py", "configs/*.py", "data/*.py", "dvae/*.py", "dvae/runs/*.py", "samplers/*.py")
+_SOURCES = ("run.py", "configs/**/*.py", "data/**/*.py", "dvae/**/*.py", "samplers/**/*.py")
 
 
 @functools.cache

@@ -14,14 +14,8 @@ from scipy import stats
 from configs import paper, registry, setting, settings
 from configs.paper import ExperimentConfig, Structure
 from data import binarized_mnist, dataset, digits, omniglot
-from dvae import (
-    enumeration,
-    prior_sampler,
-    priors,
-    relaxed_priors,
-    straight_relaxations,
-    undirected,
-)
+from dvae import prior_sampler, priors, relaxed_priors, straight_relaxations, undirected
+from dvae.estimators import enumeration
 from dvae.runs import lock, log_z_table, loop, monitor, result
 from dvae.runs.checkpoints import RunOptions
 from dvae.streams import EvaluationKey, StepKey, Stream

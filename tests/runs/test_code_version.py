@@ -36,7 +36,11 @@ def test_digest_follows_the_sources_alone(tree):
     assert _version()["sources"] != before["sources"]
     (tree / "dvae" / "x.py").write_text("b = 2\n")
     (tree / "dvae" / "x.py").rename(tree / "dvae" / "y.py")
-    assert _version()["sources"] != before["sources"]
+    moved = _version()
+    assert moved["sources"] != before["sources"]
+    (tree / "dvae" / "new" / "deep").mkdir(parents=True)
+    (tree / "dvae" / "new" / "deep" / "z.py").write_text("c = 4\n")
+    assert _version()["sources"] != moved["sources"]
 
 
 def test_commit_and_later_changes(tree):
