@@ -38,11 +38,9 @@ class Objective:
         self.importance_weighted = importance_weighted
         self.bound_name = "train/neg_iw_loss" if importance_weighted else "train/neg_elbo"
 
-    def terms(
-        self, model: DVAE, batch: Batch, params: Parameters, sample: Sample, training: bool
-    ) -> Terms:
-        """Of latents [B*K, D] of a batch of B images."""
-        log_likelihood = model.log_likelihood(batch, sample.latents, training)
+    def terms(self, model: DVAE, batch: Batch, params: Parameters, sample: Sample) -> Terms:
+        """Of latents [B*K, D] of a batch of B images, in training."""
+        log_likelihood = model.log_likelihood(batch, sample.latents, training=True)
         log_ratio = self.log_ratio(model.prior, params, sample)
         return Terms(log_likelihood, tf.reshape(log_ratio, log_likelihood.shape))
 

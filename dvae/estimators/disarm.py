@@ -49,7 +49,7 @@ class Disarm(Estimator):
         # The score of log q inside f has zero mean.
         own = PosteriorParams(tf.stop_gradient(rows))
         sample = sample_of(model.posterior, latents, own)
-        terms = self.objective.terms(model, batch, params, sample, training=True)
+        terms = self.objective.terms(model, batch, params, sample)
         values = terms.log_weights(kl_weight)
         bound = tf.reduce_mean(values)
 

@@ -64,12 +64,10 @@ class DoublyReparameterized(Estimator):
         frozen_model: of before they were drawn.
         """
         batch, params, _, kl_weight = inputs
-        generative = self.objective.terms(model, batch, params, _stopped(sample), training=True)
+        generative = self.objective.terms(model, batch, params, _stopped(sample))
         with frozen_model:
             inferred = self.along_samples(model, batch, sample)
-            inference = self.objective.terms(
-                model, batch, _stopped(params), inferred, training=True
-            )
+            inference = self.objective.terms(model, batch, _stopped(params), inferred)
 
         log_weights = generative.log_weights(kl_weight)
         path = inference.log_weights(kl_weight)

@@ -68,13 +68,13 @@ def every_state() -> Draw:
     return draw
 
 
-def log_probabilities(model: DVAE, batch: Batch, training: bool) -> tf.Tensor:
-    """log q(z | x) of all states of B images: [B, 2^D] in nats, the first unit slowest.
+def log_probabilities(model: DVAE, batch: Batch) -> tf.Tensor:
+    """log q(z | x) of all states of B images in training: [B, 2^D] in nats, the first unit slowest.
 
     Needs a hierarchical encoder.
     """
     condition, num_images = model.encoder.condition(batch), batch.images.shape[0]
-    walk = rollout(model.encoder, condition, 1, every_state(), training)
+    walk = rollout(model.encoder, condition, 1, every_state(), training=True)
     log_q = tf.zeros([num_images, 1])
     for params in walk.params:
         units = params.logits.shape[1]
@@ -100,21 +100,11 @@ class Exact(Estimator):
         check_size(structure.num_latents, num_samples)
 
     def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
-        objective, terms, q = self.evaluate(model, inputs, training=True)
-        # The metrics are means under q, not over rows.
-        weighted = Terms(*(tf.reduce_sum(q * term, axis=1) for term in terms))
-        return Step(objective, self.metrics(weighted, objective), state)
-
-    def evaluate(
-        self, model: DVAE, inputs: Inputs, training: bool = False
-    ) -> tuple[tf.Tensor, Terms, tf.Tensor]:
-        """The objective without log Z, its terms at all states [B, 2^D], and q of them."""
         batch, params, _, kl_weight = inputs
-        num_images = batch.images.shape[0]
-        log_q = log_probabilities(model, batch, training)
+        log_q = log_probabilities(model, batch)
         states = tf.constant(_all_states(int(math.log2(log_q.shape[1]))))
-        outputs = model.decoder.outputs(states, training)
-        outputs = tf.tile(outputs[None], [num_images, 1, 1])
+        outputs = model.decoder.outputs(states, training=True)
+        outputs = tf.tile(outputs[None], [batch.images.shape[0], 1, 1])
         log_likelihood = model.likelihood.log_prob(batch.images[:, None, :], outputs)
         sample = Sample(states, PosteriorParams(states), log_q)
         terms = Terms(log_likelihood, self.objective.log_ratio(model.prior, params, sample))
@@ -124,5 +114,7 @@ class Exact(Estimator):
         log_probability = log_counts + tf.reduce_sum(tf.gather(log_q, members, axis=1), axis=2)
         bounds = tf.reduce_logsumexp(tf.gather(log_weights, members, axis=1), axis=2)
         bounds -= math.log(self.num_samples)
-        objective = tf.reduce_mean(tf.reduce_sum(tf.exp(log_probability) * bounds, axis=1))
-        return objective, terms, tf.exp(log_q)
+        bound = tf.reduce_mean(tf.reduce_sum(tf.exp(log_probability) * bounds, axis=1))
+        # The metrics are means under q, not over rows.
+        weighted = Terms(*(tf.reduce_sum(tf.exp(log_q) * term, axis=1) for term in terms))
+        return Step(bound, self.metrics(weighted, bound), state)

@@ -15,6 +15,6 @@ class Pathwise(Estimator):
     def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
         batch, params, key, kl_weight = inputs
         sample = model.sample(batch, self.num_samples, key, training=True)
-        terms = self.objective.terms(model, batch, params, sample, training=True)
+        terms = self.objective.terms(model, batch, params, sample)
         bound = self.objective.value(terms.log_weights(kl_weight))
         return Step(bound, self.metrics(terms, bound), state)

@@ -100,7 +100,7 @@ class Rodeo(Estimator):
             condition = model.encoder.condition(batch)
             walk = rollout(model.encoder, condition, max(self.num_samples, 2), draw, training=True)
             sample = joined(model.posterior, walk)
-            terms = self.objective.terms(model, batch, params, sample, training=True)
+            terms = self.objective.terms(model, batch, params, sample)
             total = tf.reduce_sum(terms.log_weights(kl_weight))
         slopes = tape.gradient(total, walk.latents)
         return sample, terms, tf.stop_gradient(tf.concat(slopes, axis=1))

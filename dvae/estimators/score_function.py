@@ -31,7 +31,7 @@ class LeaveOneOut(Estimator):
     def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
         batch, params, key, kl_weight = inputs
         sample = model.sample(batch, max(self.num_samples, 2), key, training=True)
-        terms = self.objective.terms(model, batch, params, sample, training=True)
+        terms = self.objective.terms(model, batch, params, sample)
         value = terms.log_weights(kl_weight)
         log_q = tf.reshape(sample.log_q, value.shape)
         signal = tf.stop_gradient(value - mean_of_others(value))
@@ -53,7 +53,7 @@ class Vimco(Estimator):
     def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:  # noqa: D102
         batch, params, key, kl_weight = inputs
         sample = model.sample(batch, self.num_samples, key, training=True)
-        terms = self.objective.terms(model, batch, params, sample, training=True)
+        terms = self.objective.terms(model, batch, params, sample)
         log_weights = terms.log_weights(kl_weight)
         log_q = tf.reshape(sample.log_q, log_weights.shape)
         bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)

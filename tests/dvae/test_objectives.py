@@ -85,7 +85,7 @@ class TestModel:
         images = tf.constant(tiny_models.images(count=NUM_IMAGES), tf.float32)
         rbm = model.prior.parameters()
         sample = model.sample(Batch(images), k, statistical.key(1), training=True)
-        terms = objective.terms(model, Batch(images), rbm, sample, training=True)
+        terms = objective.terms(model, Batch(images), rbm, sample)
         rows = objective.log_ratio(model.prior, rbm, sample).numpy()
         repeated = tf.repeat(images, k, axis=0)
         outputs = model.decoder.outputs(sample.latents, training=True)

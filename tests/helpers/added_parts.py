@@ -113,7 +113,7 @@ class ScoreFunction(Estimator):
     def step(self, model, inputs, state):
         batch, params, key, kl_weight = inputs
         sample = model.sample(batch, 1, key, training=True)
-        terms = self.objective.terms(model, batch, params, sample, training=True)
+        terms = self.objective.terms(model, batch, params, sample)
         values = terms.log_weights(kl_weight)
         bound = tf.reduce_mean(values)
         score = tf.stop_gradient(values) * sample.log_q[:, None]
