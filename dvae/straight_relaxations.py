@@ -1,4 +1,4 @@
-"""Relaxed bits for straight energies: ζ stands where z stood in log q and in the prior's energy.
+"""Relaxed bits in the energies of binary ones: ζ stands for z in log q and in the prior's energy.
 
 log q(ζ | x) is the Bernoulli log-probability at ζ, Σ ζ log q + (1-ζ) log(1-q), which is no density:
 with ζ between 0 and 1 the objective is a bound of neither the binary model nor a relaxed one

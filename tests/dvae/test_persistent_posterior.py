@@ -148,7 +148,7 @@ class TestChains:
         kernel.assign(0.3 * kernel)
         starts = np.array([[1, 1], [0, 1], [1, 0], [1, 1]])
         left = tf.constant(np.repeat(starts[:, None], 40_000, axis=1), tf.float32)
-        _, after = model.encoder.follow(float_images(4), left, statistical.key(9))
+        _, after = model.encoder.follow(Batch(float_images(4)), left, statistical.key(9))
         rbm = model.encoder.posteriors(float_images(4), True)
         for row in range(4):
             exact = reference_of(rbm, row)

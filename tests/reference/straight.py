@@ -1,4 +1,4 @@
-"""Bits with straight energies, for derivatives by complex step: see `relaxation`.
+"""Relaxed bits that stand for bits, for derivatives by complex step: see `relaxation`.
 
 Hard bits have an imaginary part all the same, that of the gradient their paper gives them.
 """

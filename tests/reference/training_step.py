@@ -122,7 +122,7 @@ class Pass:
         return kind(self.setting.sharpness, **offset)
 
     def log_q_at(self, images: np.ndarray, zeta: np.ndarray) -> np.ndarray:
-        """Of straight energies at given latents, [P, N, D]."""
+        """Of relaxed bits in the energies of binary ones, at given latents, [P, N, D]."""
         centred = (images - self.setting.train_mean)[None]
         groups = np.split(zeta, np.cumsum(self.setting.group_sizes)[:-1], axis=-1)
         logits = [
