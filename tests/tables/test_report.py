@@ -147,7 +147,7 @@ def test_samplers_are_compared(tmp_path):
 def test_an_added_baseline_is_reported_without_a_published_value(tmp_path, monkeypatch):
     """One registry entry is all that it takes; Table 1 stays as published."""
     added = Baseline(
-        parts="dvae.baselines:dvaes", sharpness={"binarized_mnist": {"2-layer-nonlin": 7.0}}
+        method="dvae.methods:dvaes", sharpness={"binarized_mnist": {"2-layer-nonlin": 7.0}}
     )
     monkeypatch.setitem(BASELINES, "added", added)
     for seed, nll in enumerate((84.0, 84.2)):
