@@ -22,7 +22,7 @@ import itertools
 import pytest
 
 from configs.tables import PUBLISHED_BASELINES
-from dvae import model
+from dvae import train_step
 from dvae.train_step import TrainProgram
 from tests.helpers import step_cases
 from tests.helpers.step_cases import INDICES, STEPS
@@ -118,7 +118,7 @@ def test_what_the_comparison_would_see(baseline, groups, monkeypatch):
 
 def check_that_every_term_is_seen(baseline, groups, monkeypatch):
     """Weight decay of the published size is far below the gradient: 0.1 here instead of 1e-4."""
-    monkeypatch.setattr(model, "WEIGHT_DECAY", 0.1)
+    monkeypatch.setattr(train_step, "WEIGHT_DECAY", 0.1)
     data = step_cases.dataset(grey=True)
     config = step_cases.config_of(baseline, groups, k=2)
     before, found = one_step(TrainProgram(config, data), 299)
