@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import pages
+from dvae.encoder import Batch
 from dvae.relaxed_priors import (
     LAMBDA_MARGIN,
     gram_powers,
@@ -98,8 +99,8 @@ def first_group(trained: TrainedModel) -> float:
     images = tf.cast(trained.dataset().train[: trained.config.train_batchsize], tf.float32)
 
     def logits(images: tf.Tensor, repeats: int) -> np.ndarray:
-        products = encoder.image_products(images)
-        return encoder.group_params(products, 0, [], repeats, True).logits.numpy()
+        condition = encoder.condition(Batch(images))
+        return encoder.group_params(condition, 0, [], repeats, True).logits.numpy()
 
     once = logits(images, _EQUAL_ROWS)
     return float(np.abs(once - logits(tf.repeat(images, _EQUAL_ROWS, axis=0), 1)).max())

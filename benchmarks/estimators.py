@@ -30,10 +30,11 @@ from benchmarks.train_step import random_images, step_program
 from configs.errors import UserError
 from configs.paper import build_config
 from configs.registry import BASELINES
-from dvae.encoder import Encoder
-from dvae.estimators import Estimate
+from dvae.encoder import Batch
+from dvae.estimators.base import Inputs, Step
 from dvae.flat_adam import unflatten
 from dvae.runs.process import compile_cache_directory, enable_compile_cache
+from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact
 
 PAGE = "estimators"
@@ -60,14 +61,11 @@ class Sample(NamedTuple):
 
 def _step(
     small: SmallModel, copies: int, key: tf.Tensor, states: Any, kl_weight: tf.Tensor
-) -> tuple[Estimate, Any]:
-    """One step on copies of all images, and the new states of what is kept of each image."""
-    model = small.model
-    images = tf.tile(tf.constant(small.images), [copies, 1])
-    arguments = model, images, model.prior.parameters(), key, kl_weight
-    if not tf.nest.flatten(states):
-        return model.parts.estimator(*arguments), states
-    return model.parts.estimator.step(*arguments, states)
+) -> Step:
+    """One step on copies of all images."""
+    batch = Batch(tf.tile(tf.constant(small.images), [copies, 1]))
+    inputs = Inputs(batch, small.model.prior.parameters(), key, kl_weight)
+    return small.estimator.step(small.model, inputs, states)
 
 
 def _follow(small: SmallModel, copies: int, key: tf.Tensor, states: Any, steps: int) -> Any:
@@ -75,15 +73,15 @@ def _follow(small: SmallModel, copies: int, key: tf.Tensor, states: Any, steps: 
 
     def body(index: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
         index_key = counter_random.fold_in(key, index)
-        return index + 1, _step(small, copies, index_key, states, tf.constant(1.0))[1]
+        return index + 1, _step(small, copies, index_key, states, tf.constant(1.0)).state
 
     return tf.while_loop(lambda index, _: index < steps, body, (tf.constant(0), states))[1]
 
 
 def _warm_states(small: SmallModel, copies: int, key: tf.Tensor) -> Any:
     """Chains of each image near equilibrium, where a method has some."""
-    estimator, keys = small.model.parts.estimator, counter_random.split(key, 2)
-    states = estimator.init_states(small.model, copies * len(small.images), keys[0])
+    keys = counter_random.split(key, 2)
+    states = small.estimator.init(small.model, copies * len(small.images), keys[0])
     return _follow(small, copies, keys[1], states, WARM_STEPS) if tf.nest.flatten(states) else ()
 
 
@@ -105,27 +103,26 @@ def flat_gradient(
         tf.GradientTape(watch_accessed_variables=False) as tape,
     ):
         tape.watch(values)
-        estimate, _ = _step(small, copies, key, states, tf.constant(kl_weight))
+        found = _step(small, copies, key, states, tf.constant(kl_weight))
     zero = tf.UnconnectedGradients.ZERO
-    gradients = tape.gradient(estimate.surrogate, values, unconnected_gradients=zero)
+    gradients = tape.gradient(found.surrogate, values, unconnected_gradients=zero)
     return tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
 
 
 def tune(small: SmallModel, seed: int = 2) -> None:
     """Trains what an estimator learns for itself, the model's weights held fixed."""
-    model = small.model
-    known = {id(v) for part in part_variables(model).values() for v in part}
-    own = [v for v in model.trainable_variables if id(v) not in known]
-    if not own:
+    if not (own := list(small.estimator.trainable_variables)):
         return
+    keys = counter_random.split(counter_random.key(seed), TUNING_STEPS + 1)
+    states = small.estimator.init(small.model, TUNING_COPIES * len(small.images), keys[-1])
     optimizer = keras.optimizers.Adam(TUNING_RATE)
     optimizer.build(own)
 
     @tf.function(jit_compile=True, autograph=False)
     def gradient(key: tf.Tensor) -> list[tf.Tensor]:
-        return unflatten(-flat_gradient(small, own, TUNING_COPIES, key), own)
+        return unflatten(-flat_gradient(small, own, TUNING_COPIES, key, states), own)
 
-    for key in counter_random.split(counter_random.key(seed), TUNING_STEPS):
+    for key in keys[:-1]:
         optimizer.apply_gradients(zip(gradient(key), own, strict=True))
 
 
@@ -224,10 +221,10 @@ def measure(baseline: str, num_groups: int, k: int, num_blocks: int) -> Record:
     }
     return {
         **row,
-        "objective": f"L_{k}" if small.model.importance_weighted else "ELBO",
-        "sharpness": small.model.config.beta,
+        "objective": f"L_{k}" if small.estimator.objective.importance_weighted else "ELBO",
+        "sharpness": small.config.beta,
         "sampled": sampled,
-        "own_posterior": not isinstance(small.model.encoder, Encoder),
+        "own_posterior": isinstance(small.model.encoder, UndirectedEncoder),
         "blocks": len(found["prior"]),
         "copies": copies,
         "images": len(small.images),

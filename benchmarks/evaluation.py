@@ -18,6 +18,7 @@ from benchmarks import timing
 from benchmarks.train_step import random_images
 from configs.paper import STRUCTURES, build_config
 from dvae import evaluation
+from dvae.build import build
 from dvae.model import DVAE
 from samplers import counter_random
 
@@ -54,10 +55,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds and peak memory of one evaluation, and the floor before and after it."""
     config = build_config(struct=options.struct, baseline=options.baseline)
     images = np.resize(random_images().train, [options.images, config.input_size])
-    model = DVAE(config, np.full(config.input_size, 0.2, np.float32))
+    model, _ = build(config, np.full(config.input_size, 0.2, np.float32))
     evaluator = evaluation.Evaluator(model)
-    key = counter_random.key(1)
-    arguments = (options.samples, config.eval_batchsize, key)
+    arguments = (options.samples, config.eval_batchsize, counter_random.key(1))
     start = time.perf_counter()
     evaluator.per_image(images[: config.eval_batchsize], *arguments)
     compiling = time.perf_counter() - start

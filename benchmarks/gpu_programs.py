@@ -29,7 +29,7 @@ from benchmarks.sampler import make_problem
 from benchmarks.train_step import NUM_IMAGES, random_images
 from configs.paper import build_config
 from dvae import evaluation
-from dvae.model import DVAE
+from dvae.build import build
 from dvae.runs.process import prepare_device
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
 from samplers import ais, counter_random, tempering
@@ -97,7 +97,7 @@ def evaluation_pass(struct: str = "1-layer-nonlin") -> Program:
     rows = samples = 4000
 
     def make() -> Call:
-        evaluator = evaluation.Evaluator(DVAE(config, np.full(784, 0.2, np.float32)))
+        evaluator = evaluation.Evaluator(build(config, np.full(784, 0.2, np.float32))[0])
         images = tf.zeros([config.eval_batchsize, 784], tf.uint8)
         per_pass = evaluation.rows_per_pass(config.eval_batchsize, rows) // config.eval_batchsize
         key = counter_random.key(1)

@@ -44,7 +44,7 @@ _MODELS = 20  # at most so many come back of a run's whole length, unless asked 
 def state(program: TrainProgram) -> dict[str, tf.Variable]:
     """All that a checkpoint holds, by name."""
     image_states = {id(variable) for variable in getattr(program.state, "image_states", ())}
-    named = {f"model {i:03d}": v.value for i, v in enumerate(program.model.variables)}
+    named = {f"model {i:03d}": v.value for i, v in enumerate(program.variables)}
     adam = program.optimizer.adam.variables
     named |= {f"optimizer {i:03d}": v.value for i, v in enumerate(adam)}
     for i, variable in enumerate(program.state.variables):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks import chain_statistics
 from benchmarks.chain_statistics import Cost, Excess
 from configs.errors import UserError
-from dvae.model import DVAE
+from dvae.build import all_variables, build
 from dvae.prior_sampler import PriorSampler, from_variables, to_variables
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
@@ -49,12 +49,13 @@ def load_kept(path: Path, step: int) -> Kept:
     """Reads a model that is kept; no data are needed, since the prior does not depend on them."""
     directory = RunDirectory(path)
     config, _ = directory.read_config()
-    model = DVAE(config, np.full(config.input_size, 0.5, np.float32))
+    model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
     sampler = PriorSampler(config, model.prior.energy_model)
     key = counter_random.key(config.seed)
     state = sampler.init(key)
     variables = to_variables(state)
-    restore_model(directory, model, variables, step if steps_kept(path, "kept") else None)
+    weights = all_variables(model, estimator)
+    restore_model(directory, weights, variables, step if steps_kept(path, "kept") else None)
     state, params = from_variables(state, variables), model.prior.parameters()
     # The kept chains are those of the last gradient: the parameters have taken one step since.
     key = counter_random.fold_in(key, _POPULATION)

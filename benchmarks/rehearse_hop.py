@@ -32,7 +32,7 @@ def _values(program: TrainProgram) -> dict[str, np.ndarray]:
 def _show(program: TrainProgram, ends: list[dict[str, np.ndarray]]) -> None:
     """The table. ends: at the checkpoint, trained here, trained there."""
     kinds = {
-        "weights": [v.value for v in program.model.trainable_variables],
+        "weights": [v.value for v in program.trained],
         "averages of batch norm": [v.value for v in program.model.non_trainable_variables],
         "Adam's moments": [v.value for v in program.optimizer.adam.variables[2:]],
         "sampler's state": program.state.sampler,
@@ -46,7 +46,7 @@ def _show(program: TrainProgram, ends: list[dict[str, np.ndarray]]) -> None:
         same = np.mean(np.isclose(here, there, rtol=1e-5, atol=1e-6))
         say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}, equal to 1e-5: {100 * same:.2f} %")
     start, here, there = (end[names[id(program.state.metric_sums)]] for end in ends)
-    for i, name in enumerate(program.metrics.all()):
+    for i, name in enumerate(program.metrics.names):
         mine, theirs = ((end[i] - start[i]) / (end[-1] - start[-1]) for end in (here, there))
         say(f"{name}: mean of the steps {mine:.4f} here, {theirs:.4f} there")
 

@@ -15,9 +15,11 @@ import tensorflow as tf
 
 from configs.paper import ExperimentConfig, Structure, check_config
 from configs.registry import BASELINES
-from dvae.encoder import Encoder
+from dvae.build import build
+from dvae.estimators.base import Estimator
 from dvae.model import DVAE
 from dvae.networks import Network
+from dvae.undirected import UndirectedEncoder
 
 NUM_PIXELS, NUM_IMAGES, HIDDEN_UNITS = 6, 6, 4
 # By number of groups: the structure, and the one of the papers whose sharpness is used.
@@ -54,7 +56,7 @@ class FrozenNorm:
 def networks(model: DVAE) -> list[Network]:
     """All networks of encoder and decoder."""
     encoder = model.encoder
-    of_encoder = encoder.networks if isinstance(encoder, Encoder) else [encoder.network]
+    of_encoder = [encoder.network] if isinstance(encoder, UndirectedEncoder) else encoder.networks
     return [*of_encoder, model.decoder.network]
 
 
@@ -62,14 +64,16 @@ def freeze_norms(model: DVAE) -> None:
     """Takes batch norm's statistics from its moving averages, in training too."""
     for network in networks(model):
         network.norms[:] = [FrozenNorm(norm) for norm in network.norms]
-    if not isinstance(model.encoder, Encoder):  # undirected: its couplings are normalised
+    if isinstance(model.encoder, UndirectedEncoder):  # its couplings are normalised
         model.encoder.norm = FrozenNorm(model.encoder.norm)
 
 
 class SmallModel(NamedTuple):
     """A model of independent rows with random weights, and all its images, float32 [B, X]."""
 
+    config: ExperimentConfig
     model: DVAE
+    estimator: Estimator
     images: np.ndarray
     train_mean: np.ndarray
 
@@ -95,10 +99,10 @@ def small_model(baseline: str, num_groups: int, k: int, seed: int = _SEED) -> Sm
     rng = np.random.default_rng([seed, num_groups])
     train_mean = np.float32(rng.uniform(0.2, 0.8, NUM_PIXELS))
     images = np.float32(rng.random((NUM_IMAGES, NUM_PIXELS)) < train_mean)
-    model = DVAE(config, train_mean)
+    model, estimator = build(config, train_mean)
     freeze_norms(model)
     randomize(model, seed)
-    return SmallModel(model, images, train_mean)
+    return SmallModel(config, model, estimator, images, train_mean)
 
 
 def randomize(model: DVAE, seed: int) -> None:
@@ -107,7 +111,7 @@ def randomize(model: DVAE, seed: int) -> None:
     What belongs to a relaxation alone (the scale of dvaes_gi) stays as training starts with it.
     """
     parts = [model.prior, *networks(model)]
-    if not isinstance(model.encoder, Encoder):
+    if isinstance(model.encoder, UndirectedEncoder):
         parts.append(model.encoder.norm)
     for place, part in enumerate(parts):
         for index, variable in enumerate(part.variables):
@@ -169,14 +173,13 @@ def _network(network: Network, weights: Weights, parts: Sequence[tf.Tensor]) -> 
 def log_posterior(small: SmallModel, weights: Weights, states: tf.Tensor) -> tf.Tensor:
     """log q(z | x) of every image and state, [B, S]."""
     centered = tf.cast(small.images - small.train_mean, tf.float64)[:, None, :]
-    directed = isinstance(small.model.encoder, Encoder)
-    by_kind = _directed if directed else _undirected
+    by_kind = _undirected if isinstance(small.model.encoder, UndirectedEncoder) else _directed
     return by_kind(small.model, weights, centered, states)
 
 
 def _directed(model: DVAE, weights: Weights, centered: tf.Tensor, states: tf.Tensor) -> tf.Tensor:
     """Independent units, group by group."""
-    units = model.config.structure.units_per_group
+    units = states.shape[1] // model.encoder.num_groups
     total = tf.zeros([], tf.float64)
     for group, network in enumerate(model.encoder.networks):
         split = [states[None, :, i * units : (i + 1) * units] for i in range(group + 1)]
@@ -235,14 +238,13 @@ def exact_objective(small: SmallModel, weights: Weights, kl_weight: float = 1.0)
       kl_weight: of the KL term.
     """
     model = small.model
-    states = all_states(model.config.structure.num_latents)
+    states = all_states(small.config.structure.num_latents)
     params = tf.nest.map_structure(lambda field: weights[id(field)], model.prior.fields)
-    log_p = -model.prior.energy(params, states)
-    log_p -= tf.reduce_logsumexp(log_p)
+    log_p = tf.nn.log_softmax(-model.prior.energy(params, states))
     log_q = log_posterior(small, weights, states)
     log_w = _log_likelihood(small, weights, states) + kl_weight * (log_p[None] - log_q)
-    if model.importance_weighted:
-        return tf.reduce_mean(importance_weighted(log_q, log_w, model.config.k))
+    if small.estimator.objective.importance_weighted:
+        return tf.reduce_mean(importance_weighted(log_q, log_w, small.config.k))
     return tf.reduce_mean(tf.reduce_sum(tf.exp(log_q) * log_w, axis=1))
 
 
