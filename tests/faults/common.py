@@ -11,6 +11,8 @@ from tests.faults import cases
 STEP = cases("test_reference_step.test_a_step_of_each_kind")
 # Of one step and one evaluation no number is drawn twice.
 BLOCKS = "test_no_block_is_drawn_twice"
+# Parameters of a group, and binary samples of all of them.
+PARAMS, SAMPLE_BINARY = (f"HierarchicalEncoder.{n}" for n in ("group_params", "sample_binary"))
 # What a whole run trains on, evaluates and keeps.
 BEST, SAMPLES, BATCHES = (
     f"test_{name}"

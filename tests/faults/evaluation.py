@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.faults import argument, cases, fault, result, text, within, wrapped
-from tests.faults.common import BLOCKS
+from tests.faults.common import BLOCKS, PARAMS, SAMPLE_BINARY
 
 ENUMERATION = "TestAgainstEnumeration.test_per_image"
 CUTS = cases("test_batches_and_passes_change_no_number")
@@ -34,7 +34,7 @@ def mean_of_batches(f, self, images: np.ndarray, num_samples: int, batch_size: i
 with fault("the prior is left out of the importance weights", ENUMERATION):
     within("Evaluator.log_weights", "Prior.energy", lambda f, *a: 0.0 * f(*a))
 with fault("log q is left out of the importance weights", ENUMERATION):
-    result("Encoder.sample_binary", lambda sample: sample._replace(log_q=0.0 * sample.log_q))
+    result(SAMPLE_BINARY, lambda sample: sample._replace(log_q=0.0 * sample.log_q))
 with fault("the NLL forgets the number of samples", ENUMERATION):
     within("Evaluator.per_image", "math.log", lambda *_: 0.0)
 with fault("samples beyond the number asked for count", DETERMINISTIC("700-4")):
@@ -56,7 +56,7 @@ with fault("a short last batch weighs as much as a full one (DisARM)", DETERMINI
 with fault("the decoder moves its averages in evaluation", ENUMERATION):
     argument("Decoder.outputs", training=lambda _: True)
 with fault("the encoder uses batch statistics in evaluation", ENUMERATION):
-    within("Encoder.sample_binary", "Encoder.group_params", lambda f, *a: f(*a[:-1], True))
+    within(SAMPLE_BINARY, PARAMS, lambda f, *a: f(*a[:-1], True))
 with fault("the streaming sum forgets to rescale", "test_streaming_sums"):
     text("evaluation._add", "sums.first« * scale → »")
 with fault("the error of the NLL is that of one image", "test_reduce_images_divides_by_the_count"):

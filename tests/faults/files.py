@@ -40,8 +40,7 @@ with fault("the limits of groups above are not seen", FREE("a group above")):
 with fault("a name of another's is imported where it is none of ours", OWN_CODE("encoder")):
     text("_check_structure", "«name in known → True»")
     text(
-        "DVAE.__init__",
-        "«ENCODERS[structure.encoder] → ENCODERS.get(structure.encoder, structure.encoder)»",
+        "build.build", "ENCODERS«[structure.encoder] → .get(structure.encoder, structure.encoder)»"
     )
 with fault("a cell of a csv file may be a formula", "test_a_cell_of_a_spreadsheet_is_no_formula"):
     text("_csv_value", "if «_FORMULA.match(text) → 0» else text")

@@ -37,33 +37,33 @@ def jacobi(mean_field, coupling: tf.Tensor, left_field: tf.Tensor, right_field: 
 with fault("the entropy is averaged over units (dwave)", "TestFactorial.test_value_and_gradient"):
     wrapped("negative_entropy", lambda f, logits: f(logits) / float(logits.shape[-1]))
 with fault("the closed form forgets the prior", STEP("dvaepp_exp-1-1", "dvae_spike_exp-1-5")):
-    within("factorial_kl", "Prior.energy", lambda *_: 0.0)
+    within("Factorial.__call__", "Prior.energy", lambda *_: 0.0)
 with fault("DVAE++ has q for ν in the coupling term", SMOOTHED):
-    within("smoothed_kl", "Smoothing.log_ratio", lambda _, self, relaxed: 0.0 * relaxed)
+    within("Smoothed.__call__", "Smoothing.log_ratio", lambda _, self, relaxed: 0.0 * relaxed)
 with fault("DVAE++ has ν for q in the bias term too", SMOOTHED):
-    text("smoothed_kl", "matvec(«q.left → nu», rbm")
+    text("Smoothed.__call__", "matvec(«q.left → nu», params")
 with fault("no gradient flows through ζ into ν", SMOOTHED):
-    within("smoothed_kl", "Smoothing.log_ratio", stop)
+    within("Smoothed.__call__", "Smoothing.log_ratio", stop)
 with fault("one group has the KL of several", STEP("dvaepp_exp-1-1")):
-    argument("baselines.dvaepp", structure=lambda structure: replace(structure, num_groups=2))
+    argument("methods.dvaepp", structure=lambda structure: replace(structure, num_groups=2))
 with fault("several groups have the KL of one", STEP("dvaepp_exp-2-5")):
-    argument("baselines.dvaepp", structure=lambda structure: replace(structure, num_groups=1))
+    argument("methods.dvaepp", structure=lambda structure: replace(structure, num_groups=1))
 with fault("several groups of DVAE have the KL of one", SPIKES):
-    argument("baselines.dvae", structure=lambda structure: replace(structure, num_groups=1))
+    argument("methods.dvae", structure=lambda structure: replace(structure, num_groups=1))
 with fault("the correction of DVAE is left out", SPIKES):
-    text("spike_kl_gradient", "rbm.left_bias + «correction *  → »tf")
+    text("SpikeGradient.__call__", "params.left_bias + «correction *  → »product")
 with fault("the last group of DVAE has spikes for q", SPIKES):
-    within("spike_kl_gradient", "tf.where", lambda _, last, q, spikes: spikes)
+    within("SpikeGradient.__call__", "tf.where", lambda _, last, q, spikes: spikes)
 with fault("the states of DVAE let gradients through", SPIKES):
-    text("spike_kl_gradient", "states = «tf.stop_gradient → tf.identity»")
+    text("SpikeGradient.__call__", "states = «tf.stop_gradient → tf.identity»")
 with fault("the field of DVAE lets gradients through", SPIKES):
-    text("spike_kl_gradient", "«tf.stop_gradient → »(logits - field)")
+    text("SpikeGradient.__call__", "«tf.stop_gradient → »(logits - field)")
 with fault("the biases of DVAE stand at s instead of q", SPIKES):
-    text("spike_kl_gradient", "energy(biases_only, «q_halves → s»)")
+    text("SpikeGradient.__call__", "energy(biases_only, «q_halves → s»)")
 with fault("q of DVAE's gradient is clipped elsewhere", "test_clips"):
     value("SPIKE_Q_CLIP", 0.99)
 with fault("the relaxed KL forgets the posterior", RELAXED):
-    wrapped("relaxed_log_ratio", lambda f, *a: f(*a) - a[1].log_q)
+    wrapped("Relaxed.__call__", lambda f, *a: f(*a) - a[3].log_q)
 
 # The mean-field prior.
 with fault("mean field stops after four iterations", MEAN_FIELD):

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
+from dvae.encoder import Batch
 from tests.faults import argument, cases, fault, result, text, value, within, wrapped
-from tests.faults.common import BLOCKS, STEP, same, stop
+from tests.faults.common import BLOCKS, PARAMS, SAMPLE_BINARY, STEP, same, stop
 
 CONSTANT = cases("test_constant")
 ONE, TWO = STEP("dvaes_exp-1-5"), STEP("dvaes_exp-2-5")
@@ -28,14 +29,14 @@ def kernels(variables: list) -> list:
 with fault("batch norm of the decoder uses moving averages in training", BOTH_KINDS):
     argument("Decoder.outputs", training=lambda _: False)
 with fault("batch norm of the encoder uses moving averages in training", BOTH_KINDS):
-    argument("Encoder.sample", training=lambda _: False)
+    argument("HierarchicalEncoder.sample", training=lambda _: False)
 with fault("batch norm of the first group alone uses moving averages", STEP("dvaes_gauss-2-5")):
-    wrapped("Encoder.group_params", lambda f, *a: f(*a[:-1], a[2] > 0))
+    wrapped(PARAMS, lambda f, *a: f(*a[:-1], a[2] > 0))
 with fault("batch norm uses batch statistics in evaluation", "test_evaluation_mode"):
     argument("Network.finish", training=lambda _: True)
 with fault("batch norm of later groups is of one sample of each image", TWO):
     text(
-        "Encoder.group_params",
+        PARAMS,
         "finish(«first, training → tf.repeat(first[::num_samples], num_samples, 0), training»)",
     )
 with fault("relu instead of tanh", TWO):
@@ -64,39 +65,37 @@ with fault("weight decay on the prior's biases", ONE):
 with fault("weight decay is ten times smaller", CONSTANT("WEIGHT_DECAY"), ONE):
     value("WEIGHT_DECAY", 1e-5)
 with fault("weight decay is twice the gradient of the penalty", ONE):
-    result("DVAE.weight_decay_gradients", lambda found: [2.0 * g for g in found])
+    text("TrainProgram._with_decay", "(«rate → 2.0 * rate» * v.value")
 with fault("the encoder's part of weight decay is left out", ONE):
-    result("Encoder.decayed_variables", lambda _: [])
+    result("HierarchicalEncoder.decayed_variables", lambda _: [])
 
 # The encoder.
 with fault("images are not centred", ONE):
-    wrapped("Encoder.image_products", lambda f, self, images: f(self, images + self._mean))
+    wrapped("HierarchicalEncoder.condition", lambda f, self, x: f(self, Batch(x[0] + self._mean)))
 with fault("all groups draw from one key in training", TWO, BLOCKS):
-    within("Encoder.sample", "counter_random.fold_in", same)
+    within("HierarchicalEncoder.sample", "counter_random.fold_in", same)
 with fault("later groups see binary latents in training", TWO):
-    argument("Encoder.group_params", earlier=lambda parts: [tf.round(part) for part in parts])
+    argument(PARAMS, earlier=lambda parts: [tf.round(part) for part in parts])
 with fault("no gradient flows into earlier groups", TWO):
-    argument("Encoder.group_params", earlier=lambda z: [*map(tf.stop_gradient, z)])
+    argument(PARAMS, earlier=lambda z: [*map(tf.stop_gradient, z)])
 with fault("samples are tiled where images are repeated", ONE):
-    text(
-        "Encoder.group_params",
-        "tf.«repeat(output, num_samples, axis=0 → tile(output, [num_samples, 1]»)",
-    )
+    text(PARAMS, "tf.«repeat(output, num_samples, axis=0 → tile(output, [num_samples, 1]»)")
 with fault("images are tiled in later groups", TWO):
     text(
-        "Encoder.group_params",
-        "«repeat(products[group], num_samples, axis=0 → tile(products[group], [num_samples, 1]»)",
+        PARAMS,
+        "«repeat(product, earlier[0].shape[0] // product.shape[0], axis=0 → "
+        "tile(product, [num_samples, 1]»)",
     )
 with fault("later groups do not see the image", TWO):
-    argument("Encoder.group_params", products=lambda x: [x[0], *(0.0 * part for part in x[1:])])
+    argument(PARAMS, condition=lambda x: type(x)((x[0][0], *(0.0 * part for part in x[0][1:]))))
 with fault("log q is averaged over units", ONE):
-    within("with_log_density", "tf.reduce_sum", lambda _, v, axis: tf.reduce_mean(v, axis))
+    within("sample_of", "tf.reduce_sum", lambda _, v, axis: tf.reduce_mean(v, axis))
 with fault("no gradient flows through log q", ONE):
-    within("with_log_density", "MixturePosterior.log_density", stop)
+    within("sample_of", "MixturePosterior.log_density", stop)
 with fault("log q of the last group alone counts", ENUMERATION, "test_binary_samples"):
-    text("Encoder.sample_binary", "log_prob «+ → »= log_b")
+    text(SAMPLE_BINARY, "log_q «+ → »= log_b")
 with fault("all groups start from one network", "test_groups_start_from_weights_of_their_own"):
-    text("Encoder.__init__", "layer_seed(seed, 1«, group → »)")
+    text("HierarchicalEncoder.__init__", "layer_seed(seed, 1«, group → »)")
 
 # The decoder and its likelihood.
 with fault("the decoder has no offset", ONE):
@@ -112,7 +111,7 @@ with fault("log p(x|z) of evaluation takes the images for their complement", ENU
 with fault("samples and images are exchanged in the likelihood", ONE):
     argument("Bernoulli.log_prob", outputs=exchanged)
 with fault("samples and images are exchanged in the KL", ONE):
-    result("DVAE.terms", lambda forward: forward._replace(kl=exchanged(forward.kl)))
+    result("Objective.terms", lambda found: found._replace(log_ratio=exchanged(found[1])))
 with fault("the decoder sees rounded latents", ONE):
     argument("Decoder.outputs", latents=tf.round)
 
@@ -120,15 +119,15 @@ with fault("the decoder sees rounded latents", ONE):
 with fault("K > 1 trains the ELBO", TWO, STEP("dvaes_gi-1-5")):
     wrapped("importance_weighted_bound", lambda _, log_weights: tf.reduce_mean(log_weights))
 with fault("every baseline trains the IW bound", STEP("dvaepp_exp-2-5", "dvae_spike_exp-2-5")):
-    wrapped("DVAE.importance_weighted", lambda _, self: self.config.k > 1)
+    text("build.build", "«entry.importance_weighted and  → »config.k > 1")
 with fault("K samples count as their sum", "test_importance_weighted_bound", *TWO):
     wrapped("importance_weighted_bound", lambda _, w: tf.reduce_mean(tf.reduce_logsumexp(w, 1)))
 with fault("log mean exp runs over images", TWO):
     argument("importance_weighted_bound", log_weights=tf.transpose)
 with fault("the KL's warm-up is left out", STEP("dvaes_unexp-1-5", "dvae_spike_exp-2-5")):
-    argument("objectives.log_weights", kl_weight=lambda _: 1.0)
+    argument("Terms.log_weights", kl_weight=lambda _: 1.0)
 with fault("the ELBO is a sum over samples", STEP("dvaepp_exp-2-5")):
-    wrapped("objectives.elbo", lambda _, w: tf.reduce_mean(tf.reduce_sum(w, 1)))
+    wrapped("objective.elbo", lambda _, w: tf.reduce_mean(tf.reduce_sum(w, 1)))
 with fault("the warm-up ends at another share", WARM_UP, STEP("dvae_spike_exp-2-5")):
     value("KL_WARMUP_FRACTION", 0.29)
 with fault("the warm-up never ends", WARM_UP, STEP("dvaepp_exp-2-5")):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tests.faults import argument, cases, fault, result, text, value, within, wrapped
-from tests.faults.common import BLOCKS, STEP, one_key, same
+from tests.faults.common import BLOCKS, SAMPLE_BINARY, STEP, one_key, same
 
 VECTORS = "test_published_vectors[13-counter0-key0-expected0]"
 KERNEL = cases("test_numbers_of_its_own")
@@ -92,11 +92,11 @@ with fault(
 
 # Methods.
 with fault("groups share their numbers in evaluation", BLOCKS, COPIES("dvaes_exp-2-4")):
-    within("Encoder.sample_binary", "counter_random.fold_in", same)
+    within(SAMPLE_BINARY, "counter_random.fold_in", same)
 with fault("images share the numbers of modes", "test_modes_of_images_are_counted_apart"):
     within("UndirectedEncoder.count_modes", "counter_random.fold_in", same)
 with fault("groups of RODEO share their numbers", METHOD("rodeo")):
-    within("Rodeo._forward", "counter_random.fold_in", same)
+    within("Rodeo._slopes", "counter_random.fold_in", same)
 with fault("all chains of an image start alike", METHOD("dvaess_pwl")):
-    text("PersistentPosterior.init_states", "[num_images, «model.config.k → 1», ")
-    wrapped("PersistentPosterior.init_states", lambda f, *a: tf.repeat(f(*a), a[1].config.k, 1))
+    text("PersistentPosterior.init", "[num_images, «self.num_samples → 1», ")
+    wrapped("PersistentPosterior.init", lambda f, *a: tf.repeat(f(*a), a[0].num_samples, 1))

@@ -81,9 +81,11 @@ with fault("the final test likelihood is of the validation images", BEST, SAMPLE
 with fault("evaluation takes the training batch", SAMPLES):
     text("Monitor.evaluate", "«config.eval_batchsize → config.train_batchsize»")
 with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
-    text("likelihood_record", "nll = likelihood.nll «+ → -» log")
+    text("evaluation.normalized", "(n, «1.0 → -1.0», log_z)")
+with fault("log Z is added twice", BEST, "test_errors_add_in_squares"):
+    wrapped("evaluation.normalized", lambda f, found, log_z: f(f(found, log_z), log_z))
 with fault("log Z is left out of the validation NLL", BEST):
-    text("Monitor.evaluate", "likelihood.nll« + log_z.best() → »")
+    text("Monitor.evaluate", "«likelihood → found».nll")
 with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
     argument("Monitor._key", step=lambda _: 0)
 with fault("validation and test share a key", SAMPLES):
@@ -93,9 +95,9 @@ with fault("every call begins with the batches of the first", BATCHES):
 
 # What checkpoints hold.
 with fault("checkpoints leave out batch norm's averages", CARRIED):
-    text("Saver.__init__", "program.model.« → trainable_»variables")
+    text("Saver.__init__", "_tensors(program.«variables → trained»)")
 with fault("the best model leaves out batch norm's averages", BEST):
-    text("_model_store", "_tensors(«model.variables → model.trainable_variables»)")
+    text("_model_store", "_tensors(«weights → [v for v in weights if v.trainable]»)")
 with fault("the best model leaves out the chains", BEST):
     text("_model_store", "chains=«sampler_variables → []»")
 with fault("checkpoints leave out Adam's slots", CARRIED):

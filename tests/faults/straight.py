@@ -5,8 +5,9 @@ from dataclasses import replace
 import tensorflow as tf
 
 from configs.registry import BASELINES
+from dvae.rollout import sample_of
 from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
-from tests.faults.common import same
+from tests.faults.common import PARAMS, same
 
 STRAIGHT = cases("test_straight_step.test_a_step_of_each_kind")
 GIVEN = cases("test_relaxed_at_given_uniform_numbers")
@@ -16,7 +17,7 @@ ORDER = cases("test_order_of_accuracy")
 ABOVE_HALF = cases("test_fraction_above_one_half")
 ANY_PRIOR = cases("test_kl_term_of_any_prior")
 PLAIN = cases("test_generative_gradient_is_the_plain_one")
-ESTIMATE, ALONG = (f"DoublyReparameterized.{name}" for name in ("estimate", "along_samples"))
+ESTIMATE, ALONG = (f"DoublyReparameterized.{name}" for name in ("surrogate", "along_samples"))
 
 SPINS = "test_posteriors_are_of_spins[deep]"
 LIKELIHOOD = "test_likelihood_is_unbiased[1]"
@@ -82,21 +83,21 @@ with fault("weights are normalised over images", STRAIGHT("reinmax-2-5")):
 with fault("samples of an image count as their sum without weights", STRAIGHT("pwl-1-1")):
     within(ESTIMATE, "tf.fill", lambda f, shape, value: f(shape, 2.0 * value))
 with fault("the generative term reaches the encoder too", STRAIGHT("pwl-1-1", "st-2-5")):
-    wrapped("_stopped", lambda f, t: t if hasattr(t, "relaxed") else f(t))
+    wrapped("_stopped", lambda f, t: t if hasattr(t, "latents") else f(t))
 with fault("the encoder's term reaches the prior too", STRAIGHT("concrete-1-1"), PLAIN("1-1")):
-    wrapped("_stopped", lambda f, t: f(t) if hasattr(t, "relaxed") else t)
+    wrapped("_stopped", lambda f, t: f(t) if hasattr(t, "latents") else t)
 with fault("nothing is frozen", "test_frozen_within_another_scope", STRAIGHT("st-1-1", "pwl-4-5")):
     within("networks.frozen", "tf.stop_gradient", same)
 with fault("the parameters of log q move along with the samples", STRAIGHT("st-1-1", "pwl-2-5")):
-    text(ALONG, "encoding.relaxed, «own → encoding.params»)")
+    wrapped(ALONG, lambda _, self, model, __, found: sample_of(model.posterior, *found[:2]))
 with fault("log q does not feel the samples of earlier groups", STRAIGHT("pwl-2-1", "reinmax-4-5")):
-    argument("Encoder.params_at", latents=tf.stop_gradient)
+    within(ALONG, PARAMS, lambda f, *a: f(*a[:3], [*map(tf.stop_gradient, a[3])], *a[4:]))
 with fault("the logged objective is the surrogate", STRAIGHT("st-1-1"), PLAIN("1-5")):
-    result(ESTIMATE, lambda estimate: estimate._replace(bound=estimate.surrogate))
+    text("DoublyReparameterized.step", "metrics(generative, «bound → surrogate»)")
 with fault("batch-norm averages move twice", STRAIGHT("pwl-1-1", "st-2-5")):
     text(ESTIMATE, "«with frozen_model → if True»:")
 with fault("logits at latents are those of other groups", STRAIGHT("pwl-2-1", "concrete-4-5")):
-    text("Encoder.params_at", "earlier[:« → :-1][:»group]")
+    text("rollout.given", "latents[«group → -1 - group»]")
 with fault("GumBolt is Concrete", "test_sharpness_and_weighting", STRAIGHT("gumbolt-2-5")):
     entry("BASELINES", "gumbolt", lambda _: BASELINES["concrete"])
 with fault("Concrete has GumBolt's gradient", STRAIGHT("concrete-1-1")):
@@ -110,13 +111,13 @@ with fault("biases of a posterior are those of its spins", SPINS):
 with fault("couplings of a posterior are half as large", SPINS):
     result("UndirectedEncoder.posteriors", lambda rbm: rbm._replace(coupling=0.5 * rbm.coupling))
 with fault("couplings are normalised over the batch in evaluation", SPINS):
-    within("UndirectedEncoder.image_products", "UndirectedEncoder.posteriors", training(True))
+    within("UndirectedEncoder.condition", "UndirectedEncoder.posteriors", training(True))
 with fault("chains follow the posterior of evaluation", K1, FOLLOW):
     within("UndirectedEncoder.follow", "UndirectedEncoder.posteriors", training(False))
 with fault("the left half is drawn and not averaged", K1, K3):
     text("UndirectedEncoder.relaxed", "(«tf.sigmoid(left_logits → draw(left_logits, key»), right)")
 with fault("the prior's energy is not half averaged", K1, K3):
-    text("half_averaged_log_ratio", "tf.concat([«left → encoding.relaxed[:, :num_left]»,")
+    text("HalfAveragedGradient.__call__", "[«left → sample.latents[:, : self._num_left]»,")
 with fault("log q lets gradients into the posterior's own parameters", K1, K3):
     within("UndirectedEncoder.relaxed", "tf.stop_gradient", same)
 with fault("the relaxed left half does not see the relaxed right half", K1):
@@ -128,7 +129,7 @@ with fault("the relaxed left half does not see the relaxed right half", K1):
 with fault("both halves are relaxed with one key", K1):
     text("UndirectedEncoder.relaxed", "keys[«0 → 1»]")
 with fault("chains begin anew at every step", OWN):
-    text("PersistentPosterior.step", "«tf.cast(left, states.dtype) → states»")
+    text("PersistentPosterior.step", "«tf.cast(left, state.dtype) → state»")
 with fault("chains go to other images of the batch", OWN):
     argument("train_state.with_rows", indices=lambda indices: indices[::-1])
 with fault("chains of other images are continued", STARTS):
@@ -138,7 +139,11 @@ with fault("a bad batch moves its chains", COMPILED):
 with fault("checkpoints leave out the chains of images", RESUME):
     text("TrainState.__init__", "«self.image_states = image_states.variables → pass»")
 with fault("a bound is logged that no step knows", TAKES_STEP):
-    value("PersistentPosterior.knows_bound", True)
+    wrapped("PersistentPosterior.shares", lambda _, self: super(type(self), self).shares)
+    text(
+        "PersistentPosterior.step",
+        "«objective.term_metrics(generative → metrics(generative, inputs[3]»)",
+    )
 
 # Their evaluation and their modes.
 with fault("importance weights leave out log Z of the posterior", LIKELIHOOD):

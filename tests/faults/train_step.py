@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tests.faults import argument, cases, fault, result, text, within, wrapped
+from tests.faults import argument, cases, fault, result, text, value, within, wrapped
 from tests.faults.common import BLOCKS, STEP, negative
 
 GREY, ONE, TWO = STEP("dvae_spike_exp-2-1"), STEP("dvaes_exp-1-1"), STEP("dvaes_exp-2-5")
@@ -25,7 +25,7 @@ with fault("the base rate is another", TWO):
 
 # The gradient of log Z.
 with fault("log Z's gradient has no warm-up", STEP("dvaes_unexp-1-5")):
-    text("TrainProgram._loss", "«kl_weight *  → »log_z")
+    text("TrainProgram.gradient", "loss = «kl_weight *  → »log_z")
 with fault("log Z's gradient has the wrong sign", LOG_Z):
     result("log_partition_surrogate", negative)
 with fault("the chains' weights are left out of log Z's gradient", WEIGHTED):
@@ -33,7 +33,7 @@ with fault("the chains' weights are left out of log Z's gradient", WEIGHTED):
 with fault("the chains' weights are never handed on", WEIGHTED):
     wrapped("PopulationAnnealing.weights", lambda *_: None)
 with fault("log Z's gradient is of the chains before the step", MOVING):
-    text("TrainProgram.one_step", "keys[StepKey.POSTERIOR], «sampler_state → carried.sampler»,")
+    text("TrainProgram.one_step", "keys[StepKey.POSTERIOR], «sampler_state → state.sampler»,")
 with fault("log Z's gradient is a sum over chains", ONE):
     within("log_partition_surrogate", "tf.reduce_mean", lambda _, energies: tf.reduce_sum(energies))
 with fault("the sampler does not move", MOVING):
@@ -59,7 +59,7 @@ with fault("grey images are not binarised", GREY):
 with fault("grey images are rounded", GREY):
     within("TrainProgram.batch", "counter_random.uniform", lambda _, key, n: tf.fill(n, 0.5))
 with fault("levels count as grey values", GREY):
-    text("TrainProgram.batch", "« * self._grey_unit → »")
+    text("TrainProgram.batch", "«self._grey → »(tf.cast")
 with fault("a call trains on its first batch only", EQUALS_EAGER):
     text("TrainProgram._steps", "images, indices[«index → 0»]")
 
@@ -81,16 +81,22 @@ with fault("weights take each other's places", TWO):
 
 # The metrics.
 with fault("what is no KL is called one", COMPLETED("dvae_spike_exp-1-train/neg_elbo-None")):
-    result("MetricNames.of", lambda names: names._replace(kl="obj/kl"))
+    value("GradientOnly.name", "obj/kl")
+with fault("what is no KL has log Z in it", COMPLETED("dvae_spike_exp-1-train/neg_elbo-None")):
+    value("GradientOnly.log_partition", 1.0)
 _AT_END = "float(schedules.kl_weight(self.state.step, self.config.num_train_iter))"
-_MEAN = "(first * window.weight + slope * window.weighted_place) / window.taken"
+_LATE = f"[*sums[:-5], sums[-1] * {_AT_END}, sums[-3] * {_AT_END}, *sums[-3:]]"
 with fault("the value of log Z goes into the bound without its warm-up", NEG_ELBO):
-    text("TrainProgram.take_metrics", f"«{_MEAN} → first + slope * window.place / window.taken»")
+    text("Estimator.shares", "Share(«weighted → constant»=1.0)")
 with fault("the loss has the KL weight of the window's end", COMPLETED(NEG_IW), LOGGED):
-    text("TrainProgram.take_metrics", f"«{_MEAN} → log_z[1] * {_AT_END}»")
+    text("TrainProgram.take_metrics", f"means(«sums → {_LATE}», log_z)")
 with fault("the KL has log Z of the window's end", NEG_ELBO):
-    text("TrainProgram.take_metrics", "means[kl] += « → log_z[1] + 0 * »first")
+    text(
+        "MetricSums.means",
+        "means[name], share, «first → log_z[1] if constant else first»)",
+        "start, «place → 0.0 if constant else place», slope)",
+    )
 with fault("skipped steps count in the weights of log Z", NEG_ELBO):
-    text("TrainProgram._summed", "«== len(names) + _STEPS → >= len(names)»")
+    text("MetricSums.add", "«== steps → >= len(self.names)»")
 with fault("the first summary takes log Z for 0 at the start", LOGGED):
     text("Monitor.begin", "«known(self._quick_log_partition(progress.step)) → 0.0»")
