@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks import estimators, estimators_page, small_models
 from configs import registry
 from configs.registry import Baseline
-from dvae.estimators import Estimate, Estimator
+from dvae.estimators.base import Estimator, Step
 from tests.helpers import added_parts, statistical, tiny_models
 
 PARTS = estimators_page.PARTS
@@ -44,7 +44,7 @@ def reference_objective(small, k, kl_weight):
 def test_exact_gradient(baseline, groups, k, kl_weight):
     """It is what finite differences of an enumeration in NumPy give, part by part."""
     small = small_models.small_model(baseline, groups, k)
-    tuples = k if small.model.importance_weighted else 1
+    tuples = k if small.estimator.objective.importance_weighted else 1
     gradient, rng = small_models.exact_gradient(small, kl_weight), np.random.default_rng(1)
     for part, variables in small_models.part_variables(small.model).items():
         middle = [variable.numpy() for variable in variables]
@@ -103,7 +103,7 @@ def test_rows_are_independent():
 def test_posteriors_are_neither_flat_nor_sure():
     for groups in small_models.STRUCTURES:
         small = small_models.small_model("dvaes_power", groups, 1)
-        states = small_models.all_states(small.model.config.structure.num_latents)
+        states = small_models.all_states(small.config.structure.num_latents)
         log_q = small_models.log_posterior(small, {}, states).numpy()
         np.testing.assert_allclose(np.exp(log_q).sum(axis=1), 1.0, rtol=1e-12)
         entropy = -np.sum(np.exp(log_q) * log_q, axis=1) / np.log(len(states))
@@ -114,10 +114,10 @@ def test_posteriors_are_neither_flat_nor_sure():
 def made_of(estimator):
     """A baseline of binary latents, by the name "made", with this estimator."""
 
-    def parts(structure, sharpness, prior):
-        return added_parts.score_function(structure, sharpness, prior)._replace(estimator=estimator)
+    def method(*given):
+        return added_parts.score_function(*given)._replace(estimator=estimator)
 
-    registry.BASELINES["made"] = Baseline(parts, added_parts.SHARPNESS)
+    registry.BASELINES["made"] = Baseline(method, added_parts.SHARPNESS)
     try:
         yield
     finally:
@@ -127,9 +127,9 @@ def made_of(estimator):
 class TooLong(added_parts.ScoreFunction):
     """1.5 times the gradient."""
 
-    def __call__(self, *arguments):
-        estimate = super().__call__(*arguments)
-        return estimate._replace(surrogate=1.5 * estimate.surrogate)
+    def step(self, *arguments):
+        found = super().step(*arguments)
+        return found._replace(surrogate=1.5 * found.surrogate)
 
 
 def statistics_of(small, seed, kl_weight):
@@ -143,7 +143,7 @@ def statistics_of(small, seed, kl_weight):
 
 def test_reinforce_has_no_bias(seed=1):
     """All parts within the limits; one of 20 % in the encoder, 5 % elsewhere would be seen."""
-    with made_of(added_parts.ScoreFunction()):
+    with made_of(added_parts.ScoreFunction):
         small = small_models.small_model("made", 2, 1)
     found = statistics_of(small, statistical.seed(seed), kl_weight=0.5)
     for part, most in (("encoder", 0.2), ("prior", 0.05), ("decoder", 0.05)):
@@ -155,7 +155,7 @@ def test_reinforce_has_no_bias(seed=1):
 
 def test_a_bias_is_what_it_must_be(seed=1):
     """A gradient 1.5 times too long (log Z's excepted, which is the sampler's) is found so."""
-    with made_of(TooLong()):
+    with made_of(TooLong):
         small = small_models.small_model("made", 2, 1)
     found = statistics_of(small, statistical.seed(seed), kl_weight=1.0)
     exact = small_models.exact_gradient(small)
@@ -203,38 +203,33 @@ def test_statistics(seed=1):
     assert np.mean(hits) > 0.9
 
 
-class WithChains(keras.layers.Layer, Estimator):
-    """Counts the steps of each image's state, and learns a number of its own; samples nothing."""
+class WithChains(Estimator):
+    """Counts the steps of each image's state, and learns numbers of its own; samples nothing."""
 
-    def __init__(self):
-        super().__init__()
-        self.own = self.add_weight(shape=(2,), initializer="zeros", name="own")
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.trainable_variables = [keras.Variable(tf.zeros([2]), name="own")]
 
-    def init_states(self, model, num_images, key):
+    def init(self, model, num_images, key):
         del model, key
         return tf.zeros([num_images])
 
-    def __call__(self, model, images, params, key, kl_weight):
-        return self.step(model, images, params, key, kl_weight, tf.zeros(images.shape[:1]))[0]
-
-    def step(self, model, images, params, key, kl_weight, states):
-        del key, kl_weight
-        own = tf.convert_to_tensor(self.own)
+    def step(self, model, inputs, state):
+        del inputs
+        own = tf.convert_to_tensor(self.trainable_variables[0])
         bias = tf.reduce_sum(tf.convert_to_tensor(model.decoder.network.bias))
-        energy = model.prior.energy(params, tf.zeros([1, model.config.structure.num_latents]))
-        zero = tf.reduce_sum(energy) + tf.reduce_sum(images) * 0.0
-        surrogate = tf.reduce_mean(states) * bias - tf.reduce_sum((own - 1.0) ** 2)
-        return Estimate(surrogate, zero, zero, zero), states + 1.0
+        surrogate = tf.reduce_mean(state) * bias - tf.reduce_sum((own - 1.0) ** 2)
+        return Step(surrogate, {}, state + 1.0)
 
 
 def test_chains_are_warm_and_estimators_tuned(monkeypatch):
     monkeypatch.setattr(estimators, "TUNING_RATE", 0.1)
     monkeypatch.setattr(estimators, "TUNING_STEPS", 60)
-    estimator = WithChains()
-    with made_of(estimator):
+    with made_of(WithChains):
         small = small_models.small_model("made", 2, 1)
     estimators.tune(small)
-    np.testing.assert_allclose(estimator.own.numpy(), 1.0, atol=0.1)
+    [own] = small.estimator.trainable_variables
+    np.testing.assert_allclose(own.numpy(), 1.0, atol=0.1)
     blocks = estimators.gradient_blocks(small, num_blocks=3, copies=2)
     steps = estimators.WARM_STEPS + estimators.STEPS_BETWEEN
     biases = small_models.NUM_PIXELS
@@ -243,16 +238,16 @@ def test_chains_are_warm_and_estimators_tuned(monkeypatch):
 
 def test_what_samples_and_what_does_not():
     class Fixed(added_parts.ScoreFunction):
-        def __call__(self, model, images, params, key, kl_weight):
-            return super().__call__(model, images, params, statistical.key(1), kl_weight)
+        def step(self, model, inputs, state):
+            return super().step(model, inputs._replace(key=statistical.key(1)), state)
 
-    for estimator, expected in ((added_parts.ScoreFunction(), True), (Fixed(), False)):
+    for estimator, expected in ((added_parts.ScoreFunction, True), (Fixed, False)):
         with made_of(estimator):
             assert estimators.is_sampled(small_models.small_model("made", 2, 1)) is expected
 
 
 def test_a_method_that_is_not_made_for_it_is_left_out(monkeypatch):
-    entry = Baseline("dvae.baselines:dvae", added_parts.SHARPNESS, least_k=2)
+    entry = Baseline("dvae.methods:dvae", added_parts.SHARPNESS, least_k=2)
     monkeypatch.setitem(registry.BASELINES, "two", entry)
     row = estimators.measure("two", 1, 1, num_blocks=4)
     assert row == {
