@@ -122,7 +122,7 @@ def test_a_model_that_cannot_be_written_is_written_later_as_it_was(
         saver.restore_best(2)
     else:
         assert names(tmp_path) == ["best-0000000001", "kept-0000000002", *latest]
-        restore_model(RunDirectory(tmp_path), program.model, program.state.sampler, step=2)
+        restore_model(RunDirectory(tmp_path), program.variables, program.state.sampler, step=2)
     assert value_of(program) == {2.0}
 
 

@@ -181,7 +181,7 @@ def test_a_run_without_a_result_says_why(case, recorder, tmp_path, monkeypatch):
     assert kept == ({"best-0000000040"} if case == "test not finite" else set())
     if not kept:
         with pytest.raises(UserError) as raised:
-            restore_model(run.directory, run.program.model, run.program.state.sampler)
+            restore_model(run.directory, run.program.variables, run.program.state.sampler)
         assert raised.value.exit_code == code
 
 
