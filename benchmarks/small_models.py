@@ -194,8 +194,7 @@ def _undirected(model: DVAE, weights: Weights, centered: tf.Tensor, states: tf.T
 
     -E = c.s_L + d.s_R + s_L' J s_R with the network's outputs c, d and w, J = 1.5 bn(w) / sqrt(L).
     """
-    encoder = model.encoder
-    half = states.shape[1] // 2
+    encoder, half = model.encoder, states.shape[1] // 2
     output = _network(encoder.network, weights, [centered])[:, 0]
     fields, raw = output[:, : states.shape[1]], output[:, states.shape[1] :]
     coupling = 1.5 / half**0.5 * _normalised(encoder.norm, weights, raw)
