@@ -23,7 +23,7 @@ from dvae.model import DVAE
 from samplers import counter_random
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def products_alone(kernels: list[tf.Tensor], rows: tf.Tensor, num_passes: tf.Tensor) -> tf.Tensor:
     """The matrix products of the decoder on rows [N, D], so many times."""
 

@@ -48,7 +48,7 @@ SETTINGS = log_partition.Settings(
 )
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def follow(path: RBMParameters, key: tf.Tensor) -> tf.Tensor:
     """Tracked log Z of independent populations along a path of parameters ([S, ...] each)."""
 
@@ -82,7 +82,7 @@ def population_rows(path: RBMParameters, key: tf.Tensor) -> list[Row]:
     return [make_row(name, result.value, result.stderr, NUM_POPULATIONS, NUM_POPULATIONS)]
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def fresh_chains(params: RBMParameters, key: tf.Tensor) -> Halves:
     """Chains that start from uniform bits anew."""
     keys = counter_random.split(key, 2)

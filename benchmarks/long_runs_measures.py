@@ -66,7 +66,7 @@ def load_kept(path: Path, step: int) -> Kept:
     return Kept(params, sampler.chains(state), config.num_sweeps)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def tempered_states(params: RBMParameters, key: tf.Tensor) -> tf.Tensor:
     """States of long tempered chains, left halves [RECORDINGS, LADDERS, L]."""
     model, temperatures = model_of(params), ais.linear_temperatures(RUNGS)
@@ -94,7 +94,7 @@ def tempered_states(params: RBMParameters, key: tf.Tensor) -> tf.Tensor:
     return tf.while_loop(lambda index, *_: index < RECORDINGS, record, loop)[2].stack()
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _recorded_sweeps(params: RBMParameters, chains: Halves, key: tf.Tensor) -> tuple:
     """(chains, their states after each sweep, [SWEEPS_PER_CALL, CHAINS, D])."""
     model = model_of(params)

@@ -22,12 +22,12 @@ _WIDTH = 4096
 _LENGTH = 1024
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _along_counter(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return counter_random.bits(counter_random.fold_in(key, index), [_LENGTH * _WIDTH])
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _along_stream(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """[length, streams]: the stream moves fastest."""
     key = counter_random.fold_in(key, index)
@@ -36,7 +36,7 @@ def _along_stream(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return tf.concat(counter_random.threefry_2x32(key, counter + 0 * streams, streams), axis=0)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _along_seed(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """[length, seeds]: the low word of the key, that is the seed, moves fastest."""
     first = key[0] + index * _WIDTH
@@ -47,7 +47,7 @@ def _along_seed(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return tf.concat(counter_random.threefry_2x32([seeds, high], counter, 0 * seeds), axis=0)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _draws(key: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     logits = tf.zeros([_LENGTH // 4, 32, _WIDTH])
     draws = counter_random.bernoulli_logits(key, logits, stream=index)

@@ -94,7 +94,7 @@ def our_programs(problem: rivals.Problem) -> dict[str, Callable[[], Any]]:
             states = function(*arguments)
             return states, tf.nest.flatten(states)[-1][0, 0]
 
-        program = tf.function(with_element, jit_compile=jit_compile)
+        program = tf.function(with_element, jit_compile=jit_compile, autograph=False)
         # Reading one number waits for all of them, without a copy from a GPU.
         return lambda: program(*arguments)[1].numpy()
 

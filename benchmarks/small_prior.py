@@ -30,7 +30,7 @@ def data() -> np.ndarray:
     return np.concatenate([bits[:, ::2], bits[:, 1::2]], axis=1)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _train(moments: RBMParameters, key: tf.Tensor) -> tuple[RBMParameters, RBMParameters]:
     keys = counter_random.split(key, 2)
     state = pcd.init(MODEL, keys[0], NUM_CHAINS)

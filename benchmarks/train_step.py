@@ -42,7 +42,7 @@ def floor_program(config: ExperimentConfig) -> Callable[[], Any]:
         states = products_alone(coupling, right, config.num_sweeps)
         return states, states[0, 0]
 
-    program = tf.function(function, jit_compile=True)
+    program = tf.function(function, jit_compile=True, autograph=False)
     return lambda: program(orthogonal, right)[1].numpy()
 
 

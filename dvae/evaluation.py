@@ -141,7 +141,7 @@ class Evaluator:
 
     def __init__(self, model: DVAE) -> None:
         self.model = model
-        self._compiled = hardware.Program(self._batch, autograph=False)
+        self._compiled = hardware.Program(self._batch)
 
     def log_weights(
         self,

@@ -73,7 +73,7 @@ def _sweep(
     return model.units(model.sweeps(params, start, key, num_sweeps))
 
 
-_SWEPT = hardware.Program(_sweep, autograph=False)
+_SWEPT = hardware.Program(_sweep)
 
 
 def log_partition_surrogate(

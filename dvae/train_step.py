@@ -86,7 +86,7 @@ class TrainProgram:
         )
         self.metrics = MetricSums(self.estimator.shares, self.sampler.metric_names)
         self.state = TrainState(initial, self.metrics.size, self._image_states)
-        self._compiled = hardware.Program(self._steps, autograph=False)
+        self._compiled = hardware.Program(self._steps)
 
     def sampler_state(self) -> SamplerState:
         """The sampler's state as tensors."""

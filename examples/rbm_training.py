@@ -63,7 +63,7 @@ class Trainer:
         self._kernel = population_annealing if options.sampler == "annealing" else pcd
         key = counter_random.fold_in(self._key, 0)
         self.state = self._kernel.init(self._model, key, options.num_chains)
-        self._compiled = hardware.Program(self._steps, autograph=False)
+        self._compiled = hardware.Program(self._steps)
         self.step = 0
 
     def parameters(self) -> RBMParameters:

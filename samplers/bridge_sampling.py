@@ -33,7 +33,7 @@ def bennett_acceptance_ratio(forward: tf.Tensor, backward: tf.Tensor) -> tuple:
     return _solve(forward, backward)
 
 
-@tf.function
+@tf.function(autograph=False)
 def _solve(forward: tf.Tensor, backward: tf.Tensor) -> tuple:
     forward, backward = tf.cast(forward, tf.float64), tf.cast(backward, tf.float64)
     log_count = tf.math.log(tf.cast(tf.reduce_prod(tf.shape(forward)[:2]), tf.float64))

@@ -4,6 +4,8 @@ What is enumerated is the part of the units that the model names; it sums the ot
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -45,14 +47,20 @@ def _log_marginals(model: EnergyModel, params: Parameters, chunk: tf.Tensor) -> 
     return model.log_marginal(params, states)
 
 
+def _over_chunks(model: EnergyModel, add: Callable[..., tuple], start: Any) -> Any:
+    """What `add(chunk, total)` makes of `start`, chunk by chunk."""
+    count = _chunks(model)[1]
+    return tf.while_loop(lambda chunk, _: chunk < count, add, (tf.constant(0), start))[1]
+
+
 @hardware.Program
 def _log_partition(model: EnergyModel, params: Parameters) -> tf.Tensor:
-    total = tf.constant(-math.inf, tf.float64)
-    for chunk in tf.range(_chunks(model)[1]):
+    def add(chunk: tf.Tensor, total: tf.Tensor) -> tuple:
         value = tf.reduce_logsumexp(_log_marginals(model, params, chunk))
         high = tf.maximum(total, value)
-        total = high + tf.math.log(tf.exp(total - high) + tf.exp(value - high))
-    return total
+        return chunk + 1, high + tf.math.log(tf.exp(total - high) + tf.exp(value - high))
+
+    return _over_chunks(model, add, tf.constant(-math.inf, tf.float64))
 
 
 def log_partition(model: EnergyModel, params: Parameters) -> tf.Tensor:
@@ -65,15 +73,16 @@ def log_partition(model: EnergyModel, params: Parameters) -> tf.Tensor:
 
 @hardware.Program
 def _moments(model: EnergyModel, params: Parameters, log_z: tf.Tensor) -> Parameters:
-    total = tf.nest.map_structure(tf.zeros_like, params)
-    for chunk in tf.range(_chunks(model)[1]):
+    def add(chunk: tf.Tensor, total: Parameters) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(params)
             share = tf.reduce_logsumexp(_log_marginals(model, params, chunk))
         gradient = tape.gradient(share, list(params), unconnected_gradients="zero")
         weight = tf.exp(share - log_z)
-        total = type(params)(*(t + weight * g for t, g in zip(total, gradient, strict=True)))
-    return total
+        parts = (t + weight * g for t, g in zip(total, gradient, strict=True))
+        return chunk + 1, type(params)(*parts)
+
+    return _over_chunks(model, add, tf.nest.map_structure(tf.zeros_like, params))
 
 
 def moments(model: EnergyModel, params: Parameters) -> Parameters:

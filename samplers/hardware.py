@@ -36,10 +36,13 @@ def exact_products() -> Iterator[None]:
 
 
 class Program:
-    """A function compiled by XLA, with `exact_products`; else a `tf.function` as any other."""
+    """A function compiled by XLA, with `exact_products`; else a `tf.function` as any other.
 
-    def __init__(self, function: Callable, autograph: bool = True) -> None:
-        self._compiled = tf.function(function, jit_compile=True, autograph=autograph)
+    Without AutoGraph, which takes longer than all the rest of tracing: loops are `tf.while_loop`s.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        self._compiled = tf.function(function, jit_compile=True, autograph=False)
         self.__doc__ = function.__doc__
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: D102

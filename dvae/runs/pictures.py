@@ -58,8 +58,8 @@ class Inspector:
         self._model = model
         self._log_ratio, self._num_samples = log_ratio, num_samples
         self._image_shape = image_shape
-        self._latents = hardware.Program(self._latents_of, autograph=False)
-        self._decode = hardware.Program(self._decode_latents, autograph=False)
+        self._latents = hardware.Program(self._latents_of)
+        self._decode = hardware.Program(self._decode_latents)
 
     def _latents_of(self, images: tf.Tensor, key: tf.Tensor) -> dict[str, tf.Tensor]:
         """Histograms' tensors for images [B, X]."""

@@ -240,7 +240,7 @@ class TrainedModel:
             found = encoder.sample_binary(encoder.condition(Batch(images)), 1, key)
             return found.latents, tf.sigmoid(found.params.logits), found.log_q
 
-        return hardware.Program(encode, autograph=False)
+        return hardware.Program(encode)
 
     @isolated()
     def reconstruct(self, images: np.ndarray, seed: int | None = None) -> np.ndarray:

@@ -53,9 +53,11 @@ def test_sweeps_bit_for_bit(num_sweeps, num_chains, dtype, monkeypatch):
 
     def sweeps():
         runs = [
-            tf.function(lambda t, n=n: model.sweeps(rbm, start, key, n, t), jit_compile=True)(
-                tf.constant(t, dtype)
-            )
+            tf.function(
+                lambda t, n=n: model.sweeps(rbm, start, key, n, t),
+                jit_compile=True,
+                autograph=False,
+            )(tf.constant(t, dtype))
             for n, t in ((num_sweeps, 1.0), (tf.constant(num_sweeps), temperatures))
         ]
         return [half for chains in runs for half in chains]
@@ -127,7 +129,7 @@ def test_annealing_and_tempering(steps, monkeypatch):
             ladders_ = tempering._run.python_function(model, rbm, base, key, rungs, *rounds)
             return forward, backward, ladders_
 
-        return tf.nest.flatten(tf.function(run, jit_compile=True)())
+        return tf.nest.flatten(tf.function(run, jit_compile=True, autograph=False)())
 
     for plain, laid_out in zip(*both(monkeypatch, numbers), strict=True):
         np.testing.assert_allclose(plain, laid_out, rtol=1e-5, atol=1e-5)

@@ -81,7 +81,7 @@ def sweeps_program():
     def swept(params: RBMParameters, *arguments) -> Halves:
         return model_of(params).sweeps(params, *arguments)
 
-    return tf.function(swept, jit_compile=True)
+    return tf.function(swept, jit_compile=True, autograph=False)
 
 
 @functools.cache
@@ -119,7 +119,7 @@ def population_program(num_populations: int, num_chains: int, num_sweeps: int, *
         keys = counter_random.split(key, num_populations)
         return tf.map_fn(one, keys, fn_output_signature=signature)
 
-    return tf.function(programmed, jit_compile=True)
+    return tf.function(programmed, jit_compile=True, autograph=False)
 
 
 _COMPILED = (
@@ -138,7 +138,9 @@ def fresh_programs():
     with pytest.MonkeyPatch.context() as patch:
         for module, name in _COMPILED:
             python_function = getattr(module, name).python_function
-            patch.setattr(module, name, tf.function(python_function, jit_compile=True))
+            patch.setattr(
+                module, name, tf.function(python_function, jit_compile=True, autograph=False)
+            )
         for cache in caches:
             cache.cache_clear()
         yield

@@ -54,7 +54,9 @@ def untraced():
                 if name.startswith("tests."):
                     getattr(value, "cache_clear", lambda: None)()
                 if hasattr(value, "python_function"):
-                    again = tf.function(value.python_function, jit_compile=value._jit_compile)
+                    again = tf.function(
+                        value.python_function, jit_compile=value._jit_compile, autograph=False
+                    )
                     patch.setattr(module, key, again)
         yield
 

@@ -126,7 +126,7 @@ def test_equal_models_share_a_program():
     """As an argument a model is known by its value, even after the first one is gone."""
     traces = []
 
-    @tf.function
+    @tf.function(autograph=False)
     def energy(model, params, state):
         traces.append(model)
         return model.energy(params, state)

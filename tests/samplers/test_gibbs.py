@@ -72,7 +72,9 @@ def sweeps(params, chains, key, num_sweeps, inverse_temperature=1.0, concurrent=
 
 @functools.cache
 def program(concurrent=True):
-    return tf.function(functools.partial(sweeps, concurrent=concurrent), jit_compile=True)
+    return tf.function(
+        functools.partial(sweeps, concurrent=concurrent), jit_compile=True, autograph=False
+    )
 
 
 @pytest.mark.parametrize("num_chains, dtype", [(20_000, tf.float32), (20_001, tf.float64)])
@@ -130,7 +132,9 @@ def test_how_it_runs_changes_nothing(num_chains, dtype):
 
 def test_graph_mode():
     rbm, start, key = random_problem(6, 3, 2)
-    assert_same(tf.function(sweeps)(rbm, start, key, 2), sweeps(rbm, start, key, 2))
+    assert_same(
+        tf.function(sweeps, autograph=False)(rbm, start, key, 2), sweeps(rbm, start, key, 2)
+    )
 
 
 def test_one_chain():
@@ -165,7 +169,7 @@ def test_keys_sweeps_and_halves_draw_different_numbers():
 def test_new_parameters_do_not_trace_again():
     traces = []
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def traced(rbm, chains, key):
         traces.append(1)
         return sweeps(rbm, chains, key, 2)

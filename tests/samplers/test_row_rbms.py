@@ -48,7 +48,7 @@ def test_sweeps(num_sweeps, seed=1):
     """From one start in each row, 20,000 chains: every left state within 5 errors of 0.0035."""
     starts = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0]])
     left = tf.constant(np.repeat(starts[:, None], NUM_CHAINS, axis=1), tf.float32)
-    run = tf.function(row_rbms.sweeps, jit_compile=True)
+    run = tf.function(row_rbms.sweeps, jit_compile=True, autograph=False)
     ends = run(rbm(), left, counter_random.key(seed), num_sweeps).numpy()
     for row, reference in enumerate(REFERENCES):
         before, expected = (
