@@ -68,8 +68,8 @@ def _kill(child):
     return alive
 
 
-def _train_in_child(spawner, config, directory):
-    child = _start(spawner, config, directory)
+def _train_in_child(spawner, config, directory, **options):
+    child = _start(spawner, config, directory, **options)
     child.join()
     assert child.exitcode == 0
 
@@ -104,7 +104,7 @@ def _wait_for_a_write(child, directory):
 @pytest.mark.parametrize(
     ("case", "num_kills"),
     [
-        ("annealing", 2),
+        ("pcd, own log Z population", 2),
         *(pytest.param(case, 20, marks=pytest.mark.slow) for case in _CASES),
     ],
 )
@@ -121,11 +121,15 @@ def test_killed_run_ends_with_the_same_numbers(tmp_path, spawner, case, num_kill
     assert set(points) == set(tiny_runs.event_points(whole))
 
 
-def test_stopping_in_good_order_changes_nothing(tmp_path, spawner):
-    """4 steps = 2 steps + save + restore + 2 steps: seeds, chains and data order included."""
+def test_stopping_in_good_order_and_keeping_models_change_nothing(tmp_path, spawner):
+    """4 steps = 2 steps + save + restore + 2 steps: seeds, chains and data order included.
+
+    The whole run keeps models at steps that are no boundary otherwise: those that the other one
+    stopped at.
+    """
     config = _case("annealing, weights carried", tmp_path)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    _train_in_child(spawner, config, whole)
+    _train_in_child(spawner, config, whole, keep_steps=(17, 25))
     for number, steps, code in ((signal.SIGTERM, 17, 143), (signal.SIGUSR2, 8, 140)):
         stop = functools.partial(tiny_runs.send_signal, number)
         child = _start(
@@ -139,10 +143,24 @@ def test_stopping_in_good_order_changes_nothing(tmp_path, spawner):
         child.join()
         assert child.exitcode == code
         assert not (broken / "lock.json").exists()
-    names = [path.name for path in sorted((broken / "checkpoints").iterdir())]
-    assert names == ["latest-0000000017", "latest-0000000025"]
+    latest = sorted((broken / "checkpoints").iterdir())
+    assert [path.name for path in latest] == ["latest-0000000017", "latest-0000000025"]
+    for path in latest:
+        kept = whole / "checkpoints" / path.name.replace("latest", "kept")
+        _assert_same_model(kept, path)
+        kept.rename(tmp_path / kept.name)  # the other run has none
     _train_in_child(spawner, config, broken)
     tiny_runs.assert_same_numbers(tiny_runs.numbers(broken), tiny_runs.numbers(whole))
+
+
+def _assert_same_model(kept, latest):
+    """Weights and chains, all that is kept, are those of a whole checkpoint."""
+    ours, theirs = (tf.train.load_checkpoint(str(path / "tensors")) for path in (kept, latest))
+    names = [name for name in ours.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
+    assert len(names) > 10
+    for name in names:
+        place = f"state/sampler{name.removeprefix('chains')}" if "chains" in name else name
+        np.testing.assert_array_equal(ours.get_tensor(name), theirs.get_tensor(place), name)
 
 
 @pytest.mark.parametrize(
@@ -172,35 +190,6 @@ def test_four_steps_are_two_saved_restored_and_two(tmp_path, fields):
     advance(resumed, progress.step, 2)
     for ours, theirs in zip(_everything(resumed), _everything(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-
-
-def test_kept_models_are_of_their_steps_and_change_nothing(tmp_path):
-    """Kept at steps that are no boundary otherwise: same numbers, and the model of that step."""
-    config = _case("pcd, own log Z population", tmp_path)
-    plain, keeping = tmp_path / "plain", tmp_path / "keeping"
-    tiny_runs.train(config, plain)
-    tiny_runs.train(config, keeping, RunOptions(checkpoint_minutes=0.0, keep_steps=(7, 31)))
-    kept = [tmp_path / f"kept-{step:010d}" for step in (7, 31)]
-    for path in kept:
-        (keeping / "checkpoints" / path.name).rename(path)
-    tiny_runs.assert_same_numbers(tiny_runs.numbers(keeping), tiny_runs.numbers(plain))
-    short = tmp_path / "short"
-    directory = RunDirectory(short)
-    dataset = data.load(config.dataset, ".")
-    program = TrainProgram(config, dataset)
-    indices = loop.call_indices(
-        len(dataset.train), config.train_batchsize, config.seed, 0, 7, loop.STEPS_PER_CALL
-    )
-    program.run(indices, 7)
-    Saver(directory, program, RunOptions()).save_kept(Progress(step=7))
-    ours, theirs = (
-        tf.train.load_checkpoint(str(folder / "tensors"))
-        for folder in (kept[0], short / "checkpoints" / "kept-0000000007")
-    )
-    names = [name for name in ours.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name]
-    assert len(names) > 10
-    for name in names:
-        np.testing.assert_array_equal(ours.get_tensor(name), theirs.get_tensor(name))
 
 
 def _everything(program):
