@@ -1,4 +1,8 @@
-"""`dvae.train`, `dvae.load` and the trained model against the command line and enumeration."""
+"""`dvae.train`, `dvae.load` and the trained model against the command line and enumeration.
+
+Within a program of others: what they set changes no number, what dvae sets is gone afterwards, and
+nothing is compiled twice.
+"""
 
 import json
 import math
@@ -10,14 +14,18 @@ import sys
 import threading
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 import dvae
 from configs import paper
+from configs.errors import UserError
 from dvae.runs import commands, loop
 from dvae.runs.trained_model import TrainedModel
-from tests.helpers import statistical, tiny_models, tiny_runs
+from tests.helpers import other_programs, statistical, tiny_models, tiny_runs
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = tiny_runs.ARGUMENTS
@@ -30,17 +38,44 @@ def small_structure():
         yield
 
 
+def _numbers(run, images):
+    """What a model gives, and its weights."""
+    encoded = run.encode(images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dvae.priors.SAMPLE_SWEEPS", 10)  # eager ones take long
+        sample = run.sample(3)
+    return [
+        sample,
+        encoded.latents,
+        encoded.log_prob,
+        run.reconstruct(images),
+        run.log_likelihood(images, 20).values,
+        run.log_partition().value,
+        *(variable.numpy() for variable in run.model.variables),
+    ]
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run trained from Python, and its test images; the data file is gone."""
+def observed(tmp_path_factory):
+    """A run trained from Python, its test images, its numbers, and the process's state before and
+    after all that; the data file is gone."""
     folder = tmp_path_factory.mktemp("interface")
     data_path = tiny_runs.write_data(folder / "own.npz", grey=False)
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    before = other_programs.state()
     run = dvae.train(data_path, log_dir=folder / "logs", **SETTINGS)
-    commands.evaluate(run.path, {}, data_dir="", step=None, num_images=0, out_dir=run.path)
     with np.load(data_path) as arrays:
         images = arrays["test"]
+    numbers = _numbers(run, images)
+    after = other_programs.state()
+    commands.evaluate(run.path, {}, data_dir="", step=None, num_images=0, out_dir=run.path)
     data_path.unlink()
-    return run, images
+    return run, images, numbers, before, after
+
+
+@pytest.fixture(scope="module")
+def trained(observed):
+    return observed[:2]
 
 
 def _stop_after(monkeypatch, steps, number=signal.SIGINT):
@@ -356,3 +391,96 @@ def test_own_data_are_found_where_they_lie_now(trained, tmp_path, monkeypatch):
     for where in ({"dataset": moved}, {"data_dir": tmp_path}):
         with pytest.raises(ValueError, match=r"are not what .* was trained on"):
             dvae.load(run.path, **where).dataset()
+
+
+def test_nothing_that_dvae_sets_remains(observed):
+    *_, before, after = observed
+    for name, value in before.items():
+        assert after[name] == value, name
+    # It raises under TensorFlow's determinism, unless a seed was set.
+    tf.random.Generator.from_non_deterministic_state()
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param("float64", marks=pytest.mark.slow), "half precision", "modes"]
+)
+def test_what_others_set_changes_no_number(case, observed):
+    run, images, numbers, *_ = observed
+    with other_programs.OTHERS[case]() as state:
+        before = state()
+        found = _numbers(dvae.load(run.path), images)
+        assert state() == before
+    for ours, theirs in zip(found, numbers, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_training_among_what_others_set(observed, tmp_path):
+    run, images, numbers, *_ = observed
+    data_path = tiny_runs.write_data(tmp_path / "own.npz", grey=False)
+    with other_programs.OTHERS["half precision"](), other_programs.OTHERS["modes"]():
+        again = dvae.train(data_path, log_dir=tmp_path / "logs", **SETTINGS)
+        found = _numbers(again, images)
+    assert again.result["test_nll"] == run.result["test_nll"]
+    for ours, theirs in zip(found, numbers, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """The functions that TensorFlow has traced since, as it counts them itself."""
+    functions = []
+    monkeypatch.setattr(
+        type(polymorphic_function._frequent_tracing_detector_manager),
+        "called_with_tracing",
+        lambda self, key, function, omit: functions.append(function),
+    )
+    return functions
+
+
+def test_any_number_is_compiled_once(trained, traced):
+    """And what comes first does not depend on how many follow."""
+    run, images = trained
+    run = dvae.load(run.path)  # which has compiled nothing yet
+    many = np.concatenate([images] * 8)
+
+    def everything(count):
+        encoded = run.encode(many[:count])
+        drawn = [run.sample(count), run.sample_latents(count, seed=3), *encoded]
+        return [*drawn, run.decode(encoded.latents), run.reconstruct(many[:count])]
+
+    first = everything(len(many))
+    assert traced
+    traced.clear()
+    for count in (1, 2, 99, 100, 101):
+        for few, all_of_them in zip(everything(count), first, strict=True):
+            assert len(few) == count
+            np.testing.assert_array_equal(few, all_of_them[:count])
+    assert not traced
+    alike = run.encode(np.repeat(images[:1], 200, axis=0)).latents
+    assert not np.array_equal(alike[:100], alike[100:])
+
+
+def test_likelihoods_are_compiled_for_a_few_sizes(trained, traced):
+    run, images = trained
+    first = run.log_likelihood(images[:4], 64)
+    traced.clear()
+    for count, num_samples in ((4, 64), (2, 50), (3, 17), (4, 33)):
+        found = run.log_likelihood(images[:count], num_samples)
+        assert found.values.shape == (count,)
+    assert not traced
+    np.testing.assert_array_equal(run.log_likelihood(images[:3], 64).values, first.values[:3])
+
+
+def test_a_keras_on_another_backend_is_one_line(trained, monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(UserError, match=r"Keras runs on jax here.*KERAS_BACKEND=tensorflow"):
+        dvae.load(trained[0].path)
+
+
+def test_within_a_graph_is_one_line(trained):
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(UserError, match="call this outside of graphs"),
+    ):
+        dvae.load(trained[0].path)

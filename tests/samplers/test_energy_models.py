@@ -149,15 +149,15 @@ def test_population_annealing(case, bridge_ess, seed=1):
 
     The error of their mean is below 0.02 nats; the bias of the logarithm below a tenth of it.
     """
+    tf.config.run_functions_eagerly(False)  # a graph serves all of them
+    step = tf.function(population_annealing.step, autograph=False)
     values, members = [], []
     for key in counter_random.split(statistical.key(seed), 8):
         keys = counter_random.split(key, 3)
         state = population_annealing.init(case.model, keys[2], 2000)
         for index, share in enumerate((1.0,) if bridge_ess else (0.5, 1.0)):
             params = type(case.params)(*(share * part for part in case.params))
-            state, info = population_annealing.step(
-                case.model, params, state, keys[index], 2, bridge_ess=bridge_ess
-            )
+            state, info = step(case.model, params, state, keys[index], 2, bridge_ess=bridge_ess)
         assert (info.bridges > 1) == bool(bridge_ess)
         values.append(float(state.log_partition))
         members.append(case.features(state.chains).mean(axis=0))
