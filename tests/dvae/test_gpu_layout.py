@@ -15,12 +15,13 @@ from samplers import (
     ais,
     counter_random,
     diagnostics,
+    gibbs,
     hardware,
     population_annealing,
     tempering,
 )
 from samplers.rbm import RBM, RBMParameters, model_of
-from tests.helpers.tiny_training import config_of, make_program, snapshot
+from tests.helpers.tiny_training import STRUCTURES, config_of, make_program, snapshot
 
 STEPS = 12  # one group of ten, and two alone
 
@@ -42,10 +43,14 @@ def random_rbm(num_left, num_right, dtype=tf.float32):
 
 @pytest.mark.parametrize(
     "num_sweeps, num_chains, dtype",
-    [(1, 14, tf.float32), (12, 14, tf.float32), (13, 13, tf.float64)],
+    [(1, 14, tf.float32), (5, 14, tf.float32), (7, 13, tf.float64)],
 )
 def test_sweeps_bit_for_bit(num_sweeps, num_chains, dtype, monkeypatch):
-    """Of known and unknown number, of one temperature and of one for each chain."""
+    """Of known and unknown number, of one temperature and of one for each chain.
+
+    With three sweeps in a trip: 5 are two and a trip, 7 are one and two trips.
+    """
+    monkeypatch.setattr(gibbs, "_UNROLLED", 3)
     rbm, key = random_rbm(7, 5, dtype), counter_random.key(3)
     model = model_of(rbm)
     start = model.start(num_chains, key, dtype)
@@ -196,22 +201,26 @@ def test_mean_field(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "baseline",
+    "baseline, layers",
     [
-        "dvaes_gi",
-        pytest.param("pwl", marks=pytest.mark.slow),
-        pytest.param("dvaes_power", marks=pytest.mark.slow),
-        pytest.param("dvae_spike_exp", marks=pytest.mark.slow),
-        pytest.param("disarm", marks=pytest.mark.slow),
-        pytest.param("rodeo", marks=pytest.mark.slow),
+        ("dvaes_gi", 1),  # no layout of the encoder depends on the number of its layers
+        pytest.param("dvaes_gi", 2, marks=pytest.mark.slow),
+        pytest.param("pwl", 2, marks=pytest.mark.slow),
+        pytest.param("dvaes_power", 2, marks=pytest.mark.slow),
+        pytest.param("dvae_spike_exp", 2, marks=pytest.mark.slow),
+        pytest.param("disarm", 2, marks=pytest.mark.slow),
+        pytest.param("rodeo", 2, marks=pytest.mark.slow),
     ],
 )
-def test_training_steps(baseline, monkeypatch):
+def test_training_steps(baseline, layers, monkeypatch):
     """States bit for bit, weights, averages, slots and metrics to rounding, after 12 steps."""
     indices = np.random.default_rng(4).integers(0, 10, [STEPS, 3])
 
+    structure = STRUCTURES[f"{layers}-layer-nonlin"]
+    config = config_of(baseline=baseline, k=2, num_train_iter=100, structure=structure)
+
     def train():
-        program = make_program(config_of(baseline=baseline, k=2, num_train_iter=100), step=50)
+        program = make_program(config, step=50)
         program.run(indices, STEPS)
         assert int(program.state.step) == 50 + STEPS and int(program.state.skipped) == 0
         chains = program.sampler_state().gradient.chains
