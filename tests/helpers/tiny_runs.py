@@ -13,6 +13,8 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig, Structure
 
 TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_units=5)
+# Those of the summaries' quick AIS: one program serves both.
+AIS_TEMPERATURES = 100
 # Of `dvae.train`, where "2-layer-nonlin" is made to stand for TINY.
 ARGUMENTS = dict(
     struct="2-layer-nonlin",
@@ -23,7 +25,7 @@ ARGUMENTS = dict(
     eval_iw_samples=1000,
     num_chains=20,
     num_sweeps=2,
-    ais_temperatures=10,
+    ais_temperatures=AIS_TEMPERATURES,
     ais_chains=64,
 )
 # The command line of a run that takes seconds, beside data set, structure and directory.
@@ -35,7 +37,7 @@ FLAGS = (
     "--eval_iw_samples=7",
     "--num_chains=20",
     "--num_sweeps=2",
-    "--ais_temperatures=10",
+    f"--ais_temperatures={AIS_TEMPERATURES}",
     "--ais_chains=64",
     f"--compile_cache={Path(__file__).parents[2]}/build/xla-cache",
 )
@@ -69,7 +71,7 @@ def tiny_config(data_path, **fields):
         num_chains=37,
         num_sweeps=3,
         ais_chains=41,
-        ais_temperatures=10,
+        ais_temperatures=AIS_TEMPERATURES,
         log_z_chains=31,
         beta=5.0,
     )

@@ -12,6 +12,7 @@ import pytest
 
 import dvae
 from configs.errors import UserError
+from configs.paper import Structure
 from configs.registry import BASELINES
 from dvae.runs import commands
 from dvae.runs.directory import RunDirectory
@@ -27,7 +28,9 @@ MOST_BYTES = 3_000_000
 def finished(tmp_path_factory):
     """A finished tiny run and its data file."""
     folder = tmp_path_factory.mktemp("export")
-    config = tiny_runs.tiny_config(tiny_runs.write_data(folder / "own.npz", grey=True))
+    config = tiny_runs.tiny_config(
+        tiny_runs.write_data(folder / "own.npz", grey=True), structure=Structure(1, 6, 0, 5)
+    )
     tiny_runs.train(config, folder / "run")
     return folder / "run", config
 
@@ -134,7 +137,8 @@ def test_what_cannot_be_exported(finished, exported, tmp_path):
         export_run(run, exported)
     [tensors] = run.glob("checkpoints/best-*/tensors.data-*")
     tensors.write_bytes(tensors.read_bytes()[:-1])
-    with pytest.raises(UserError, match="no best checkpoint of step 60 that is whole"):
+    best = read_result(run / "result.json")["best_step"]
+    with pytest.raises(UserError, match=f"no best checkpoint of step {best} that is whole"):
         export_run(run, tmp_path / "damaged" / "model")
     (run / "result.json").unlink()
     with pytest.raises(UserError, match="not finished"):
