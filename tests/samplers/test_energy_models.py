@@ -167,9 +167,11 @@ def test_population_annealing(case, bridge_ess, seed=1):
 
 def test_persistent_chains(case, seed=1):
     """20,000 chains, 3 steps of 10 sweeps from fair bits: all moments, standard error 0.0036."""
+    tf.config.run_functions_eagerly(False)  # a graph serves all of them
+    step = tf.function(pcd.step, autograph=False)
     state = pcd.init(case.model, statistical.key(seed), 20_000)
     for key in counter_random.split(statistical.key(seed + 1), 3):
-        state, info = pcd.step(case.model, case.params, state, key, 10)
+        state, info = step(case.model, case.params, state, key, 10)
     found = case.features(state.chains)
     statistical.assert_mean(found, case.reference.moments(), largest_error=0.0036)
     energies = case.reference.energy(np.float64(case.model.units(state.chains)))
