@@ -92,6 +92,7 @@ def make_run(tmp_path):
         summary_every=1000,
         eval_batchsize=7,
         eval_iw_samples=4321,
+        ais_temperatures=10,  # not those of the summaries
         ais_base="fitted",
     )
     directory = RunDirectory(tmp_path / "run")
