@@ -26,8 +26,8 @@ _OURS = {*_ALLOWED, "run", "run_table", "tests", "benchmarks", "examples"}
 _NOT_OF_THE_METHOD = {"absl", "tqdm", "tensorboard", "matplotlib", "data"}
 
 
-def _imported(tree):
-    for node in ast.walk(tree):
+def _imported(text):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -69,7 +69,7 @@ def _graph(sources):
     registered, graph = _registered(), {}
     for name, text in sources.items():
         found, tables = set(), set()
-        for imported in _imported(ast.parse(text)):
+        for imported in _imported(text):
             parts = imported.split(".")
             prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
             found |= {*[module for module in prefixes if module in sources][:1]}
@@ -119,14 +119,14 @@ def test_no_import_is_hidden_from_the_runtime():
 @pytest.mark.parametrize("package", _ALLOWED)
 def test_a_package_imports_only_what_lies_below_it(package):
     for path in _modules(package):
-        ours = {name.split(".")[0] for name in _imported(ast.parse(path.read_text()))} & _OURS
+        ours = {name.split(".")[0] for name in _imported(path.read_text())} & _OURS
         assert ours <= _ALLOWED[package], path
 
 
 @pytest.mark.parametrize("path", _modules("dvae"), ids=lambda path: path.stem)
 def test_the_method_knows_nothing_of_runs(path):
     """Only dvae/__init__.py reaches into dvae.runs, for the Python interface, when it is used."""
-    names = set(_imported(ast.parse(path.read_text())))
+    names = set(_imported(path.read_text()))
     assert not {name.split(".")[0] for name in names} & _NOT_OF_THE_METHOD
     reaches = any(name.startswith("dvae.runs") for name in names)
     assert reaches == (_name(path) == "dvae")
@@ -136,7 +136,7 @@ def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
     used = {
         name
         for path in _modules("tables")
-        for name in _imported(ast.parse(path.read_text()))
+        for name in _imported(path.read_text())
         if name.split(".")[0] == "dvae"
     }
     assert used == {
@@ -154,15 +154,9 @@ def test_only_the_command_line_imports_tables():
     of_tables = ("tables.documents.", "tables.results.", "tables.side_by_side.")
     for package in (set(_ALLOWED) - {"tables"}) | {"benchmarks", "examples"}:
         for path in _modules(package):
-            used = [
-                name
-                for name in _imported(ast.parse(path.read_text()))
-                if name.split(".")[0] == "tables"
-            ]
+            used = [name for name in _imported(path.read_text()) if name.split(".")[0] == "tables"]
             allowed = ("tables.documents.",) if package == "benchmarks" else ()
             if path == ROOT / "benchmarks" / "methods.py":
                 allowed = of_tables
             assert all(name.startswith(allowed) for name in used), path
-    assert "tables" not in {
-        name.split(".")[0] for name in _imported(ast.parse((ROOT / "run.py").read_text()))
-    }
+    assert "tables" not in {name.split(".")[0] for name in _imported((ROOT / "run.py").read_text())}
