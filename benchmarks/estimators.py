@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from dvae.flat_adam import unflatten
 from scipy import stats
 
 from benchmarks import pages, timing
@@ -32,7 +33,6 @@ from configs.paper import build_config
 from configs.registry import BASELINES
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
-from dvae.flat_adam import unflatten
 from dvae.runs.process import compile_cache_directory, enable_compile_cache
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact

@@ -24,21 +24,25 @@ _ROOT = Path(__file__).parents[1]
 
 
 class Call(NamedTuple):
-    """A `tf.function` and what it is called with."""
+    """A `tf.function` and what it is called with.
+
+    carried: a nest among the arguments that it returns the next of, or ().
+    """
 
     function: Any
     arguments: tuple
+    carried: Any = ()
 
 
 class Exported(NamedTuple):
-    """hlo: serialized. arguments: of the program, tensors first, then what the function captured.
+    """hlo: serialized. arguments: of the program, then what the function captured.
 
-    variables: for each argument the variable whose value it is, or None.
+    carried: the places of the leaves of `Call.carried` among the arguments, which the results are.
     """
 
     hlo: bytes
     arguments: list[np.ndarray]
-    variables: list[tf.Variable | None]
+    carried: list[int]
 
 
 def lowered(function: Any, *arguments: Any) -> bytes:
@@ -58,18 +62,15 @@ def export(make: Callable[[], Call]) -> Exported:
     """A call as a program in the layout for a GPU, with `hardware.exact_products`."""
     on_gpu = mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True))
     with on_gpu, hardware.exact_products():
-        function, arguments = make()
+        function, arguments, carried = make()
         hlo = lowered(function, *arguments)
         concrete = function.get_concrete_function(*arguments)
-    of_handle = {id(variable.handle): variable for variable in concrete.graph.variables}
     given = [leaf for leaf in tf.nest.flatten(arguments) if tf.is_tensor(leaf)]
-    variables = [None] * len(given)
-    variables += [of_handle.get(id(captured)) for captured in concrete.captured_inputs]
-    tensors = [
-        captured if variable is None else variable
-        for captured, variable in zip([*given, *concrete.captured_inputs], variables, strict=True)
-    ]
-    return Exported(hlo, [tensor.numpy() for tensor in tensors], variables)
+    at = {id(tensor): place for place, tensor in enumerate(given)}
+    places = [at[id(leaf)] for leaf in tf.nest.flatten(carried)]
+    values = {id(v.handle): v for v in concrete.graph.variables}
+    captured = [values.get(id(tensor), tensor) for tensor in concrete.captured_inputs]
+    return Exported(hlo, [tensor.numpy() for tensor in (*given, *captured)], places)
 
 
 def _write_array(folder: Path, array: np.ndarray) -> str:
@@ -89,14 +90,15 @@ def write(folder: Path, name: str, exported: Exported, job: dict[str, Any]) -> N
     Args:
       folder: of all jobs.
       name: of the job.
-      exported: its program; the variables that a call changes are arguments of the next.
+      exported: its program; what it carries are arguments of the next call.
       job: what is done with it, of JSON: for `run_exported.measure` calls, how often it is called,
         unit, of what a call does, and per_call, how many; for `train_exported` training.
     """
     for part in ("jobs", "programs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "programs" / f"{name}.hlo.gz").write_bytes(gzip.compress(exported.hlo, 6))
-    record = {"arguments": [_write_array(folder, array) for array in exported.arguments], **job}
+    arrays = [_write_array(folder, array) for array in exported.arguments]
+    record = {"arguments": arrays, "carried": exported.carried, **job}
     (folder / "jobs" / f"{name}.json").write_text(
         json.dumps(record, indent=1) + "\n", encoding="utf-8"
     )

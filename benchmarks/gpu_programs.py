@@ -84,8 +84,8 @@ def step(**fields: Any) -> Program:
         program = TrainProgram(config, random_images())
         shape = (steps, config.train_batchsize)
         indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
-        arguments = tf.constant(indices), tf.constant(steps), program.run_key, STEPS_A_GROUP
-        return Call(program._compiled, (program._images, *arguments))
+        arguments = program.arguments(tf.constant(indices), tf.constant(steps), STEPS_A_GROUP)
+        return Call(program.compiled, arguments, program.state)
 
     draws = config.num_sweeps * config.num_chains * config.structure.num_latents
     return Program(make, "step", steps, STEPS_A_GROUP, draws / 4)

@@ -35,29 +35,18 @@ from dvae.runs.monitor import Monitor
 from dvae.runs.process import prepare_device, say
 from dvae.runs.records import code_version, digest
 from dvae.runs.summaries import Summaries
+from dvae.train_state import IN_A_ROW, named_leaves
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
 
 _ROWS, _COUNT = 1, 2  # which arguments of the program
 _MODELS = 20  # at most so many come back of a run's whole length, unless asked for
 
 
-def state(program: TrainProgram) -> dict[str, tf.Variable]:
-    """All that a checkpoint holds, by name."""
-    image_states = {id(variable) for variable in getattr(program.state, "image_states", ())}
-    named = {f"model {i:03d}": v.value for i, v in enumerate(program.variables)}
-    adam = program.optimizer.adam.variables
-    named |= {f"optimizer {i:03d}": v.value for i, v in enumerate(adam)}
-    for i, variable in enumerate(program.state.variables):
-        kind = "images" if id(variable) in image_states else "state"
-        named[f"{kind} {i:03d}"] = variable
-    return named
-
-
 def _digest(program: TrainProgram) -> str:
     """Of a checkpoint's content."""
     found = hashlib.sha256()
-    for name, variable in state(program).items():
-        found.update(name.encode() + variable.numpy().tobytes())
+    for name, tensor in named_leaves(program.state).items():
+        found.update(name.encode() + tensor.numpy().tobytes())
     return found.hexdigest()
 
 
@@ -98,16 +87,16 @@ def _plan(
 
 def _places(program: TrainProgram, found: exported.Exported) -> dict[str, Any]:
     """Which arguments of the program are what."""
-    at = {id(variable): i for i, variable in enumerate(found.variables) if variable is not None}
-    # What the program does not touch stays as it is.
-    places = {name: at[id(v)] for name, v in state(program).items() if id(v) in at}
+    places = dict(zip(named_leaves(program.state), found.carried, strict=True))
+    # Of a model on the way, evaluations and summaries need no more.
+    model = program.state._replace(adam=(), image_states=())
     return {
         "rows": _ROWS,
         "count": _COUNT,
         "state": places,
-        "model": [name for name in places if name.split()[0] in ("model", "state")],
-        "sums": [at[id(program.state.metric_sums)]],
-        "bad_in_a_row": at[id(program.state.skipped_in_a_row)],
+        "model": list(named_leaves(model)),
+        "sums": [places["metric_sums"]],
+        "bad_in_a_row": [places["counts"], IN_A_ROW],
     }
 
 
@@ -145,8 +134,8 @@ def export(
         steps = [plan[n] for n in ("first", "last", "per_call", "summary_every", "model_every")]
         group = math.gcd(STEPS_A_GROUP, *steps)
         rows = tf.zeros([STEPS_PER_CALL, config.train_batchsize], tf.int32)
-        arguments = program._images, rows, tf.constant(0), program.run_key, group
-        return exported.Call(program._compiled, arguments)
+        arguments = program.arguments(rows, tf.constant(0), group)
+        return exported.Call(program.compiled, arguments, program.state)
 
     found = exported.export(make)
     program, plan = made
@@ -168,9 +157,10 @@ def _models(out: Path, name: str, before: int) -> dict[int, dict[str, np.ndarray
 
 
 def _assign(program: TrainProgram, arrays: dict[str, np.ndarray]) -> None:
-    variables = state(program)
-    for name, array in arrays.items():
-        variables[name].assign(array)
+    """Gives the program's state those leaves that came back."""
+    leaves = named_leaves(program.state)
+    leaves |= {name: tf.constant(array, leaves[name].dtype) for name, array in arrays.items()}
+    program.state = tf.nest.pack_sequence_as(program.state, list(leaves.values()))
 
 
 def take(
@@ -223,7 +213,7 @@ def take(
             monitor.begin(progress)
         for step, model in models.items():
             _assign(program, model)
-            progress.step, progress.updates = step, step - int(program.state.skipped)
+            progress.step, progress.updates = step, step - program.state.skipped
             if step in keep_steps:
                 saver.save_kept(progress)
             if step % config.summary_every == 0:
@@ -233,7 +223,7 @@ def take(
         summaries.flush()
         _assign(program, last)
         _note(progress, facts, job["code"])
-        progress.updates = progress.step - int(program.state.skipped)
+        progress.updates = progress.step - program.state.skipped
         saver.save(progress)
     finally:
         directory.unlock()

@@ -10,10 +10,11 @@ import tensorflow as tf
 from benchmarks import chain_statistics
 from benchmarks.chain_statistics import Cost, Excess
 from configs.errors import UserError
-from dvae.build import all_variables, build
-from dvae.prior_sampler import PriorSampler, from_variables, to_variables
+from dvae.build import build
+from dvae.prior_sampler import PriorSampler
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
+from dvae.train_state import NetworkVariables
 from samplers import ais, counter_random, diagnostics, log_partition, tempering
 from samplers.energy_model import fitted_base, uniform_base
 from samplers.rbm import Halves, RBMParameters, left_log_marginal, model_of
@@ -52,11 +53,11 @@ def load_kept(path: Path, step: int) -> Kept:
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
     sampler = PriorSampler(config, model.prior.energy_model)
     key = counter_random.key(config.seed)
-    state = sampler.init(key)
-    variables = to_variables(state)
-    weights = all_variables(model, estimator)
-    restore_model(directory, weights, variables, step if steps_kept(path, "kept") else None)
-    state, params = from_variables(state, variables), model.prior.parameters()
+    variables = NetworkVariables(model, estimator)
+    like, wanted = variables.state(sampler.init(key)), step if steps_kept(path, "kept") else None
+    found, _ = restore_model(directory, like, wanted)
+    variables.assign(found)
+    state, params = found.sampler, model.prior.parameters()
     # The kept chains are those of the last gradient: the parameters have taken one step since.
     key = counter_random.fold_in(key, _POPULATION)
     advance = tf.function(sampler.step, jit_compile=True, autograph=False)

@@ -22,30 +22,23 @@ from data.batches import call_indices
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import STEPS_PER_CALL
 from dvae.runs.process import prepare_device, say
+from dvae.train_state import TrainState, named_leaves
 from dvae.train_step import TrainProgram
 
 
-def _values(program: TrainProgram) -> dict[str, np.ndarray]:
-    return {name: np.float64(v.numpy()) for name, v in gpu_training.state(program).items()}
+def _values(state: TrainState) -> dict[str, np.ndarray]:
+    return {name: np.float64(leaf) for name, leaf in named_leaves(state).items()}
 
 
 def _show(program: TrainProgram, ends: list[dict[str, np.ndarray]]) -> None:
     """The table. ends: at the checkpoint, trained here, trained there."""
-    kinds = {
-        "weights": [v.value for v in program.trained],
-        "averages of batch norm": [v.value for v in program.model.non_trainable_variables],
-        "Adam's moments": [v.value for v in program.optimizer.adam.variables[2:]],
-        "sampler's state": program.state.sampler,
-    }
-    names = {id(variable): name for name, variable in gpu_training.state(program).items()}
-    for kind, variables in kinds.items():
-        start, here, there = (
-            np.concatenate([end[names[id(v)]].ravel() for v in variables]) for end in ends
-        )
+    for kind in ("weights", "averages", "adam", "sampler"):
+        names = [name for name in ends[0] if name.split("/")[0] == kind and name != "adam/count"]
+        start, here, there = (np.concatenate([end[name].ravel() for name in names]) for end in ends)
         apart, moved = (np.sqrt(np.mean((here - other) ** 2)) for other in (there, start))
         same = np.mean(np.isclose(here, there, rtol=1e-5, atol=1e-6))
         say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}, equal to 1e-5: {100 * same:.2f} %")
-    start, here, there = (end[names[id(program.state.metric_sums)]] for end in ends)
+    start, here, there = (end["metric_sums"] for end in ends)
     for i, name in enumerate(program.metrics.names):
         mine, theirs = ((end[i] - start[i]) / (end[-1] - start[-1]) for end in (here, there))
         say(f"{name}: mean of the steps {mine:.4f} here, {theirs:.4f} there")
@@ -71,7 +64,7 @@ def main() -> None:
     program = TrainProgram(config, dataset)
     saver, progress = gpu_training.restored(directory, program)
     first = progress.step if progress else 0
-    ends = [_values(program)]
+    ends = [_values(program.state)]
     gpu_training.export(folder, directory, dataset, last=first + options.steps)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     say(f"the folder holds {size / 2**20:.1f} MiB")
@@ -86,9 +79,9 @@ def main() -> None:
         if step % config.summary_every == 0:
             program.take_metrics()
         program.run(call_indices(*shape, step, size, STEPS_PER_CALL), size)
-    ends.append(_values(program))
+    ends.append(_values(program.state))
     saver.restore()
-    ends.append(_values(program))
+    ends.append(_values(program.state))
     _show(program, ends)
 
 

@@ -34,8 +34,6 @@ from train_exported import Hop, Limit  # beside this file, here and in FOLDER
 
 jax.config.update("jax_enable_x64", True)  # else it would round what it is given
 COMPILERS, STACK = 8, 2**29
-_ALIAS = re.compile(r"\{(\d*)\}: \((\d+), \{\}")
-
 
 _ONE_AT_A_TIME = threading.Lock()  # side by side it crashes
 _COPY = re.compile(r"mhlo\.copy (%\w+) : (tensor<[^>]*>)")
@@ -49,12 +47,11 @@ def _stablehlo(computation: xla_client.XlaComputation) -> str:
 
 
 class Program:
-    """A compiled program. feedback: which result is which argument of the next call."""
+    """A compiled program. carried: which argument of the next call each result is, if any."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, carried: list[int]) -> None:
         computation = xla_client.XlaComputation(gzip.decompress(path.read_bytes()))
-        header = computation.as_hlo_text().split("entry_computation_layout", 1)[0]
-        self.feedback = [(int(i or 0), int(j)) for i, j in _ALIAS.findall(header)]
+        self._carried = carried
         device = jax.devices()[0]
         start = time.perf_counter()
         self._executable = device.client.compile_and_load(
@@ -71,8 +68,8 @@ class Program:
         done = meanwhile()
         results = [r[0] for r in sharded.disassemble_into_single_device_arrays()]
         jax.block_until_ready(results)
-        for result, place in self.feedback:
-            arguments[place] = results[result]
+        for result, place in zip(results, self._carried, strict=bool(self._carried)):
+            arguments[place] = result
         return arguments, done
 
 
@@ -93,9 +90,20 @@ def measure(calls: int, program: Program, arguments: list) -> list[float]:
     return seconds
 
 
+def read_job(folder: Path, name: str) -> dict[str, Any]:
+    """What `benchmarks.exported` wrote of a job."""
+    return json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def compiled(folder: Path, name: str) -> Program:
+    """The program of a job."""
+    carried = read_job(folder, name)["carried"]
+    return Program(folder / "programs" / f"{name}.hlo.gz", carried)
+
+
 def run(folder: Path, out: Path, name: str, program: Program, limit: Limit) -> dict[str, Any]:
     """Runs a job; returns what is told of it."""
-    job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
+    job = read_job(folder, name)
     arguments = [read_array(folder, array) for array in job["arguments"]]
     told: dict[str, Any] = {"compile_seconds": program.compile_seconds}
     if "training" not in job:
@@ -140,9 +148,7 @@ def main() -> None:
     failed = []
     threading.stack_size(STACK)
     with ThreadPoolExecutor(COMPILERS) as pool:
-        compiling = {
-            pool.submit(Program, folder / "programs" / f"{name}.hlo.gz"): name for name in names
-        }
+        compiling = {pool.submit(compiled, folder, name): name for name in names}
         for future in as_completed(compiling):
             name = compiling[future]
             if limit.reached():  # what is compiled is asked all the same: it ends at once

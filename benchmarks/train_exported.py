@@ -145,7 +145,8 @@ class Hop:
         self.facts["step"] += steps
 
     def _check_numbers(self) -> None:
-        in_a_row = int(self._arguments[self._plan["bad_in_a_row"]])
+        place, index = self._plan["bad_in_a_row"]
+        in_a_row = int(np.asarray(self._arguments[place])[index])
         if in_a_row >= self._plan["most_bad"]:
             raise ArithmeticError(f"step {self.step}: {in_a_row} updates in a row were not finite")
 

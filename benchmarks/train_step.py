@@ -54,7 +54,7 @@ def step_program(config: ExperimentConfig, dataset: Dataset, num_steps: int) -> 
 
     def call() -> None:
         program.run(indices, num_steps)
-        program.state.step.numpy()
+        program.state.counts.numpy()
 
     return call
 

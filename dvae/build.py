@@ -1,6 +1,5 @@
 """From a configuration to a model and the estimator that trains it: the one place for both."""
 
-import keras
 import numpy as np
 
 from configs.paper import ExperimentConfig
@@ -33,8 +32,3 @@ def build(config: ExperimentConfig, train_mean: np.ndarray) -> tuple[DVAE, Estim
         decoder(structure, train_mean, likelihood, config.seed),
     )
     return model, estimator
-
-
-def all_variables(model: DVAE, estimator: Estimator) -> list[keras.Variable]:
-    """What training leaves in either, in the order of checkpoints."""
-    return [*estimator.trainable_variables, *model.variables]

@@ -1,62 +1,116 @@
-"""What a training run holds beside weights and optimizer, and how its steps are counted."""
+"""What a training step is a function of: its fields, its leaves by name, and how it is counted."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from dvae.prior_sampler import SamplerState, from_variables, to_variables
+from dvae.adam import AdamState
+from dvae.estimators.base import Estimator
+from dvae.model import DVAE
+from dvae.prior_sampler import SamplerState
 
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
-STEP, _SKIPPED, _IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
+STEP, _SKIPPED, IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
+NUM_COUNTS = _TERMS + len(BAD_TERMS)
 
 
-class TrainState(tf.Module):
-    """Everything beside weights and optimizer that a step reads and writes."""
+class TrainState(NamedTuple):
+    """All that a step reads and writes; a checkpoint of its leaves resumes a run bit for bit.
 
-    def __init__(
-        self, sampler_state: SamplerState, num_sums: int, image_states: "ImageStates"
-    ) -> None:
-        super().__init__()
-        self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.sampler = to_variables(sampler_state)
-        if image_states.variables:  # an empty list would have a place in checkpoints
-            self.image_states = image_states.variables
-        self.metric_sums = tf.Variable(tf.zeros([num_sums]), name="metric_sums")
-        self.skipped = tf.Variable(0, dtype=tf.int64, name="skipped")
-        self.skipped_in_a_row = tf.Variable(0, dtype=tf.int64, name="skipped_in_a_row")
-        self.skipped_terms = tf.Variable(tf.zeros([len(BAD_TERMS)], tf.int64), name="skipped_terms")
+    weights: [P], all that is trained, one after the other. averages: [A], the moving averages of
+    batch norm. sampler: the chains of the prior. adam: the optimizer's. counts: int64 [NUM_COUNTS],
+    see `counted`. metric_sums: see `dvae.metrics.MetricSums`. image_states: what the estimator
+    keeps of each training image, a nest of [num_images, ...].
 
-    def counts(self) -> tf.Tensor:
-        """What is counted, as one vector: int64, in the order of `STEP` and the others."""
-        return tf.concat(
-            [tf.stack([self.step, self.skipped, self.skipped_in_a_row]), self.skipped_terms], axis=0
-        )
-
-    def keep_counts(self, counts: tf.Tensor) -> None:
-        """The inverse of `counts`."""
-        for index, variable in enumerate((self.step, self.skipped, self.skipped_in_a_row)):
-            variable.assign(counts[index])
-        self.skipped_terms.assign(counts[_TERMS:])
-
-
-class ImageStates:
-    """What an estimator keeps of each training image: a nest of tensors [num_images, ...].
-
-    A program carries the nest that `read` gives from step to step, and `keep`s it.
+    Of a model that is only used, the last four are ().
     """
 
-    def __init__(self, initial: Any) -> None:
-        self._like = tf.nest.map_structure(tf.TensorSpec.from_tensor, initial)
-        self.variables = to_variables(initial)
+    weights: tf.Tensor
+    averages: tf.Tensor
+    sampler: SamplerState
+    adam: AdamState | tuple = ()
+    counts: tf.Tensor | tuple = ()
+    metric_sums: tf.Tensor | tuple = ()
+    image_states: Any = ()
 
-    def read(self) -> Any:
-        """The states as tensors."""
-        return from_variables(self._like, self.variables)
+    @property
+    def model(self) -> "TrainState":
+        """What the model alone needs."""
+        return TrainState(self.weights, self.averages, self.sampler)
 
-    def keep(self, states: Any) -> None:
-        """The inverse of `read`."""
-        for variable, value in zip(self.variables, tf.nest.flatten(states), strict=True):
-            variable.assign(tf.cast(value, variable.dtype))
+    def with_model(self, model: "TrainState") -> "TrainState":
+        """With what the model alone needs from another state."""
+        return self._replace(weights=model.weights, averages=model.averages, sampler=model.sampler)
+
+    @property
+    def step(self) -> int:
+        """Steps so far."""
+        return int(self.counts[STEP])
+
+    @property
+    def skipped(self) -> int:
+        """Of these, those whose update was not finite."""
+        return int(self.counts[_SKIPPED])
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """How many were skipped since the last that was taken."""
+        return int(self.counts[IN_A_ROW])
+
+    @property
+    def skipped_terms(self) -> np.ndarray:
+        """The skipped steps by the first of BAD_TERMS that was not finite, int64."""
+        return self.counts[_TERMS:].numpy()
+
+
+def named_leaves(state: Any, name: str = "") -> dict[str, tf.Tensor]:
+    """The leaves of nested tuples by their path, "adam/first", in the order of `tf.nest`."""
+    if not isinstance(state, tuple):
+        return {name: state}
+    fields = getattr(state, "_fields", range(len(state)))
+    leaves: dict[str, tf.Tensor] = {}
+    for field, part in zip(fields, state, strict=True):
+        leaves |= named_leaves(part, f"{name}/{field}" if name else str(field))
+    return leaves
+
+
+class NetworkVariables:
+    """The variables of a model and its estimator: where the weights of a state are given to them.
+
+    trained: in the order of `TrainState.weights`. averages: in that of `TrainState.averages`.
+    """
+
+    def __init__(self, model: DVAE, estimator: Estimator) -> None:
+        self.trained = [*estimator.trainable_variables, *model.trainable_variables]
+        self.averages = list(model.non_trainable_variables)
+        self._assign = tf.function(self._assign_all, autograph=False)
+
+    def state(self, sampler: SamplerState) -> TrainState:
+        """The state of a model with the weights and averages that they have now."""
+        return TrainState(flatten(self.trained), flatten(self.averages), sampler)
+
+    def assign(self, state: TrainState) -> None:
+        """Gives them the weights and averages of a state."""
+        self._assign(state.weights, state.averages)
+
+    def _assign_all(self, weights: tf.Tensor, averages: tf.Tensor) -> None:
+        for variables, flat in ((self.trained, weights), (self.averages, averages)):
+            for variable, value in zip(variables, unflatten(flat, variables), strict=True):
+                variable.assign(value)
+
+
+def flatten(tensors: list) -> tf.Tensor:
+    """All elements of a list of float32 tensors or variables as one vector."""
+    parts = [tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors]
+    return tf.concat(parts, axis=0) if parts else tf.zeros([0])
+
+
+def unflatten(flat: tf.Tensor, like: list[tf.Tensor | keras.Variable]) -> list[tf.Tensor]:
+    """The inverse of `flatten`, in the shapes of `like`."""
+    pieces = tf.split(flat, [int(np.prod(t.shape)) for t in like]) if like else []
+    return [tf.reshape(piece, t.shape) for piece, t in zip(pieces, like, strict=True)]
 
 
 def rows_of(states: Any, indices: tf.Tensor) -> Any:
@@ -74,17 +128,17 @@ def with_rows(states: Any, indices: tf.Tensor, rows: Any) -> Any:
 
 
 def counted(counts: tf.Tensor, ok: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
-    """`TrainState.counts` one step later.
+    """`TrainState.counts` one step later: steps, skipped ones, those in a row, and by bad term.
 
     Args:
-      counts: int64 [3 + number of BAD_TERMS].
+      counts: int64 [NUM_COUNTS].
       ok: whether the step was taken, a bool scalar.
       finite: bool, of each of BAD_TERMS; only the first that is not is counted.
     """
     skipped = tf.cast(tf.logical_not(ok), tf.int64)
     place = tf.range(counts.shape[0])
     blamed = _TERMS + tf.argmin(tf.cast(finite, tf.int32), output_type=tf.int32)
-    always = (place == STEP) | (place == _IN_A_ROW)
+    always = (place == STEP) | (place == IN_A_ROW)
     if_skipped = (place == _SKIPPED) | (place == blamed)
     counts += tf.cast(always, tf.int64) + skipped * tf.cast(if_skipped, tf.int64)
-    return tf.where(place == _IN_A_ROW, skipped * counts, counts)
+    return tf.where(place == IN_A_ROW, skipped * counts, counts)

@@ -17,10 +17,10 @@ from configs.paper import Structure, build_config
 from configs.tables import TABLES
 from dvae.build import build
 from dvae.encoder import Batch
-from dvae.flat_adam import unflatten
 from dvae.posteriors import MixturePosterior, PosteriorParams
 from dvae.runs.trained_model import TrainedModel
 from dvae.streams import Stream, stream_key
+from dvae.train_state import unflatten
 from samplers import counter_random
 from tests.helpers import added_parts, statistical, tiny_models, tiny_runs
 from tests.helpers.tiny_training import config_of, eager, make_program
@@ -132,10 +132,8 @@ def test_estimator():
     assert abs(float(estimate.surrogate) - bound) > 1
     with eager():
         program = make_program(config_of(baseline="score_function"))
-        state = program.sampler_state()
-        gradient, step, finite = program.gradient(
-            Batch(images), statistical.key(2), state, program.state.step
-        )
+        batch, key = Batch(images), statistical.key(2)
+        gradient, step, finite = program.gradient(batch, key, program.state)
     assert np.all(finite)
     metrics = step.metrics
     logged = float(metrics["obj/recon_loss"] + metrics["obj/kl"])  # kl_weight is 1 by then
@@ -186,14 +184,14 @@ def test_sampler():
     """Tempering by the contract of samplers: chains that feed the gradient, resumable state."""
     with eager():
         program = make_program(config_of(baseline="lopsided", sampler="tempered", num_chains=11))
-        before = program.sampler_state().gradient
+        before = program.state.sampler.gradient
         program.run(np.array([[1, 5, 8], [2, 0, 9]]), 2)
-        after = program.sampler_state().gradient
+        after = program.state.sampler.gradient
     assert int(after.ladders.round) == int(before.ladders.round) + 2
     assert after.chains.left.shape == (11, 3) and not np.array_equal(
         before.chains.left, after.chains.left
     )
-    assert int(program.state.skipped) == 0
+    assert program.state.skipped == 0
 
 
 def test_streams_differ():

@@ -1,6 +1,6 @@
 """Checkpoints on disk: complete or absent, checked when read, and a damaged one is passed over.
 
-`tf.train.Checkpoint` does the serialising. A checkpoint is a directory `<kind>-<step>` which holds
+TensorFlow writes the tensors, by name. A checkpoint is a directory `<kind>-<step>` which holds
 the tensors, the run's progress as JSON, and the SHA-256 of each file; it is written aside, synced
 to disk and renamed into place, so that a kill at any moment leaves either all of it or nothing.
 """
@@ -88,19 +88,11 @@ class CheckpointStore:
     Args:
       directory: made when the first one is written.
       owner: of the run's configuration; checkpoints of another owner are refused.
-      **trackables: what their tensors are kept under.
     """
 
-    def __init__(self, directory: Path, owner: str = "", **trackables: Any) -> None:
+    def __init__(self, directory: Path, owner: str = "") -> None:
         self._directory = directory
         self._owner = owner
-        self._trackables = trackables
-        self._checkpoint = tf.train.Checkpoint(**trackables)
-
-    def copied(self) -> "CheckpointStore":
-        """A store of copies of the tensors as they are now; for nests of variables alone."""
-        copies = tf.nest.map_structure(tf.Variable, self._trackables)
-        return CheckpointStore(self._directory, self._owner, **copies)
 
     def _found(self, kind: str) -> list[Path]:
         """Complete checkpoints of a kind, the newest first."""
@@ -110,7 +102,14 @@ class CheckpointStore:
         found = [p for p in self._directory.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
         return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
 
-    def save(self, kind: str, step: int, progress: dict[str, Any], keep: int | None) -> Path:
+    def save(
+        self,
+        kind: str,
+        step: int,
+        progress: dict[str, Any],
+        tensors: dict[str, tf.Tensor],
+        keep: int | None = None,
+    ) -> Path:
         """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind (None: none).
 
         Raises:
@@ -122,7 +121,13 @@ class CheckpointStore:
         aside.mkdir()
         try:
             with _prefix(aside) as prefix:
-                self._checkpoint.write(prefix)
+                names, whole = list(tensors), [""] * len(tensors)
+                tf.raw_ops.SaveV2(
+                    prefix=prefix,
+                    tensor_names=names,
+                    shape_and_slices=whole,
+                    tensors=list(tensors.values()),
+                )
             files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
             manifest = {"step": step, "progress": progress, "sha256": files}
             write_bound(aside / _MANIFEST, manifest, self._owner)
@@ -155,13 +160,20 @@ class CheckpointStore:
             if _ASIDE.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, kind: str, step: int | None = None) -> dict[str, Any] | None:
-        """Reads the newest usable checkpoint of a kind into the trackables.
+    def restore(
+        self, kind: str, like: dict[str, tf.Tensor], step: int | None = None
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor]] | None:
+        """Reads the newest usable checkpoint of a kind.
 
         A damaged one is passed over with a warning. With a step, only the one of that step counts.
 
+        Args:
+          kind: of checkpoint.
+          like: tensors of the names, shapes and types that are read.
+          step: of the checkpoint.
+
         Returns:
-          Its progress, or None when there never was one.
+          Its progress and its tensors, or None when there never was one.
 
         Raises:
           UserError: when there are checkpoints and none can be used.
@@ -171,7 +183,7 @@ class CheckpointStore:
             found = [path for path in found if path.name == f"{kind}-{step:010d}"]
         for path in found:
             try:
-                return self._read(path)
+                return self._read(path, like)
             except DamagedCheckpoint as error:
                 logging.warning("checkpoint %s is damaged (%s): trying an older one", path, error)
         if found:
@@ -201,16 +213,26 @@ class CheckpointStore:
             return False
         return True
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(
+        self, path: Path, like: dict[str, tf.Tensor]
+    ) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
         manifest = self._read_manifest(path)
         try:
             with _prefix(path) as prefix:
-                status = self._checkpoint.read(prefix)
-                status.assert_existing_objects_matched()
-        # TensorFlow reports a checkpoint of another model in any of these.
-        except (OSError, tf.errors.OpError, AssertionError, ValueError, KeyError) as error:
+                found = tf.raw_ops.RestoreV2(
+                    prefix=prefix,
+                    tensor_names=list(like),
+                    shape_and_slices=[""] * len(like),
+                    dtypes=[tensor.dtype for tensor in like.values()],
+                )
+        # TensorFlow reports a checkpoint of another model in either.
+        except (OSError, tf.errors.OpError) as error:
             raise DamagedCheckpoint(str(error).split("\n", 1)[0]) from None
-        return manifest["progress"]
+        tensors = dict(zip(like, found, strict=True))
+        for name, tensor in tensors.items():
+            if tensor.shape != like[name].shape:
+                raise DamagedCheckpoint(f"{name} has the shape {tensor.shape}")
+        return manifest["progress"], tensors
 
     def _read_manifest(self, path: Path) -> dict[str, Any]:
         """The manifest of a checkpoint all of whose files are as they were written."""

@@ -8,12 +8,12 @@ import logging
 import time
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from configs.errors import NothingTrained, UserError
 from dvae.runs.checkpoint_store import CheckpointStore
 from dvae.runs.directory import RunDirectory
+from dvae.train_state import TrainState, named_leaves
 from dvae.train_step import TrainProgram
 
 # A checkpoint that could not be written is tried again after so long.
@@ -89,93 +89,73 @@ class RunOptions:
                 raise UserError(f"--{name}={getattr(self, name):g} must be 0 or more minutes")
 
 
-def _tensors(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
-    """Keras variables by their place and name.
-
-    Given to a checkpoint one by one: it would pass over layers that Keras holds in lists.
-    """
-    return {f"{i:03d} {v.name}": v.value for i, v in enumerate(variables)}
+def _store(directory: RunDirectory) -> CheckpointStore:
+    return CheckpointStore(directory.checkpoints, directory.owner())
 
 
-def _model_store(
-    directory: RunDirectory, weights: list[keras.Variable], sampler_variables: list[tf.Variable]
-) -> CheckpointStore:
-    """Of what the final evaluation needs: beside the weights only the prior's chains."""
-    return CheckpointStore(
-        directory.checkpoints,
-        directory.owner(),
-        model=_tensors(weights),
-        chains=sampler_variables,
-    )
+def _read(
+    store: CheckpointStore, kind: str, like: TrainState, step: int | None = None
+) -> tuple[dict[str, Any], TrainState] | None:
+    """Progress and state, of the structure of `like`, of the newest checkpoint or of a step's."""
+    found = store.restore(kind, named_leaves(like), step)
+    if found is None:
+        return None
+    progress, tensors = found
+    return progress, tf.nest.pack_sequence_as(like, list(tensors.values()))
 
 
-def _model_sources(
-    directory: RunDirectory, weights: list[keras.Variable], sampler_variables: list[tf.Variable]
-) -> dict[str, CheckpointStore]:
-    """By kind of checkpoint, what reads a step's model from it."""
-    alone = _model_store(directory, weights, sampler_variables)
-    within = CheckpointStore(
-        directory.checkpoints,
-        directory.owner(),
-        model=_tensors(weights),
-        state=tf.train.Checkpoint(sampler=sampler_variables),
-    )
-    return {"best": alone, "kept": alone, "latest": within}
-
-
-def _read_model(sources: dict[str, CheckpointStore], step: int) -> dict[str, Any] | None:
-    """Loads the model of a step from whichever kind has it whole; its progress, or None."""
-    for kind, store in sources.items():
+def _read_model(
+    store: CheckpointStore, like: TrainState, step: int
+) -> tuple[dict[str, Any], TrainState] | None:
+    """The model of a step from whichever kind of checkpoint has it whole, with its progress."""
+    for kind in ("best", "kept", "latest"):
         if store.is_sound(kind, step):
-            progress = store.restore(kind, step)
-            if progress is not None:
-                return progress
+            found = _read(store, kind, like.model, step)
+            if found:
+                return found
     return None
 
 
-def _best_step(sources: dict[str, CheckpointStore]) -> int | None:
+def _best_step(store: CheckpointStore) -> int | None:
     """The step of the best model, by what the run noted or else by the checkpoint itself."""
-    noted, kept = sources["latest"].newest("latest"), sources["best"].newest("best")
+    noted, kept = store.newest("latest"), store.newest("best")
     step = noted[1].get("best_step") if noted else None
     return kept[0] if step is None and kept else step
 
 
 def restore_model(
-    directory: RunDirectory,
-    weights: list[keras.Variable],
-    sampler_variables: list[tf.Variable],
-    step: int | None = None,
-) -> int:
-    """Loads weights and the prior's chains of the best checkpoint, or of one kept at a step.
+    directory: RunDirectory, like: TrainState, step: int | None = None
+) -> tuple[TrainState, int]:
+    """Weights, averages and the prior's chains of the best checkpoint, or of one kept at a step.
 
-    weights: of `dvae.build.all_variables`.
+    like: a state of the same structure.
 
     Returns:
-      The step that they are of.
+      The state, and the step that it is of.
 
     Raises:
       NothingTrained: no update had been taken.
       UserError: there is none, or it is damaged and nowhere else.
     """
-    sources = _model_sources(directory, weights, sampler_variables)
-    wanted = _best_step(sources) if step is None else step
-    progress = None if wanted is None else _read_model(sources, wanted)
-    noted = sources["latest"].newest("latest")
-    last = progress or (noted[1] if noted else {})
+    store = _store(directory)
+    wanted = _best_step(store) if step is None else step
+    found = None if wanted is None else _read_model(store, like, wanted)
+    noted = store.newest("latest")
+    last = found[0] if found else noted[1] if noted else {}
     if last.get("updates") == 0 and last.get("step"):
         raise NothingTrained(
             f"nothing was trained in {directory.path}: none of {last['step']} updates was finite"
         )
-    if progress is None:
+    if found is None:
         if step is not None:
             raise UserError(f"no model of step {step} in {directory.checkpoints}: see --keep_steps")
         raise UserError(_best_is_lost(directory, wanted))
-    return wanted
+    return found[1], wanted
 
 
 def check_best(directory: RunDirectory, step: int) -> None:
     """Raises UserError unless the checkpoint of the best model is whole, that of `step`."""
-    if not CheckpointStore(directory.checkpoints, directory.owner()).is_sound("best", step):
+    if not _store(directory).is_sound("best", step):
         raise UserError(_best_is_lost(directory, step))
 
 
@@ -200,18 +180,9 @@ class Saver:
 
     def __init__(self, directory: RunDirectory, program: TrainProgram, options: RunOptions) -> None:
         self._options = options
-        self._directory = directory
-        owner = directory.owner()
-        self._latest = CheckpointStore(
-            directory.checkpoints,
-            owner,
-            model=_tensors(program.variables),
-            optimizer=_tensors(program.optimizer.adam.variables),
-            state=program.state,
-        )
-        self._sources = _model_sources(directory, program.variables, program.state.sampler)
-        self._best = self._sources["best"]
-        self._waiting: dict[tuple[str, int], tuple[CheckpointStore, dict]] = {}
+        self._directory, self._program = directory, program
+        self._store = _store(directory)
+        self._waiting: dict[tuple[str, int], tuple[dict, dict[str, tf.Tensor]]] = {}
         self._saved_at = time.monotonic()
         self._due_at = self._saved_at + self._interval()
         self._saved_step = 0
@@ -222,19 +193,22 @@ class Saver:
         A best model that was lost meanwhile is written anew where another checkpoint has it;
         otherwise the evaluations that follow choose among themselves.
         """
-        record = self._latest.restore("latest")
-        if record is None:
+        program = self._program
+        found = _read(self._store, "latest", program.state)
+        if found is None:
             return None
+        record, state = found
         progress = _progress_of(record)
         unknown = progress.step - sum(progress.devices.values())
         if unknown:  # a checkpoint from before they were noted
             progress.devices["not recorded"] = unknown
         self._saved_step = progress.step
         best = progress.best_step
-        if best is not None and not self._best.is_sound("best", best):
-            if _read_model(self._sources, best):
+        if best is not None and not self._store.is_sound("best", best):
+            model = _read_model(self._store, state, best)
+            if model:
                 logging.warning("the best model of step %d was damaged: written anew", best)
-                self._save_model("best", dataclasses.replace(progress, step=best))
+                self._save_model("best", dataclasses.replace(progress, step=best), model[1])
             else:
                 logging.warning(
                     "the best model of step %d is lost: the best from step %d on will count",
@@ -243,11 +217,11 @@ class Saver:
                 )
                 progress.forget_best()
                 progress.evaluated_step = min(progress.evaluated_step, progress.step - 1)
-            self._latest.restore("latest", progress.step)
+        program.state = state
         return progress
 
     def restore_best(self, step: int) -> None:
-        """Loads weights and chains of the best model, that of `step`. Raises UserError."""
+        """Loads weights, averages and chains of the best model, of a step. Raises UserError."""
         try:
             self._write_waiting()
         except (OSError, tf.errors.OpError) as error:
@@ -256,8 +230,11 @@ class Saver:
                 f"no checkpoint could be written ({reason}): free some space and start the same "
                 "command again"
             ) from None
-        if not _read_model(self._sources, step):
+        state = self._program.state
+        found = _read_model(self._store, state, step)
+        if not found:
             raise UserError(_best_is_lost(self._directory, step))
+        self._program.state = state.with_model(found[1])
 
     def _interval(self) -> float:
         return 60.0 * self._options.checkpoint_minutes
@@ -278,9 +255,11 @@ class Saver:
         try:
             self._directory.restore_if_removed()
             self._write_waiting()
-            self._latest.save("latest", progress.step, dataclasses.asdict(progress), keep=2)
+            leaves = named_leaves(self._program.state)
+            record = dataclasses.asdict(progress)
+            self._store.save("latest", progress.step, record, leaves, keep=2)
             if progress.best_step is not None:
-                self._best.keep_only("best", progress.best_step)
+                self._store.keep_only("best", progress.best_step)
             self._saved_at, self._saved_step = time.monotonic(), progress.step
             self._due_at = self._saved_at + self._interval()
         except (OSError, tf.errors.OpError) as error:
@@ -299,29 +278,29 @@ class Saver:
 
     def save_best(self, progress: Progress) -> None:
         """Writes `best`; the older one goes with the next `latest`."""
-        self._save_model("best", progress)
+        self._save_model("best", progress, self._program.state.model)
 
     def save_kept(self, progress: Progress) -> None:
         """Writes `kept-<step>`, which nothing replaces."""
-        self._save_model("kept", progress)
+        self._save_model("kept", progress, self._program.state.model)
 
-    def _save_model(self, kind: str, progress: Progress) -> None:
-        """Writes a model, or keeps a copy of it to be written before the next `latest`."""
-        record = dataclasses.asdict(progress)
+    def _save_model(self, kind: str, progress: Progress, model: TrainState) -> None:
+        """Writes a model, or keeps it in memory to be written before the next `latest`."""
+        record, leaves = dataclasses.asdict(progress), named_leaves(model)
+        # Of best models only the newest is wanted.
+        place = (kind, 0 if kind == "best" else progress.step)
         try:
             self._directory.restore_if_removed()
-            self._best.save(kind, progress.step, record, keep=None)
+            self._store.save(kind, progress.step, record, leaves)
         except (OSError, tf.errors.OpError) as error:
-            # Of best models only the newest is wanted.
-            place = (kind, 0 if kind == "best" else progress.step)
-            self._waiting[place] = (self._best.copied(), record)
+            self._waiting[place] = (record, leaves)
             self._failed(str(error).split("\n", 1)[0])
         else:
             if kind == "best":
-                self._waiting.pop((kind, 0), None)
+                self._waiting.pop(place, None)
 
     def _write_waiting(self) -> None:
         """Writes the models that could not be written. Raises OSError or tf.errors.OpError."""
-        for (kind, _), (store, record) in list(self._waiting.items()):
-            store.save(kind, record["step"], record, keep=None)
+        for (kind, _), (record, leaves) in list(self._waiting.items()):
+            self._store.save(kind, record["step"], record, leaves)
         self._waiting.clear()

@@ -20,7 +20,8 @@ from dvae.runs.records import code_version, version_name, write_result
 from dvae.runs.result import evaluate_model, run_record
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
-from dvae.train_step import BAD_TERMS, TrainProgram
+from dvae.train_state import BAD_TERMS
+from dvae.train_step import TrainProgram
 
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
@@ -140,20 +141,20 @@ class Run:
         indices = call_indices(num_images, batch_size, config.seed, step, num_steps, STEPS_PER_CALL)
         start = time.perf_counter()
         self.program.run(indices, num_steps)
-        self.progress.step = int(self.program.state.step)
+        self.progress.step = self.program.state.step
         self.progress.devices[self._device] = self.progress.devices.get(self._device, 0) + num_steps
-        self.progress.updates = self.progress.step - int(self.program.state.skipped)
+        self.progress.updates = self.progress.step - self.program.state.skipped
         return time.perf_counter() - start
 
     def _check_numbers(self) -> None:
         state = self.program.state
-        if int(state.skipped_in_a_row) < MAX_SKIPPED_IN_A_ROW:
+        if state.skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
             return
         self._check_trained()
         best = self.progress.best_step
         kept = "" if best is None else f" The best model so far, of step {best}, is kept."
         raise UserError(
-            f"{int(state.skipped_in_a_row)} updates in a row were not finite, {self._blame()}."
+            f"{state.skipped_in_a_row} updates in a row were not finite, {self._blame()}."
             f"{kept} Try a smaller --base_lr or --beta"
         )
 
@@ -176,13 +177,13 @@ class Run:
             self._check_trained()
             raise UserError(
                 "no model has a finite validation NLL, so there is no result: "
-                f"{int(self.program.state.skipped)} of {progress.step} updates were not finite and "
+                f"{self.program.state.skipped} of {progress.step} updates were not finite and "
                 "skipped. Try a smaller --base_lr or --beta"
             )
 
     def _warn_of_skipped(self) -> None:
         """Says so when more than `MAX_SKIPPED_SHARE` of the updates were skipped."""
-        skipped, steps = int(self.program.state.skipped), self.progress.step
+        skipped, steps = self.program.state.skipped, self.progress.step
         if skipped > MAX_SKIPPED_SHARE * steps:
             logging.warning(
                 "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller --base_lr "
@@ -218,12 +219,12 @@ class Run:
         self._check_best()
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
         self._saver.restore_best(progress.best_step)
-        state = self.program.sampler_state()
+        chains = self.program.sampler.chains(self.program.state.sampler)
         record = evaluate_model(
             self.monitor.evaluator,
             config,
             self.dataset,
-            self.program.sampler.chains(state),
+            chains,
             stream_key(self.program.run_key, Stream.FINAL),
             self._signals.raise_if_stopped,
         )
@@ -231,7 +232,7 @@ class Run:
         images, latents = self.monitor.inspected_batch(config.num_train_iter)
         recon = inspector.reconstructions(images, latents["reconstruction"])
         write_png(self.directory.path / "reconstructions.png", recon)
-        units = self.program.model.prior.energy_model.units(self.program.sampler.chains(state))
+        units = self.program.model.prior.energy_model.units(chains)
         generated = inspector.generated(units)
         write_png(self.directory.path / "samples.png", generated)
         result = run_record(
@@ -239,7 +240,7 @@ class Run:
             self.dataset,
             record,
             best_step=progress.best_step,
-            skipped_updates=int(self.program.state.skipped),
+            skipped_updates=self.program.state.skipped,
             ms_per_step=progress.ms_per_step(),
             devices=progress.devices,
             code=progress.code,

@@ -69,7 +69,7 @@ class Monitor:
             schedules.learning_rate(step, config.num_train_iter, config.base_lr)
         )
         values["train/skipped_updates"] = float(program.state.skipped)
-        sampler_state = program.sampler_state()
+        sampler_state = program.state.sampler
         log_z = program.sampler.log_partition(sampler_state)
         if log_z is not None:
             values["log_z/train"] = float(log_z)
@@ -109,7 +109,7 @@ class Monitor:
     def _prior_state(self) -> tuple[EnergyModel, Parameters, State]:
         """The prior's energy model, its parameters and its sampler's chains."""
         program = self._program
-        chains = program.sampler.chains(program.sampler_state())
+        chains = program.sampler.chains(program.state.sampler)
         return self._model.prior.energy_model, program.parameters(), chains
 
     def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
@@ -167,7 +167,7 @@ class Monitor:
             values[f"{name}/neg_ll"] = likelihood.nll
             values[f"{name}/neg_elbo"] = likelihood.neg_elbo
             trusted = trusted and not likelihood_doubts(log_z, likelihood)
-        tracked = program.sampler.log_partition(program.sampler_state())
+        tracked = program.sampler.log_partition(program.state.sampler)
         if tracked is not None:
             values["log_z/drift"] = float(tracked) - log_z.value
         self.summaries.scalars("evaluation", step, values)
@@ -184,7 +184,7 @@ class Monitor:
         sampler = self._program.sampler
         if self._config.log_z_population != "separate":
             return
-        tracked = float(sampler.log_partition(self._program.sampler_state()))
+        tracked = float(sampler.log_partition(self._program.state.sampler))
         drift = tracked - float(log_z.value)
         if abs(drift) > MAX_DRIFT * float(log_z.stderr):
             logging.warning("tracked log Z drifted %.2f nats from AIS: re-anchored to it", drift)

@@ -18,7 +18,7 @@ from configs.files import bad_file, exists, read_bytes, replacing
 from configs.paper import ExperimentConfig
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
-FORMAT = 1
+FORMAT = 2
 _CHECKSUM = "checksum"
 _AGAIN = "remove it and start the same command again"  # a checkpoint is there still
 _MAX_JSON_BYTES = 1 << 26

@@ -74,7 +74,7 @@ class _Timer:
     def ais(self) -> float:
         """Seconds of one estimate of log Z."""
         program = self._program
-        chains = program.sampler.chains(program.sampler_state())
+        chains = program.sampler.chains(program.state.sampler)
 
         def work() -> None:
             found = log_partition.estimate(

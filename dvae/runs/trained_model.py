@@ -14,10 +14,10 @@ from configs.errors import UserError
 from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
 from data.dataset import Dataset
-from dvae.build import all_variables, build
+from dvae.build import build
 from dvae.encoder import Batch
 from dvae.evaluation import Evaluator, normalized
-from dvae.prior_sampler import PriorSampler, from_variables, to_variables
+from dvae.prior_sampler import PriorSampler
 from dvae.runs import memory, result
 from dvae.runs.arrays import (
     Encoded,
@@ -34,6 +34,7 @@ from dvae.runs.log_z_table import Row, measure_all, tracked_row, with_distance
 from dvae.runs.pictures import Inspector
 from dvae.runs.records import read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
+from dvae.train_state import NetworkVariables
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, hardware, log_partition
 from samplers.energy_model import EnergyModel, Parameters, State
@@ -99,11 +100,11 @@ class TrainedModel:
         self.model, estimator = build(self.config, mean)
         self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
-        state = self._sampler.init(stream_key(self._key, Stream.INIT))
-        variables = to_variables(state)
-        weights = all_variables(self.model, estimator)
-        self.step = restore_model(self._directory, weights, variables, step)
-        self._sampler_state = from_variables(state, variables)
+        chains = self._sampler.init(stream_key(self._key, Stream.INIT))
+        variables = NetworkVariables(self.model, estimator)
+        state, self.step = restore_model(self._directory, variables.state(chains), step)
+        variables.assign(state)
+        self._sampler_state = state.sampler
 
     @isolated()
     def dataset(self) -> Dataset:

@@ -18,6 +18,7 @@ from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
 from dvae.runs.records import read_json
+from dvae.train_state import named_leaves
 from tests.helpers import tiny_runs, tiny_training
 
 ONE_GROUP = {"struct": "1-layer-nonlin", "structure": tiny_training.STRUCTURES["1-layer-nonlin"]}
@@ -91,7 +92,7 @@ def begun(tmp_path, steps, **fields):
 
 
 def values(program):
-    return {name: v.numpy().copy() for name, v in gpu_training.state(program).items()}
+    return {name: leaf.numpy() for name, leaf in named_leaves(program.state).items()}
 
 
 def hopped(current, directory, dataset, tmp_path, keep_steps=(), **options):
@@ -150,7 +151,7 @@ def test_a_run_with_states_of_images_is_trained_elsewhere_from_its_start(tmp_pat
     current, directory, dataset = begun(tmp_path, 0, **ONE_GROUP, baseline="dvaess_pwl", k=2)
     hopped(current, directory, dataset, tmp_path, model_every=60)
     expected = values(current.program)
-    assert any(name.startswith("images") for name in expected)
+    assert any(name.startswith("image_states") for name in expected)
     assert current._saver.restore().step == 50
     check_close(current.program, expected)
 
@@ -168,7 +169,7 @@ def test_a_hop_is_taken_only_where_it_began(tmp_path):
     train_exported.write_arrays(
         out / f"{job.stem}.state.npz", {"facts": np.array(json.dumps(facts))}
     )
-    current.program.state.step.assign(18)
+    tiny_training.set_step(current.program, 18)
     current.progress.step = 18
     current.save()
     with pytest.raises(UserError, match=r"does not stand where .* was exported from"):
@@ -203,7 +204,7 @@ PLAN = {
     "rows": 0,
     "count": 1,
     "sums": [3],
-    "bad_in_a_row": 4,
+    "bad_in_a_row": [4, 2],
     "state": {"weights": 2, "sums": 3},
     "model": ["weights", "sums"],
 }
@@ -211,7 +212,7 @@ PLAN = {
 
 def trained(out, limit, stop_at=None, bad=0):
     """A hop whose program adds up the images that it is given; it may be killed at a step."""
-    hop = train_exported.Hop(out, "job", PLAN, [None, 0, 0, 0, 0], "GPU: a card")
+    hop = train_exported.Hop(out, "job", PLAN, [None, 0, 0, 0, [0, 0, 0]], "GPU: a card")
 
     def call(arguments, meanwhile):
         rows, count, weights, sums, _ = arguments
@@ -223,7 +224,7 @@ def trained(out, limit, stop_at=None, bad=0):
             0,
             np.int64(weights + seen),
             np.int64(sums + count),
-            np.int64(bad),
+            np.array([0, 0, bad]),
         ], meanwhile()
 
     hop.train(call, limit)

@@ -96,8 +96,8 @@ def test_every_combination_compiles(baseline, struct, tmp_path):
             def make(config=config):
                 program = make_program(config)
                 indices = tf.zeros([20, config.train_batchsize], tf.int32)
-                arguments = indices, tf.constant(20), program.run_key, STEPS_A_GROUP
-                return exported.Call(program._compiled, (program._images, *arguments))
+                arguments = program.arguments(indices, tf.constant(20), STEPS_A_GROUP)
+                return exported.Call(program.compiled, arguments, program.state)
 
             program = gpu_programs.Program(make, "step", 20, STEPS_A_GROUP, 1.0)
             hlo = exported.export(make).hlo

@@ -222,8 +222,8 @@ def test_training_steps(baseline, layers, monkeypatch):
     def train():
         program = make_program(config, step=50)
         program.run(indices, STEPS)
-        assert int(program.state.step) == 50 + STEPS and int(program.state.skipped) == 0
-        chains = program.sampler_state().gradient.chains
+        assert program.state.step == 50 + STEPS and program.state.skipped == 0
+        chains = program.state.sampler.gradient.chains
         return snapshot(program), program.take_metrics(), [half.numpy() for half in chains]
 
     (weights, metrics, chains), (laid_out, its_metrics, its_chains) = both(monkeypatch, train)

@@ -90,7 +90,7 @@ def recorded(tmp_path_factory):
             with seen.named(f"summary, step {step}"):
                 monitor.summarize(Progress(step=step))
         with seen.named("final"):
-            chains = program.sampler.chains(program.sampler_state())
+            chains = program.sampler.chains(program.state.sampler)
             key = stream_key(program.run_key, Stream.FINAL)
             evaluate_model(monitor.evaluator, config, grey_data(), chains, key)
         return seen
@@ -101,7 +101,7 @@ def train(seen, patch, program, seed, num_steps):
     groups = itertools.cycle(range(program.config.structure.num_groups))
 
     def named(purpose):
-        return lambda: f"seed {seed}, step {int(program.state.step)}: {purpose()}"
+        return lambda: f"seed {seed}, step {program.state.step}: {purpose()}"
 
     seen.wrap(patch, program.sampler, "step", named(lambda: "prior"))
     seen.wrap(patch, program, "batch", named(lambda: "binarisation"))

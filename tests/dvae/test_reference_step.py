@@ -53,7 +53,7 @@ def one_step(program, step) -> tuple[State, State]:
     before = step_cases.state_of(program)
     with eager():
         program.run(INDICES, 1)
-    assert int(program.state.skipped) == 0
+    assert program.state.skipped == 0
     return before, step_cases.state_of(program)
 
 

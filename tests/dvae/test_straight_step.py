@@ -56,7 +56,7 @@ def test_compiled_equals_eager():
                 program.run(np.array([[1, 5, 8], [2, 0, 9]]), 2)
         else:
             program.run(np.array([[1, 5, 8], [2, 0, 9]]), 2)
-        assert int(program.state.skipped) == 0
+        assert program.state.skipped == 0
         results.append((snapshot(program), program.take_metrics()))
     (weights, metrics), (eager_weights, eager_metrics) = results
     for found, expected in zip(weights, eager_weights, strict=True):

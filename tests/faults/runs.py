@@ -67,7 +67,7 @@ with fault("an unknown error of the test set is 0", "test_a_result[one test imag
 with fault("the final numbers are of the last weights", BEST, SAMPLES):
     within("Run._finish", "Saver.restore_best", nothing)
 _RESTORED = "self._saver.restore_best(progress.best_step)\n    "
-_STATE = "state = self.program.sampler_state()\n    "
+_STATE = "chains = self.program.sampler.chains(self.program.state.sampler)\n    "
 with fault("the final AIS has the chains of the last step", BEST):
     text("Run._finish", f"«{_RESTORED}{_STATE} → {_STATE}{_RESTORED}»")
 with fault("the last evaluation is left out", BEST):
@@ -94,16 +94,19 @@ with fault("every call begins with the batches of the first", BATCHES):
     within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
 
 # What checkpoints hold.
-with fault("checkpoints leave out batch norm's averages", CARRIED):
-    text("Saver.__init__", "_tensors(program.«variables → trained»)")
+_RESTORED_STATE = "program.state = «state → state._replace({0}=program.state.{0})»"
+with fault("a resumed run forgets batch norm's averages", CARRIED):
+    text("Saver.restore", _RESTORED_STATE.format("averages"))
+with fault("a resumed run forgets Adam's slots", CARRIED):
+    text("Saver.restore", _RESTORED_STATE.format("adam"))
+with fault("a resumed run forgets the chains", CARRIED):
+    text("Saver.restore", _RESTORED_STATE.format("sampler"))
+with fault("a resumed run forgets the sums of its metrics", CARRIED):
+    text("Saver.restore", _RESTORED_STATE.format("metric_sums"))
 with fault("the best model leaves out batch norm's averages", BEST):
-    text("_model_store", "_tensors(«weights → [v for v in weights if v.trainable]»)")
+    text("TrainState.with_model", "averages=«model → self».averages")
 with fault("the best model leaves out the chains", BEST):
-    text("_model_store", "chains=«sampler_variables → []»")
-with fault("checkpoints leave out Adam's slots", CARRIED):
-    text("Saver.__init__", "_tensors(«program.optimizer.adam.variables → []»)")
-with fault("checkpoints leave out the step, the chains and the metrics", CARRIED):
-    text("Saver.__init__", "«state=program.state, → »")
+    text("TrainState.with_model", "sampler=«model → self».sampler")
 _resumed_at = [0]
 
 
@@ -120,13 +123,13 @@ with fault("a resumed run draws its batches from the first on (nanoGPT)", CARRIE
 with fault("the path of a checkpoint is taken for a pattern", DIRECTORIES):
     text("checkpoint_store._prefix", "«opened if os.path.isdir(opened) else  → »directory")
 with fault("a lost best model is looked for in no other checkpoint", LOST):
-    text("_read_model", "in «sources.items() → [*sources.items()][:1]»")
+    text("_read_model", 'in («"best", "kept", "latest" → "best",»)')
 with fault("a lost best model is not noticed", "test_what_an_error_advises_helps[best lost]"):
-    text("Saver.restore", 'best is «not None and not self._best.is_sound("best", best) → None»')
+    text("Saver.restore", 'best is «not None and not self._store.is_sound("best", best) → None»')
 with fault("a kept model that cannot be written is given up", SAVED_LATER):
-    text("Saver._save_model", "«self._waiting[place] = (self._best.copied(), record) → pass»")
+    text("Saver._save_model", "«self._waiting[place] = (record, leaves) → pass»")
 with fault("a model that is written later has the weights of then", SAVED_LATER):
-    text("Saver._save_model", "«self._best.copied() → self._best», record")
+    text("Saver._write_waiting", "record, «leaves → named_leaves(self._program.state.model)»)")
 with fault("a checkpoint gets ahead of a model that waits to be written", SAVED_LATER):
     within("Saver.save", "Saver._write_waiting", nothing)
 

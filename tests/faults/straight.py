@@ -135,9 +135,12 @@ with fault("chains go to other images of the batch", OWN):
 with fault("chains of other images are continued", STARTS):
     argument("train_state.rows_of", indices=lambda indices: 0 * indices)
 with fault("a bad batch moves its chains", COMPILED):
-    text("TrainProgram.one_step", "«tf.where(ok, *pair) → pair[0]»")
-with fault("checkpoints leave out the chains of images", RESUME):
-    text("TrainState.__init__", "«self.image_states = image_states.variables → pass»")
+    text("TrainProgram.one_step", "state.image_states, indices, «rows → new[3]»)")
+with fault("a resumed run forgets the chains of images", RESUME):
+    text(
+        "Saver.restore",
+        "«state → state._replace(image_states=program.state.image_states)»\n        return",
+    )
 with fault("a bound is logged that no step knows", TAKES_STEP):
     wrapped("PersistentPosterior.shares", lambda _, self: super(type(self), self).shares)
     text(

@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from configs.paper import ExperimentConfig, Structure
 from data.dataset import Dataset
+from dvae.adam import AdamState
 from dvae.train_step import TrainProgram
 from tests.helpers import tiny_models
+from tests.helpers.tiny_training import set_step, take_variables
 from tests.reference.chains import Population
 from tests.reference.rbm import ReferenceRBM
 from tests.reference.training_step import Setting, State
@@ -118,12 +120,14 @@ def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
         variable.assign(rng.uniform(0.4, 1.7, variable.shape) if "gamma" in name else values)
     for variable in program.model.non_trainable_variables:
         variable.assign(rng.uniform(0.4, 1.7, variable.shape))
-    iterations, _, first, second = program.optimizer.adam.variables
-    iterations.assign(step)
-    first.assign(0.05 * rng.standard_normal(first.shape))
-    second.assign(1e-5 * rng.uniform(0.1, 2.0, second.shape))
-    program.state.step.assign(step)
-    state = program.sampler_state()
+    take_variables(program)
+    set_step(program, step)
+    state, shape = program.state.sampler, program.state.weights.shape
+    slots = AdamState(
+        tf.constant(step, tf.int64),
+        tf.constant(0.05 * rng.standard_normal(shape), tf.float32),
+        tf.constant(1e-5 * rng.uniform(0.1, 2.0, shape), tf.float32),
+    )
     chains = [np.float32(rng.random(half.shape) < 0.5) for half in state.gradient.chains]
     gradient = state.gradient._replace(
         chains=type(state.gradient.chains)(*map(tf.constant, chains))
@@ -136,14 +140,15 @@ def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
             params=type(gradient.params)(*map(tf.constant, old)),
             log_weights=tf.constant(log_weights),
         )
-    program._keep_sampler_state(state._replace(gradient=gradient))
+    sampler = state._replace(gradient=gradient)
+    program.state = program.state._replace(adam=slots, sampler=sampler)
 
 
 def state_of(program: TrainProgram) -> State:
     """Everything that a step reads and writes, in float64."""
     weights = {name: np.float64(v.numpy()) for name, v in variables_of(program).items()}
-    _, _, first, second = program.optimizer.adam.variables
-    moments = [split_flat(program, slot.numpy()) for slot in (first, second)]
+    slots = program.state.adam
+    moments = [split_flat(program, slot.numpy()) for slot in (slots.first, slots.second)]
     averages = {}
     networks = {"decoder": program.model.decoder.network}
     networks |= {f"encoder{i}": n for i, n in enumerate(program.model.encoder.networks)}
@@ -151,7 +156,7 @@ def state_of(program: TrainProgram) -> State:
         for layer, norm in enumerate(network.norms):
             both = norm.moving_mean.numpy(), norm.moving_variance.numpy()
             averages[f"{name}/{layer}"] = tuple(np.float64(value) for value in both)
-    chains = program.sampler_state().gradient
+    chains = program.state.sampler.gradient
     states = np.float64(np.concatenate(chains.chains, axis=1))
     population = Population(states, np.zeros(len(states)), None, 0.0)
     if hasattr(chains, "params"):
@@ -162,7 +167,7 @@ def state_of(program: TrainProgram) -> State:
             float(chains.log_partition),
         )
     return State(
-        int(program.state.step),
+        program.state.step,
         weights,
         {name: (moments[0][name], moments[1][name]) for name in weights},
         averages,

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.paper import ExperimentConfig, Structure
-from dvae.build import all_variables, build
+from dvae.build import build
 from dvae.encoder import Batch
 from dvae.estimators.base import Estimator, Inputs
 from dvae.model import DVAE
@@ -31,6 +31,11 @@ def train_mean():
     mean = np.random.default_rng(2).uniform(0.1, 0.9, NUM_PIXELS)
     mean[3] = 0.0
     return np.float32(mean)
+
+
+def all_variables(model, estimator):
+    """What training leaves in either."""
+    return [*estimator.trainable_variables, *model.variables]
 
 
 class Estimate(NamedTuple):

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from configs.paper import ExperimentConfig, Structure
 from data.dataset import Dataset
-from dvae.flat_adam import unflatten
+from dvae import adam
+from dvae.train_state import STEP, flatten, unflatten
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 from tests.helpers import statistical, tiny_models
@@ -43,9 +44,27 @@ def config_of(**fields):
 def make_program(config, data=None, step=5):
     """A program with random weights, in the middle of its run (so that kl_weight is 1)."""
     program = TrainProgram(config, data or dataset())
-    tiny_models.randomize(program.variables, scale=0.5)
-    program.state.step.assign(step)
+    tiny_models.randomize(variables_of(program), scale=0.5)
+    take_variables(program)
+    set_step(program, step)
     return program
+
+
+def variables_of(program):
+    """All that training leaves in model and estimator."""
+    return tiny_models.all_variables(program.model, program.estimator)
+
+
+def take_variables(program):
+    """Makes the program's state of the weights and averages that the networks were given."""
+    weights, averages = flatten(program.trained), flatten(program.model.non_trainable_variables)
+    program.state = program.state._replace(weights=weights, averages=averages)
+
+
+def set_step(program, step):
+    """Lets the program stand at some step."""
+    counts = tf.tensor_scatter_nd_update(program.state.counts, [[STEP]], [step])
+    program.state = program.state._replace(counts=counts)
 
 
 @contextlib.contextmanager
@@ -80,20 +99,19 @@ def use_numpy_random(monkeypatch):
 
 def decay_of(program):
     """What weight decay adds to the gradient of each trained variable."""
-    zeros = [tf.zeros(v.shape) for v in program.trained]
-    return unflatten(program._with_decay(zeros), program.trained)
+    return unflatten(program._decay(program.state.weights), program.trained)
 
 
-def watch_gradients(program, monkeypatch):
+def watch_gradients(monkeypatch):
     """A list that receives each flat gradient that reaches the optimizer."""
     seen = []
-    apply = program.optimizer.apply
+    update = adam.update
 
-    def spy(gradient, rate, ok):
+    def spy(weights, state, gradient, rate):
         seen.append(gradient.numpy())
-        apply(gradient, rate, ok)
+        return update(weights, state, gradient, rate)
 
-    monkeypatch.setattr(program.optimizer, "apply", spy)
+    monkeypatch.setattr(adam, "update", spy)
     return seen
 
 
@@ -115,8 +133,8 @@ def poisoned():
 
 def snapshot(program):
     """Copies of weights, batch-norm averages and optimizer slots."""
-    variables = [*program.variables, *program.optimizer.adam.variables]
-    return [v.numpy() for v in variables]
+    state = program.state
+    return [leaf.numpy() for leaf in (state.weights, state.averages, *state.adam)]
 
 
 def same(first, second):

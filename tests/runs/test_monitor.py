@@ -24,7 +24,9 @@ from tests.helpers.tiny_training import (
     dataset,
     eager,
     make_program,
+    take_variables,
     use_numpy_random,
+    variables_of,
 )
 from tests.reference.rbm import ReferenceRBM
 
@@ -59,7 +61,7 @@ def set_tracked(program, value):
 
 
 def tracked(program):
-    return float(program.sampler.log_partition(program.sampler_state()))
+    return float(program.sampler.log_partition(program.state.sampler))
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
@@ -110,6 +112,7 @@ def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collap
     rng = np.random.default_rng(1)
     for variable in program.model.prior.trainable_variables:
         variable.assign(scale * rng.standard_normal(variable.shape))
+    take_variables(program)
     with eager():
         program.run(np.arange(3, dtype=np.int32)[None], 1)
     with caplog.at_level(logging.WARNING):
@@ -174,9 +177,10 @@ def test_a_summary_of_skipped_steps_shows_none(tmp_path, caplog):
     """No means, no warning of a collapse that is zeros of skipped steps, a word for the console."""
     monitor, program = monitor_of(tmp_path, num_chains=200)
     program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
+    take_variables(program)
     with eager():
         program.run(np.arange(3, dtype=np.int32)[None], 1)
-    assert int(program.state.skipped) == 1
+    assert program.state.skipped == 1
     with caplog.at_level(logging.WARNING):
         word = monitor.summarize(Progress(step=5))
     assert "collapsed" not in caplog.text and "no update taken" in word
@@ -200,7 +204,7 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
         for row in indices[:num_steps]:
             before = program.state.metric_sums.numpy()[:3].astype(np.float64)
             parameters = [np.float64(p) for p in program.parameters()]
-            weight = min(int(program.state.step) / (0.3 * 54), 1.0)
+            weight = min(program.state.step / (0.3 * 54), 1.0)
             plain(program, row[None], 1)
             bound, _, kl = program.state.metric_sums.numpy()[:3] - before
             log_z = ReferenceRBM(*parameters).log_partition()
@@ -213,9 +217,10 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
     directory.open(config, data.sha256, fresh=False)
     with eager():
         run_ = Run(config, data, directory, RunOptions())
-        tiny_models.randomize(run_.program.variables, scale=0.3)
+        tiny_models.randomize(variables_of(run_.program), scale=0.3)
         for variable in run_.program.model.prior.trainable_variables:
             variable.assign(tf.zeros(variable.shape))
+        take_variables(run_.program)
         run_._resume()
         monkeypatch.setattr(Run, "_check_numbers", lambda self: _stop_at(self, 16))
         with pytest.raises(StopIteration):

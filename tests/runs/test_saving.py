@@ -91,8 +91,8 @@ def names(folder):
 
 
 def set_to(program, value):
-    for variable in program.model.variables:
-        variable.assign(tf.fill(variable.shape, float(value)))
+    weights, averages = (tf.fill(t.shape, float(value)) for t in program.state[:2])
+    program.state = program.state._replace(weights=weights, averages=averages)
 
 
 def value_of(program):
@@ -122,7 +122,7 @@ def test_a_model_that_cannot_be_written_is_written_later_as_it_was(
         saver.restore_best(2)
     else:
         assert names(tmp_path) == ["best-0000000001", "kept-0000000002", *latest]
-        restore_model(RunDirectory(tmp_path), program.variables, program.state.sampler, step=2)
+        program.state, _ = restore_model(RunDirectory(tmp_path), program.state, step=2)
     assert value_of(program) == {2.0}
 
 

@@ -17,6 +17,7 @@ from dvae.runs.checkpoints import RunOptions, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
 from dvae.runs.pictures import Inspector
+from dvae.train_state import NUM_COUNTS
 from dvae.train_step import TrainProgram
 from samplers import log_partition
 from samplers.diagnostics import LogMeanEstimate
@@ -48,11 +49,14 @@ def stand_in(monkeypatch):
 
     def run(program, indices, num_steps):
         seen.indices += indices[:num_steps].tolist()
-        program.state.step.assign_add(num_steps)
-        step = int(program.state.step)
-        program.state.skipped.assign_add(num_steps * seen.skips)
-        for variable in (*program.model.variables, *program.state.sampler):
-            variable.assign(tf.cast(tf.fill(variable.shape, step), variable.dtype))
+        state = program.state
+        counts = state.counts.numpy()
+        counts[:2] += num_steps, num_steps * seen.skips
+        step = state.step + num_steps
+        model = tf.nest.map_structure(
+            lambda leaf: tf.cast(tf.fill(leaf.shape, step), leaf.dtype), state.model
+        )
+        program.state = state.with_model(model)._replace(counts=tf.constant(counts))
 
     def likelihood(evaluator, images, num_samples, batch_size, key, progress=lambda _: None):
         step = int(evaluator.model.decoder.network.bias.numpy()[0])
@@ -182,14 +186,16 @@ def test_a_run_without_a_result_says_why(case, recorder, tmp_path, monkeypatch):
     assert kept == ({"best-0000000040"} if case == "test not finite" else set())
     if not kept:
         with pytest.raises(UserError) as raised:
-            restore_model(run.directory, run.program.variables, run.program.state.sampler)
+            restore_model(run.directory, run.program.state)
         assert raised.value.exit_code == code
 
 
 def test_many_skipped_updates_are_spoken_of(recorder, tmp_path, caplog):
     """2 of 65 in the end, in one line; the result counts them."""
     run = make_run(tmp_path)
-    run.program.state.skipped.assign(2)
+    state = run.program.state
+    counts = 2 * np.eye(NUM_COUNTS, dtype=np.int64)[1]
+    run.program.state = state._replace(counts=tf.constant(counts))
     run.train()
     [line] = [record for record in caplog.messages if "skipped" in record]
     assert line.startswith("2 of 65 updates (3.1 %)")

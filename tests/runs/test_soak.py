@@ -19,7 +19,7 @@ def resident_kib():
 def traces(run):
     """How often each compiled function of a run has been traced."""
     functions = {
-        "step": run.program._compiled,
+        "step": run.program.compiled,
         "latents": run.monitor.inspector._latents,
         "decode": run.monitor.inspector._decode,
         "evaluation": run.monitor.evaluator._compiled,
