@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy.special import expit
 
 from dvae import train_step
-from dvae.train_step import BAD_TERMS
+from dvae.train_state import BAD_TERMS
 from tests.helpers import statistical, tiny_models
 from tests.helpers.tiny_training import (
     STRUCTURES,
