@@ -13,7 +13,7 @@ SAMPLE = (
     "batch norm of the decoder uses moving averages in training",
     "all groups draw from one key in training",
     "no gradient flows through ζ into ν",
-    "the learning rate is never assigned",
+    "the learning rate is not heeded",
     "the binarisation has the key of the posterior",
     "the population sweeps at the old parameters",
     "the Gaussian integral's λ has a gradient",

@@ -199,7 +199,7 @@ def read_bound(path: Path) -> dict[str, Any]:
       UserError: there is none, it is damaged, or of another format.
     """
     found = read_json(path).get("format")
-    if found is None:
+    if found is None or (type(found) is int and 0 < found < FORMAT):
         raise UserError(
             f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
             "copy of a finished run, or of an exported model, in the format of this one"

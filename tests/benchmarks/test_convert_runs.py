@@ -1,7 +1,7 @@
-"""A finished run of commit 94648bd is converted, with its weights and chains as they were.
+"""Finished runs of earlier formats are converted, with their weights and chains as they were.
 
-`old_run` was trained by that version, which kept a model at step 10; `expected.json` has what that
-version found in its models.
+`old_run` was trained by commit 94648bd, which kept a model at step 10; `old_run_1` is that run in
+format 1; `expected.json` has what those versions found in its models.
 """
 
 import filecmp
@@ -16,7 +16,7 @@ from benchmarks import convert_runs
 from configs.errors import UserError
 from tables.results import read_tree
 
-OLD = Path(__file__).with_name("old_run")
+OLD, OLD_1 = (Path(__file__).with_name(name) for name in ("old_run", "old_run_1"))
 EXPECTED = json.loads((OLD / "expected.json").read_text())
 
 
@@ -28,20 +28,26 @@ def converted(tmp_path_factory):
 
 
 def test_what_is_copied(converted):
-    """Tensors, metrics and pictures byte for byte; no `latest`, with which a run would go on."""
+    """Metrics and pictures byte for byte; no `latest`, with which a run would go on."""
     names = {path.name for path in converted.glob("checkpoints/*")}
     assert names == {"best-0000000040", "kept-0000000010"}
     for path in OLD.rglob("*"):
         inside = path.relative_to(OLD)
-        if path.is_file() and path.suffix != ".json" and "latest" not in str(inside):
+        if path.is_file() and path.suffix != ".json" and "checkpoints" not in str(inside):
             assert filecmp.cmp(path, converted / inside, shallow=False), inside
 
 
-def test_models_are_those_of_before(converted):
+@pytest.mark.parametrize("old", [OLD, OLD_1], ids=["94648bd", "format 1"])
+def test_models_are_those_of_before(old, tmp_path):
+    """Each weight and average in its place: the likelihood of the test images is that of before."""
+    converted = tmp_path / "run"
+    convert_runs.convert(old, converted)
     best, kept = dvae.load(converted), dvae.load(converted, step=10)
     assert (best.step, kept.step) == (40, 10)
     assert best.log_partition().value == pytest.approx(EXPECTED["best"]["log_z"], abs=1e-4)
     assert kept.log_partition().value == pytest.approx(EXPECTED["kept"]["log_z"], abs=1e-4)
+    for name, model in (("best", best), ("kept", kept)):
+        assert model.evaluate()["test_nll"] == pytest.approx(EXPECTED[name]["evaluate"], abs=1e-4)
     old = json.loads((OLD / "result.json").read_text())
     assert {name: best.result[name] for name in old.keys() - {"checksum"}} == {
         name: value for name, value in old.items() if name != "checksum"
@@ -57,14 +63,25 @@ def test_the_old_run_itself_is_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "result.json", "checkpoints/best-0000000040"])
-def test_what_does_not_belong_together_is_not_converted(tmp_path, name):
+@pytest.mark.parametrize("old", [OLD, OLD_1], ids=["94648bd", "format 1"])
+def test_what_does_not_belong_together_is_not_converted(tmp_path, old, name):
     """The marks of before are checked a last time."""
-    path = Path(shutil.copytree(OLD, tmp_path / "old"))
+    path = Path(shutil.copytree(old, tmp_path / "old"))
     if name.startswith("checkpoints"):
         name += "/manifest.json"
     record = json.loads((path / name).read_text())
     (path / name).write_text(json.dumps(record | {"seed": 9, "owner": "0" * 64}))
     with pytest.raises(UserError):
+        convert_runs.convert(path, tmp_path / "new")
+
+
+def test_damaged_tensors_are_not_converted(tmp_path):
+    path = Path(shutil.copytree(OLD_1, tmp_path / "old"))
+    [tensors] = (path / "checkpoints/best-0000000040").glob("tensors.data*")
+    content = bytearray(tensors.read_bytes())
+    content[100] ^= 1
+    tensors.write_bytes(content)
+    with pytest.raises(UserError, match="does not match its checksum"):
         convert_runs.convert(path, tmp_path / "new")
 
 

@@ -22,6 +22,8 @@ BEST, SAMPLES, BATCHES = (
         "batches_of_a_run",
     )
 )
+# What a resumed run does not take from its checkpoint: for a field of the state.
+FORGOTTEN = "program.state = «state → state._replace({0}=program.state.{0})»"
 
 
 def nothing(*_: Any, **__: Any) -> None:

@@ -65,7 +65,7 @@ with fault("weight decay on the prior's biases", ONE):
 with fault("weight decay is ten times smaller", CONSTANT("WEIGHT_DECAY"), ONE):
     value("WEIGHT_DECAY", 1e-5)
 with fault("weight decay is twice the gradient of the penalty", ONE):
-    text("TrainProgram._with_decay", "(«rate → 2.0 * rate» * v.value")
+    result("TrainProgram._decay", lambda decay: 2.0 * decay)
 with fault("the encoder's part of weight decay is left out", ONE):
     result("HierarchicalEncoder.decayed_variables", lambda _: [])
 

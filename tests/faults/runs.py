@@ -3,7 +3,7 @@
 import signal
 
 from tests.faults import argument, cases, fault, result, text, value, within, wrapped
-from tests.faults.common import BATCHES, BEST, BLOCKS, SAMPLES, nothing
+from tests.faults.common import BATCHES, BEST, BLOCKS, FORGOTTEN, SAMPLES, nothing
 
 CHOICE = cases("test_the_choice_of_the_best_model")
 JUDGED = cases("test_a_contradicted_log_z_is_not_called_checked")
@@ -94,15 +94,14 @@ with fault("every call begins with the batches of the first", BATCHES):
     within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
 
 # What checkpoints hold.
-_RESTORED_STATE = "program.state = «state → state._replace({0}=program.state.{0})»"
 with fault("a resumed run forgets batch norm's averages", CARRIED):
-    text("Saver.restore", _RESTORED_STATE.format("averages"))
+    text("Saver.restore", FORGOTTEN.format("averages"))
 with fault("a resumed run forgets Adam's slots", CARRIED):
-    text("Saver.restore", _RESTORED_STATE.format("adam"))
+    text("Saver.restore", FORGOTTEN.format("adam"))
 with fault("a resumed run forgets the chains", CARRIED):
-    text("Saver.restore", _RESTORED_STATE.format("sampler"))
+    text("Saver.restore", FORGOTTEN.format("sampler"))
 with fault("a resumed run forgets the sums of its metrics", CARRIED):
-    text("Saver.restore", _RESTORED_STATE.format("metric_sums"))
+    text("Saver.restore", FORGOTTEN.format("metric_sums"))
 with fault("the best model leaves out batch norm's averages", BEST):
     text("TrainState.with_model", "averages=«model → self».averages")
 with fault("the best model leaves out the chains", BEST):
@@ -129,7 +128,10 @@ with fault("a lost best model is not noticed", "test_what_an_error_advises_helps
 with fault("a kept model that cannot be written is given up", SAVED_LATER):
     text("Saver._save_model", "«self._waiting[place] = (record, leaves) → pass»")
 with fault("a model that is written later has the weights of then", SAVED_LATER):
-    text("Saver._write_waiting", "record, «leaves → named_leaves(self._program.state.model)»)")
+    text(
+        "Saver._write_waiting",
+        '"step"], record, «leaves → named_leaves(self._program.state.model)»)',
+    )
 with fault("a checkpoint gets ahead of a model that waits to be written", SAVED_LATER):
     within("Saver.save", "Saver._write_waiting", nothing)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from configs.registry import BASELINES
 from dvae.rollout import sample_of
 from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
-from tests.faults.common import PARAMS, same
+from tests.faults.common import FORGOTTEN, PARAMS, same
 
 STRAIGHT = cases("test_straight_step.test_a_step_of_each_kind")
 GIVEN = cases("test_relaxed_at_given_uniform_numbers")
@@ -139,7 +139,7 @@ with fault("a bad batch moves its chains", COMPILED):
 with fault("a resumed run forgets the chains of images", RESUME):
     text(
         "Saver.restore",
-        "«state → state._replace(image_states=program.state.image_states)»\n        return",
+        FORGOTTEN.format("image_states"),
     )
 with fault("a bound is logged that no step knows", TAKES_STEP):
     wrapped("PersistentPosterior.shares", lambda _, self: super(type(self), self).shares)

@@ -71,15 +71,15 @@ with fault("a call trains on its first batch only", EQUALS_EAGER):
 with fault("Adam's slots are set back at each step", TWO):
     wrapped("adam.update", lambda f, weights, state, *a: (f(weights, state, *a)[0], state))
 with fault("a bad update reaches Adam's slots", BAD_TERM):
-    text("TrainProgram.one_step", "            «slots → new[1]»,\n            counted")
+    text("TrainProgram.one_step", "«slots → new[1]»,\n        counted")
 with fault("a bad update reaches the weights", BAD_TERM):
-    text("TrainProgram.one_step", "return TrainState(\n            «weights → new[0]»,")
+    text("TrainProgram.one_step", "return TrainState(\n        «weights → new[0]»,")
 with fault("gradients too large for Adam count as sound", BAD_TERM):
     text("TrainProgram.gradient", "«tf.square(gradient) → gradient»")
 with fault("a bad batch reaches batch norm's averages", "test_a_bad_batch_is_skipped"):
-    text("TrainProgram.one_step", "            «averages → new[2]»,\n            sampler")
+    text("TrainProgram.one_step", "«averages → new[2]»,\n        sampler")
 with fault("batch norm's averages stand still", TWO):
-    text("TrainProgram.one_step", "            «averages → state.averages»,\n            sampler")
+    text("TrainProgram.one_step", "«averages → state.averages»,\n        sampler")
 with fault("weights take each other's places", TWO):
     within("NetworkVariables.state", "train_state.flatten", lambda f, variables: f(variables[::-1]))
 

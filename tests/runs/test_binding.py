@@ -83,7 +83,12 @@ def test_another_format_is_refused_in_one_line(tmp_path, name):
     """One of before names the converter, a later one the version that wrote it."""
     path = copied(DIGITS, tmp_path)
     record = json.loads((path / name).read_text())
-    for number, words in ((None, "convert_runs"), (2, "format 2"), (True, "format True")):
+    for number, words in (
+        (None, "convert_runs"),
+        (1, "convert_runs"),
+        (3, "format 3"),
+        (True, "format True"),
+    ):
         (path / name).write_text(json.dumps(record | {"format": number}))
         with pytest.raises(ValueError, match=words) as error:
             dvae.load(path).result  # noqa: B018

@@ -17,45 +17,33 @@ from tests.helpers.odd_names import ODD_NAMES
 from tests.helpers.works import works
 
 
-class Things(tf.Module):
-    def __init__(self, value=0.0):
-        super().__init__()
-        self.weights = tf.Variable(tf.fill([5, 3], float(value)))
-        self.count = tf.Variable(int(value), dtype=tf.int64)
-
-
-def store_of(folder, things, owner="me"):
-    return CheckpointStore(folder, owner, things=things)
-
-
-def set_to(things, value):
-    things.weights.assign(tf.fill([5, 3], float(value)))
-    things.count.assign(value)
+def things(value=0.0):
+    """The tensors of a checkpoint, all of one value."""
+    return {"weights": tf.fill([5, 3], float(value)), "count": tf.constant(int(value), tf.int64)}
 
 
 @pytest.fixture
 def two(tmp_path):
     """A folder with checkpoints of steps 1 and 2, whose values are their steps."""
-    things = Things()
-    store = store_of(tmp_path, things)
+    store = CheckpointStore(tmp_path, "me")
     for step in (1, 2):
-        set_to(things, step)
-        store.save("latest", step, {"step": step, "best": 1.5}, keep=2)
+        store.save("latest", step, {"step": step, "best": 1.5}, things(step), keep=2)
     return tmp_path
 
 
 def restored(folder, owner="me"):
-    """(progress, value) of what is read into a fresh module."""
-    things = Things(-1.0)
-    progress = store_of(folder, things, owner).restore("latest")
-    values = np.unique(np.append(things.weights.numpy(), things.count.numpy()))
+    """(progress, value) of what is read."""
+    progress, found = CheckpointStore(folder, owner).restore("latest", things())
+    assert {name: t.dtype for name, t in found.items()} == {
+        name: t.dtype for name, t in things().items()
+    }
+    values = np.unique(np.append(found["weights"], found["count"]))
     assert len(values) == 1, "half a checkpoint was read"
     return progress, values[0]
 
 
 def test_newest_is_read_and_old_ones_go(two):
-    things = Things(3)
-    store_of(two, things).save("latest", 3, {"step": 3}, keep=2)
+    CheckpointStore(two, "me").save("latest", 3, {"step": 3}, things(3), keep=2)
     names = sorted(path.name for path in two.iterdir())
     assert names == ["latest-0000000002", "latest-0000000003"]
     assert restored(two) == ({"step": 3}, 3.0)
@@ -65,14 +53,13 @@ def test_newest_is_read_and_old_ones_go(two):
 def test_any_directory_will_do(tmp_path, name):
     """TensorFlow would take the path for a pattern, and for text."""
     folder = tmp_path / ODD_NAMES[name] / ODD_NAMES[name]
-    things = Things(4)
     with works(UserError, ValueError):
-        store_of(folder, things).save("latest", 4, {"step": 4}, keep=2)
+        CheckpointStore(folder, "me").save("latest", 4, {"step": 4}, things(4), keep=2)
         assert restored(folder) == ({"step": 4}, 4.0)
 
 
 def test_none_is_none(tmp_path):
-    assert store_of(tmp_path / "nowhere", Things()).restore("latest") is None
+    assert CheckpointStore(tmp_path / "nowhere").restore("latest", things()) is None
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "tensors.index", "tensors.data-00000-of-00001"])
@@ -135,15 +122,25 @@ def test_checkpoint_under_another_name_is_damaged(two, caplog):
     assert "it is of step 1" in caplog.text
 
 
-def test_checkpoint_of_another_model_is_damaged(two, caplog):
-    class Other(tf.Module):
-        def __init__(self):
-            super().__init__()
-            self.weights = tf.Variable(tf.zeros([5, 3]))
-            self.more = tf.Variable(tf.zeros([2]))
-
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"more": tf.zeros([2])},
+        {"weights": tf.zeros([3, 5])},
+        {"weights": tf.zeros([5, 3], tf.float64)},
+    ],
+    ids=["name", "shape", "type"],
+)
+def test_checkpoint_of_another_model_is_damaged(two, other):
     with pytest.raises(UserError, match="no usable checkpoint"):
-        store_of(two, Other()).restore("latest")
+        CheckpointStore(two, "me").restore("latest", things() | other)
+
+
+def test_a_part_can_be_read(two):
+    """As a model is from a checkpoint that a run goes on with."""
+    count = {"count": things()["count"]}
+    _, found = CheckpointStore(two, "me").restore("latest", count, step=1)
+    assert list(found) == ["count"] and int(found["count"]) == 1
 
 
 @pytest.mark.parametrize("moment", ["fsync", "rename", "mkdir"])
@@ -157,7 +154,7 @@ def test_full_disk_leaves_the_old_ones(two, monkeypatch, moment):
     target = Path if moment == "mkdir" else __import__("os")
     monkeypatch.setattr(target, moment, full)
     with pytest.raises(OSError, match="No space"):
-        store_of(two, Things(3)).save("latest", 3, {"step": 3}, keep=2)
+        CheckpointStore(two, "me").save("latest", 3, {"step": 3}, things(3), keep=2)
     monkeypatch.undo()
     assert restored(two)[1] == 2.0
     assert sorted(path.name for path in two.iterdir()) == before
@@ -168,5 +165,5 @@ def test_leftovers_of_killed_writers_are_swept(two, caplog):
     (two / ".latest-0000000003.77" / "tensors.index").write_bytes(b"half")
     assert restored(two)[1] == 2.0
     with caplog.at_level(logging.WARNING):
-        store_of(two, Things(3)).save("latest", 3, {}, keep=1)
+        CheckpointStore(two, "me").save("latest", 3, {}, things(3), keep=1)
     assert [path.name for path in two.iterdir()] == ["latest-0000000003"]

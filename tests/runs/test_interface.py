@@ -299,7 +299,7 @@ _DAMAGE = {
     "no checkpoint": (lambda path: shutil.rmtree(path / "checkpoints"), "no best checkpoint"),
     "data gone": (lambda path: (path / "data.json").unlink(), _ANEW),
     "older": (_damaged("config.json", lambda r: {"k": 1}), "benchmarks.convert_runs"),
-    "newer": (_damaged("config.json", lambda r: r | {"format": 2}), "the version that wrote it"),
+    "newer": (_damaged("config.json", lambda r: r | {"format": 3}), "the version that wrote it"),
 }
 
 
