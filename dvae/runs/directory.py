@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
 from configs.errors import UserError
-from configs.files import one_line, read_bytes, replacing
+from configs.files import one_line, read_bytes, replacing, writing_to
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
@@ -91,7 +91,7 @@ class RunDirectory:
           UserError: it cannot be written, another process trains in it, or it holds a run of
             another configuration (naming the fields that differ).
         """
-        try:
+        with writing_to(self.path, "choose another --log_dir"):
             self.path.mkdir(parents=True, exist_ok=True)
             if self.checkpoints.is_symlink():
                 raise UserError(
@@ -104,10 +104,6 @@ class RunDirectory:
             except BaseException:  # a session may live on for days
                 self.unlock()
                 raise
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
-            ) from None
 
     def _claim(self, run: RunConfig, fresh: bool) -> None:
         if fresh and self.config.exists():
@@ -140,10 +136,8 @@ class RunDirectory:
         if self.data.exists():
             self.read_data_facts()
             return
-        try:
+        with writing_to(self.path, "choose another --log_dir"):
             write_bound(self.data, self._facts, self.owner())
-        except OSError as error:
-            raise UserError(f"cannot write {self.data} ({error.strerror})") from None
 
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
         """Image shape and training mean, float32 [X].

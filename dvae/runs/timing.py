@@ -1,18 +1,13 @@
 """How long a run would take on this machine, measured over a few steps of its own programs."""
 
-import dataclasses
-import json
 import time
 from collections.abc import Callable
 
-import data
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, num_workers
-from dvae.runs import memory
 from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import device_name, say
 from dvae.runs.result import ais_settings
 from dvae.train_step import TrainProgram
 from samplers import counter_random, log_partition
@@ -115,18 +110,3 @@ def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
         "final_seconds": final,
         "hours": total / 3600.0,
     }
-
-
-def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None) -> int:
-    """Prints how long a run would take here; the last line is `measure`'s result as JSON."""
-    dataset = data.load(config.dataset, data_dir, input_size)
-    config = dataclasses.replace(config, input_size=dataset.input_size)
-    memory.check_training(config, dataset)
-    measured = measure(config, dataset)
-    say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
-        f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
-        f"for {config.num_train_iter} steps and their evaluations"
-    )
-    say(f"measured: {json.dumps(measured, allow_nan=False)}")
-    return 0

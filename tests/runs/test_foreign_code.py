@@ -15,9 +15,10 @@ import data
 import dvae
 from configs.errors import UserError
 from configs.paper import build_config
-from dvae.runs import commands, records
+from dvae.runs import records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
+from dvae.runs.trained_model import TrainedModel
 from tables import driver
 from tests.helpers import hand_made_results, tiny_runs
 from tests.helpers.works import works
@@ -64,14 +65,10 @@ def _write_run(directory, record):
 
 def _ways_in(directory, tmp_path):
     """Everything that opens a run of others."""
-    common = dict(data_dir="", step=None, num_images=1, out_dir=tmp_path / "out")
     config = tiny_runs.tiny_config("digits")
     return {
         "Python": lambda: dvae.load(directory),
-        **{
-            mode.__name__: lambda mode=mode: mode(directory, {}, **common)
-            for mode in (commands.generate, commands.log_z, commands.evaluate)
-        },
+        "command line": lambda: TrainedModel(directory, data_dir="", seed=3),
         "export": lambda: export_run(directory, tmp_path / "exported"),
         "training": lambda: RunDirectory(directory).open(config, "ab" * 32, fresh=False),
     }
