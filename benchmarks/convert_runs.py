@@ -17,12 +17,11 @@ from typing import Any
 
 from configs.errors import UserError
 from configs.paper import ExperimentConfig
+from dvae.runs.json_files import digest, read_checked, read_json
 from dvae.runs.records import (
     RunConfig,
     checkpoint_digest,
-    digest,
-    read_checked,
-    read_json,
+    checkpoint_place,
     write_bound,
     write_config,
 )
@@ -101,7 +100,7 @@ def convert(old: Path, new: Path) -> None:
     for kind in ("best", "kept"):
         for place in sorted((old / "checkpoints").glob(f"{kind}-*")):
             _convert_checkpoint(place, new / "checkpoints" / place.name, owner, run.identity)
-    best = new / "checkpoints" / f"best-{result['best_step']:010d}"
+    best = checkpoint_place(new, "best", result["best_step"])
     bound = {
         "checkpoint": checkpoint_digest(best) if best.exists() else None,
         "config": run.binding(),

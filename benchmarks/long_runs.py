@@ -20,8 +20,9 @@ from benchmarks import long_runs_page, timing
 from benchmarks.long_runs_measures import measure, steps_kept
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import model_name
+from dvae.runs.json_files import write_json
 from dvae.runs.process import compile_cache_directory, enable_compile_cache
-from dvae.runs.records import read_checked, write_json
+from dvae.runs.records import checkpoint_place, read_bound
 from dvae.runs.trained_model import TrainedModel
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ def training_health(path: Path, step: int) -> Record:
 
 def evaluate(path: Path, step: int, data_dir: str) -> Record:
     """log Z and NLL of a kept model by the run's own protocol, and what its training took."""
-    manifest = read_checked(path / "checkpoints" / f"kept-{step:010d}" / "manifest.json")
+    manifest = read_bound(checkpoint_place(path, "kept", step) / "manifest.json")
     found = TrainedModel(path, data_dir, step).evaluate()
     del found["protocol"]["data"]  # names places of this machine
     progress = {key: manifest["progress"][key] for key in ("train_seconds", "code")}

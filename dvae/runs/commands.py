@@ -19,10 +19,11 @@ from dvae.runs import log_z_table, memory, result, timing
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
+from dvae.runs.json_files import write_json
 from dvae.runs.loop import Run
 from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import Stopped, device_name, say
-from dvae.runs.records import read_result, write_json
+from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 
 

@@ -19,10 +19,11 @@ from configs.text import markdown, one_row
 from dvae.runs.checkpoint_store import checkpoint_files
 from dvae.runs.checkpoints import check_best
 from dvae.runs.directory import RunDirectory
+from dvae.runs.json_files import read_json
 from dvae.runs.records import (
+    checkpoint_place,
     read_bound,
     read_config,
-    read_json,
     read_result,
     version_name,
     write_bound,
@@ -280,7 +281,7 @@ def copy_result(run: Path, target: Path) -> None:
 def _fill(run: RunDirectory, target: RunDirectory) -> None:
     """Everything but the card; the checkpoint byte for byte."""
     result = read_result(run.result)
-    best = run.checkpoints / f"best-{result['best_step']:010d}"
+    best = checkpoint_place(run.path, "best", result["best_step"])
     check_best(run, result["best_step"])
     for name in (run.config, run.data, run.result):
         if name.is_symlink():

@@ -16,8 +16,8 @@ from benchmarks import exported, gpu_training, train_exported
 from configs.errors import UserError
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
+from dvae.runs.json_files import read_json
 from dvae.runs.loop import Run
-from dvae.runs.records import read_json
 from tests.helpers import tiny_runs, tiny_training
 
 ONE_GROUP = {"struct": "1-layer-nonlin", "structure": tiny_training.STRUCTURES["1-layer-nonlin"]}

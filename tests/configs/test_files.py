@@ -14,7 +14,7 @@ import pytest
 from configs import command_line
 from configs.errors import UserError
 from data import amat, npz
-from dvae.runs import records
+from dvae.runs import json_files, records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.pictures import write_png
 from dvae.runs.summaries import Summaries
@@ -125,7 +125,7 @@ def _table_log(path):
 
 
 WRITERS = {
-    "result.json": lambda path: records.write_json(path, {}),
+    "result.json": lambda path: json_files.write_json(path, {}),
     "samples.png": lambda path: write_png(path, np.zeros([2, 2, 1], np.uint8)),
     "report.md": lambda path: documents.write_text(path, "text"),
     "metrics.jsonl": _summaries,

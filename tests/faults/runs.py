@@ -160,7 +160,7 @@ with fault("a result of another run counts", OTHER_RUN):
 with fault("another checkpoint's result counts", "test_a_result_of_another_checkpoint_is_refused"):
     text("_check_belongs", '«found != record.get("checkpoint") → False»')
 with fault("a changed mean is not noticed", "test_a_mean_that_is_not_that_of_the_data_is_refused"):
-    text("read_bound", "«read_checked → read_json»(path)")
+    text("read_bound", "return «checked(path, record) → record»")
 with fault("other formats are read", "test_another_format_is_refused_in_one_line[config.json]"):
     text("read_bound", "«found != FORMAT → False»")
 with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):

@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import UserError
 from dvae.evaluation import LikelihoodEstimate
-from dvae.runs import log_z_table, records, result
+from dvae.runs import json_files, log_z_table, records, result
 from dvae.runs.export import model_card
 from samplers.log_partition import LogPartition
 from tables.report import build_report
@@ -184,11 +184,11 @@ class TestUnknown:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_what_is_no_number_is_never_written(self, value, tmp_path):
         with pytest.raises(ValueError, match="not JSON compliant"):
-            records.write_json(tmp_path / "record.json", {"number": value})
+            json_files.write_json(tmp_path / "record.json", {"number": value})
         assert not list(tmp_path.iterdir())
         (tmp_path / "record.json").write_text(json.dumps({"number": value}))
         with pytest.raises(UserError, match="damaged"):
-            records.read_json(tmp_path / "record.json")
+            json_files.read_json(tmp_path / "record.json")
 
 
 def test_a_result_of_no_update_is_none(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from configs.errors import UserError
 from configs.paper import build_config
-from dvae.runs import records
+from dvae.runs import json_files, records
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
 RESULT = {
@@ -28,8 +28,8 @@ RUN = records.RunConfig(build_config(dataset="digits"), "5a")
 
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
-    assert records.read_checked(path) == RESULT
+    json_files.write_checked(path, RESULT)
+    assert json_files.read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -48,23 +48,23 @@ def test_a_run_is_read_back(tmp_path):
 def test_key_order_and_layout_are_free(tmp_path):
     """A record that was only laid out anew is the same record."""
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
+    json_files.write_checked(path, RESULT)
     record = json.loads(path.read_text())
     path.write_text(json.dumps(dict(sorted(record.items(), reverse=True))))
-    assert records.read_checked(path) == RESULT
+    assert json_files.read_checked(path) == RESULT
 
 
 def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
+    json_files.write_checked(path, RESULT)
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        records.write_checked(path, {"other": 1})
-    assert records.read_checked(path) == RESULT
+        json_files.write_checked(path, {"other": 1})
+    assert json_files.read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -75,8 +75,8 @@ def test_damaged_records_are_refused_in_one_line(tmp_path, bound):
     if bound:
         write_run(tmp_path, RESULT)
     else:
-        records.write_checked(path, RESULT)
-    read = records.read_result if bound else records.read_checked
+        json_files.write_checked(path, RESULT)
+    read = records.read_result if bound else json_files.read_checked
     good = path.read_bytes()
     contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
     assert len(contents) >= 700
