@@ -15,7 +15,7 @@ from configs.errors import UserError
 from configs.files import replacing, writing_to
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
-from dvae.runs import log_z_table, memory, result, timing
+from dvae.runs import memory, result, timing
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
@@ -25,6 +25,7 @@ from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import Stopped, device_name, say
 from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
+from samplers import log_z_table
 
 
 def train(config: ExperimentConfig, **options: Any) -> int:

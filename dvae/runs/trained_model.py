@@ -30,13 +30,13 @@ from dvae.runs.arrays import (
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.isolation import isolated
-from dvae.runs.log_z_table import Row, measure_all, tracked_row, with_distance
 from dvae.runs.pictures import Inspector
 from dvae.runs.records import read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, hardware, log_partition
 from samplers.energy_model import EnergyModel, Parameters, State
+from samplers.log_z_table import Row, measure_all, tracked_row, with_distance
 
 # Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
 # for the first rows does not depend on how many follow.
@@ -318,7 +318,7 @@ class TrainedModel:
 
     @isolated()
     def log_partition_table(self) -> list[Row]:
-        """What every estimator says of log Z: rows ready for JSON, see `dvae.runs.log_z_table`."""
+        """What every estimator says of log Z: rows ready for JSON, see `samplers.log_z_table`."""
         memory.check_measuring(self.config)
         key = self._stream_key(Stream.LOG_Z)
         rows = measure_all(*self._prior_state(), key, result.ais_settings(self.config))

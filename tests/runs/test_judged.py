@@ -8,8 +8,9 @@ import pytest
 
 from configs.errors import UserError
 from dvae.evaluation import LikelihoodEstimate
-from dvae.runs import json_files, log_z_table, records, result
+from dvae.runs import json_files, records, result
 from dvae.runs.export import model_card
+from samplers import log_z_table
 from samplers.log_partition import LogPartition
 from tables.report import build_report
 from tables.report import records as report_records
