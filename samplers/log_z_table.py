@@ -96,7 +96,7 @@ def with_contradictions(rows: Sequence[Row]) -> list[Row]:
     return [noted(row) for row in rows]
 
 
-def _timed(measure: Callable[[], list[Row]], warm: bool) -> list[Row]:
+def timed(measure: Callable[[], list[Row]], warm: bool) -> list[Row]:
     """Adds seconds to rows: to the first, the others being by-products of it.
 
     With `warm` it is measured twice, so that compilation is left out.
@@ -107,6 +107,20 @@ def _timed(measure: Callable[[], list[Row]], warm: bool) -> list[Row]:
     rows = measure()
     seconds = time.perf_counter() - start
     return [{**row, "seconds": 0.0 if index else seconds} for index, row in enumerate(rows)]
+
+
+def reverse_ais(
+    settings: Settings,
+    model: EnergyModel,
+    params: Parameters,
+    base: tf.Tensor,
+    start: State,
+    key: tf.Tensor,
+    note: str,
+) -> list[Row]:
+    """The row of `reverse`."""
+    result = reverse(model, params, base, start, key, settings)
+    return [_ais_row("reverse AIS", result, tf.nest.flatten(start)[0].shape[0], note)]
 
 
 def estimators(
@@ -130,8 +144,7 @@ def estimators(
         if small:
             start = exact.samples(*of, keys[_TABLE_START], settings.num_chains)
         note = "certified: exact start" if small else "checked: starts from the run's chains"
-        result = reverse(*of, fitted, start, keys[_TABLE_REVERSE], settings)
-        return [_ais_row("reverse AIS", result, tf.nest.flatten(start)[0].shape[0], note)]
+        return reverse_ais(settings, *of, fitted, start, keys[_TABLE_REVERSE], note)
 
     def parallel_tempering() -> list[Row]:
         """Tempering and Bennett's ratio; its "ESS" is the number of arrivals from the base."""
@@ -183,7 +196,7 @@ def measure_all(
       of the row above), distance (value less exact, or None), note.
     """
     measures = estimators(model, params, chains, key, settings)
-    rows = [row for measure in measures for row in _timed(measure, warm)]
+    rows = [row for measure in measures for row in timed(measure, warm)]
     return with_distance(with_contradictions(rows))
 
 
