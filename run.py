@@ -15,7 +15,7 @@ from configs.command_line import given, value
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
-from dvae.runs import isolation, process
+from dvae.runs import compile_cache, isolation, process
 from dvae.runs.records import read_config
 
 FLAGS = flags.FLAGS
@@ -158,17 +158,17 @@ def main() -> int:
     command_line.check_known(SETTINGS.values(), FLAGS.mode, f"--mode={FLAGS.mode}")
     job = _JOBS[FLAGS.mode]()
     cache = _value("compile_cache")
-    cache = process.compile_cache_directory() if cache is None else cache
+    cache = compile_cache.compile_cache_directory() if cache is None else cache
     if cache == "":
         with isolation.isolated():
             process.share_gpus()
             return job()
-    process.enable_compile_cache(None if cache is None else Path(cache))
+    compile_cache.enable_compile_cache(None if cache is None else Path(cache))
     try:
-        with isolation.isolated(), process.compile_cache_guard():
+        with isolation.isolated(), compile_cache.compile_cache_guard():
             process.share_gpus()
             return job()
-    except process.CompileCacheSuspected as error:
+    except compile_cache.CompileCacheSuspected as error:
         # A run goes on from its newest checkpoint.
         logging.warning(
             "TensorFlow failed (%s): starting again without the compile cache %s, which may be "
@@ -176,7 +176,7 @@ def main() -> int:
             error,
             cache,
         )
-        process.start_again_without_compile_cache()
+        compile_cache.start_again_without_compile_cache()
 
 
 def program() -> None:

@@ -33,7 +33,7 @@ from configs.registry import BASELINES
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
 from dvae.flat_adam import unflatten
-from dvae.runs.process import compile_cache_directory, enable_compile_cache
+from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact
 

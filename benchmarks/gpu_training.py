@@ -24,6 +24,7 @@ import tensorflow as tf
 
 import data
 from benchmarks import exported
+from benchmarks.device import prepare_device
 from benchmarks.train_exported import read_arrays
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
@@ -33,7 +34,7 @@ from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import digest
 from dvae.runs.loop import MAX_SKIPPED_IN_A_ROW, STEPS_PER_CALL
 from dvae.runs.monitor import Monitor
-from dvae.runs.process import prepare_device, say
+from dvae.runs.process import say
 from dvae.runs.records import code_version
 from dvae.runs.summaries import Summaries
 from dvae.train_step import STEPS_A_GROUP, TrainProgram

@@ -18,10 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import gpu_training
+from benchmarks.device import prepare_device
 from data.batches import call_indices
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import prepare_device, say
+from dvae.runs.process import say
 from dvae.train_step import TrainProgram
 
 
