@@ -20,8 +20,8 @@ from benchmarks import long_runs_page, timing
 from benchmarks.long_runs_measures import measure, steps_kept
 from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
 from dvae.runs.directory import RunDirectory
-from dvae.runs.export import model_name
 from dvae.runs.json_files import write_json
+from dvae.runs.model_card import model_name
 from dvae.runs.records import checkpoint_place, read_bound
 from dvae.runs.trained_model import TrainedModel
 

@@ -16,7 +16,8 @@ from configs.paper import Structure
 from configs.registry import BASELINES
 from dvae.runs import commands
 from dvae.runs.directory import RunDirectory
-from dvae.runs.export import export_run, model_card, model_name
+from dvae.runs.export import export_run
+from dvae.runs.model_card import model_card, model_name
 from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from tests.helpers import tiny_runs

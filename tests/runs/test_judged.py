@@ -9,7 +9,7 @@ import pytest
 from configs.errors import UserError
 from dvae.evaluation import LikelihoodEstimate
 from dvae.runs import json_files, records, result
-from dvae.runs.export import model_card
+from dvae.runs.model_card import model_card
 from samplers import log_z_table
 from samplers.log_partition import LogPartition
 from tables.report import build_report
