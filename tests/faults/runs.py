@@ -148,9 +148,9 @@ with fault("kill -INT reaches no such job", "test_an_ignored_interrupt_counts_if
 with fault("a terminal that knows no ± ends the run", "test_from_python_too[ascii]"):
     within("process.say", "text.encodable", lambda _, text, encoding: text)
 with fault("runs of one name and other settings have one directory", PLACES):
-    text("place_for", "«place in found and not fresh → False»")
+    text("_place_for", "«place in found and not fresh → False»")
 with fault("a run that lies beside another is not found again", PLACES):
-    text("place_for", "if «not differences(place, run) → False»:")
+    text("_place_for", "if «not _differences(place, run) → False»:")
 with fault("other settings are one trial", "test_what_decides_the_numbers_makes_another_trial"):
     text("Summaries.start", "«-{digest(config.to_json())[:12]} → »")
 
