@@ -33,20 +33,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def _both(*errors: float | None) -> float | None:
-    """Independent errors together; None where one of them is not known."""
-    return None if None in errors else math.hypot(*errors)
-
-
-def _plus(first: float | None, second: float | None, sign: float = 1.0) -> float | None:
-    """first + sign * second; None where one of them is not known."""
-    return None if None in (first, second) else first + sign * second
-
-
-def _less(first: float | None, second: float | None) -> float | None:
-    return _plus(first, second, -1.0)
-
-
 def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> list[str]:
     """Why a likelihood of binary data, log Z in it, is not to be trusted, a clause each."""
     found = [f"log Z is {UNTRUSTED}"] if log_z.doubts() else []
@@ -66,25 +52,24 @@ def likelihood_record(
 
     An error that is not known, of a single draw or image, is None, and so is what follows from it.
     """
-    likelihood = normalized(unnormalized, log_z.best())
-    nll, (z_low, z_high) = likelihood.nll, log_z.interval()
-    sampling = known(Z95 * likelihood.sampling_stderr)
-    test_set = known(Z95 * likelihood.test_set_stderr)
+    likelihood, best = normalized(unnormalized, log_z.best()), log_z.best()
+    nll = likelihood.nll
+    z_low, z_high = (math.nan if end is None else end for end in log_z.interval())
+    sampling, test_set = Z95 * likelihood.sampling_stderr, Z95 * likelihood.test_set_stderr
     # The errors are independent; log Z's may be lopsided.
-    below = _both(_less(log_z.best(), z_low), sampling)
-    above = _both(_less(z_high, log_z.best()), sampling)
+    below, above = math.hypot(best - z_low, sampling), math.hypot(z_high - best, sampling)
     doubts = likelihood_doubts(log_z, likelihood)
     return {
         f"{prefix}_nll": nll,
         f"{prefix}_neg_elbo": likelihood.neg_elbo,
         "unnormalized_nll": unnormalized.nll,
-        "log_z": log_z.best(),
+        "log_z": best,
         "log_z_stderr": log_z.best_stderr(),
         "log_z_interval": {
             "trusted": not log_z.doubts(),
             "reasons": list(log_z.doubts()),
-            "low": z_low,
-            "high": z_high,
+            "low": known(z_low),
+            "high": known(z_high),
             "confidence": 1.0 - ALPHA,
             "forward_ais": log_z.value,
             "forward_ais_stderr": known(log_z.stderr),
@@ -100,14 +85,14 @@ def likelihood_record(
         "nll_interval": {
             "trusted": not doubts,
             "reasons": doubts,
-            "low": _less(nll, below),
-            "high": _plus(nll, above),
+            "low": known(nll - below),
+            "high": known(nll + above),
             "confidence": 1.0 - ALPHA,
-            "log_z": [_less(z_low, log_z.best()), _less(z_high, log_z.best())],
+            "log_z": [known(z_low - best), known(z_high - best)],
             "importance_sampling_stderr": known(likelihood.sampling_stderr),
             "test_set_stderr": known(likelihood.test_set_stderr),
-            "low_with_test_set": _less(nll, _both(below, test_set)),
-            "high_with_test_set": _plus(nll, _both(above, test_set)),
+            "low_with_test_set": known(nll - math.hypot(below, test_set)),
+            "high_with_test_set": known(nll + math.hypot(above, test_set)),
         },
     }
 

@@ -1,7 +1,6 @@
 """A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,15 @@ from dvae.evaluation import Evaluator, normalized
 from dvae.prior_sampler import PriorSampler, from_variables, to_variables
 from dvae.runs import memory, result
 from dvae.runs.arrays import (
+    BLOCK,
     Encoded,
     LogLikelihood,
     LogPartitionValue,
     binary_rows,
+    block_key,
     check_count,
     checked_seed,
+    in_blocks,
 )
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
@@ -37,26 +39,6 @@ from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, hardware, log_partition
 from samplers.energy_model import EnergyModel, Parameters, State
 from samplers.log_z_table import Row, measure_all, tracked_row, with_distance
-
-# Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
-# for the first rows does not depend on how many follow.
-_BLOCK = 100
-
-
-def _block_key(key: tf.Tensor, block: int) -> tf.Tensor:
-    return counter_random.fold_in(key, block) if block else key
-
-
-def _in_blocks(program: Callable[..., Sequence[tf.Tensor]], rows: np.ndarray) -> list[np.ndarray]:
-    """Outputs [N, ...] of a program for rows [N, X]: of calls with `_BLOCK` rows and their number.
-
-    The last block is filled up with zeros, whose outputs are cut off.
-    """
-    filled = np.zeros([-(-len(rows) // _BLOCK) * _BLOCK, rows.shape[1]], rows.dtype)
-    filled[: len(rows)] = rows
-    blocks = filled.reshape(-1, _BLOCK, rows.shape[1])
-    outputs = [program(tf.constant(block), index) for index, block in enumerate(blocks)]
-    return [np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True)]
 
 
 class TrainedModel:
@@ -91,11 +73,6 @@ class TrainedModel:
         self._data_dir, self._dataset = data_dir, dataset
         memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
-        if mean.size != self.config.input_size:
-            raise UserError(
-                f"{self.path}/data.json is damaged: it has {mean.size} pixels, config.json has "
-                f"{self.config.input_size}"
-            )
         self.model, estimator = build(self.config, mean)
         self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
@@ -183,12 +160,10 @@ class TrainedModel:
         key = self._stream_key(Stream.GENERATE, seed)
         prior, chains = self.model.prior, self._chains()
         drawn = []
-        for block in range(-(-int(num) // _BLOCK)):
-            start = tf.nest.map_structure(
-                lambda t, n=-block * _BLOCK: tf.roll(t, n, axis=0), chains
-            )
-            block_key = _block_key(key, block)
-            drawn.append(prior.samples(prior.parameters(), start, _BLOCK, block_key).numpy())
+        for block in range(-(-int(num) // BLOCK)):
+            start = tf.nest.map_structure(lambda t, n=-block * BLOCK: tf.roll(t, n, axis=0), chains)
+            samples = prior.samples(prior.parameters(), start, BLOCK, block_key(key, block))
+            drawn.append(samples.numpy())
         return np.concatenate(drawn)[:num]
 
     @isolated()
@@ -213,7 +188,7 @@ class TrainedModel:
           ValueError: latents of another shape, or with other values.
         """
         rows = binary_rows("latents", latents, [(self.config.structure.num_latents,)])
-        [means] = _in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
+        [means] = in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
         return means.reshape(-1, *self.image_shape)
 
     @isolated()
@@ -228,8 +203,8 @@ class TrainedModel:
           ValueError: images of another shape, or with other values.
         """
         key = self._stream_key(Stream.INSPECTION, seed)
-        latents, probabilities, log_prob = _in_blocks(
-            lambda block, index: self._encoded(block, _block_key(key, index)), self._rows(images)
+        latents, probabilities, log_prob = in_blocks(
+            lambda block, index: self._encoded(block, block_key(key, index)), self._rows(images)
         )
         return Encoded(latents.astype(np.uint8), probabilities, log_prob)
 

@@ -63,7 +63,10 @@ with fault("the effective sample size of AIS is not looked at", JUDGED("an error
 
 # What is evaluated, with what.
 with fault("an unknown error of the test set is 0", "test_a_result[one test image]"):
-    text("likelihood_record", "known(Z95 * likelihood.test_set_stderr)« →  or 0.0»")
+    text(
+        "likelihood_record",
+        "«Z95 * likelihood.test_set_stderr → known(Z95 * likelihood.test_set_stderr) or 0.0»\n",
+    )
 with fault("the final numbers are of the last weights", BEST, SAMPLES):
     within("Run._finish", "Saver.restore_best", nothing)
 _RESTORED = "self._saver.restore_best(progress.best_step)\n    "
