@@ -65,7 +65,8 @@ with fault("the effective sample size of AIS is not looked at", JUDGED("an error
 with fault("an unknown error of the test set is 0", "test_a_result[one test image]"):
     text(
         "likelihood_record",
-        "«Z95 * likelihood.test_set_stderr → known(Z95 * likelihood.test_set_stderr) or 0.0»\n",
+        "math.hypot(below, «test_set → known(test_set) or 0.0»)",
+        "math.hypot(above, «test_set → known(test_set) or 0.0»)",
     )
 with fault("the final numbers are of the last weights", BEST, SAMPLES):
     within("Run._finish", "Saver.restore_best", nothing)
