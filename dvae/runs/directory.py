@@ -6,7 +6,6 @@ Runs of one name but other settings lie side by side and are never mixed.
 import contextlib
 import logging
 import os
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from dvae.runs.lock import RunLock
 from dvae.runs.process import say
 from dvae.runs.records import (
     RunConfig,
+    places_of,
     read_bound,
     read_config,
     write_bound,
@@ -28,21 +28,6 @@ from dvae.runs.records import (
 )
 
 _LOST = "restore it, or remove it and start the run's command again, which writes it anew"
-
-
-def places_of(path: Path) -> list[Path]:
-    """Where runs of one name lie: PATH and PATH-2, PATH-3, ..., those that hold one."""
-    try:
-        beside = [place for place in path.parent.iterdir() if place.name.startswith(path.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    serial = re.compile(re.escape(path.name) + r"(?:-([2-9]|[1-9]\d+))?")
-    found = {
-        int(match[1] or 1): place
-        for place in beside
-        if (match := serial.fullmatch(place.name)) and (place / "config.json").exists()
-    }
-    return [found[number] for number in sorted(found)]
 
 
 def _differences(place: Path, run: RunConfig) -> str:
@@ -245,6 +230,6 @@ class RunDirectory:
 
     def forget_after(self, step: int, evaluated_step: int) -> None:
         """Drops logged points that a resumed run will write again; see `dvae.runs.logs`."""
-        from dvae.runs import logs  # TensorFlow's: who only looks for runs does without
+        from dvae.runs import logs  # TensorFlow's
 
         logs.forget_after(self.metrics, step, evaluated_step)

@@ -7,6 +7,7 @@ this format and the run's identity, so that a file of another run is told apart.
 import functools
 import hashlib
 import math
+import re
 import subprocess
 from pathlib import Path
 from types import NoneType
@@ -153,6 +154,21 @@ def read_config(directory: Path) -> RunConfig:
     if identity != run.identity:
         raise UserError(f"{path} is damaged (another identity): restore it or train anew")
     return run
+
+
+def places_of(path: Path) -> list[Path]:
+    """Where runs of one name lie: PATH and PATH-2, PATH-3, ..., those that hold one."""
+    try:
+        beside = [place for place in path.parent.iterdir() if place.name.startswith(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    serial = re.compile(re.escape(path.name) + r"(?:-([2-9]|[1-9]\d+))?")
+    found = {
+        int(match[1] or 1): place
+        for place in beside
+        if (match := serial.fullmatch(place.name)) and (place / "config.json").exists()
+    }
+    return [found[number] for number in sorted(found)]
 
 
 def checkpoint_place(directory: Path, kind: str, step: int) -> Path:
