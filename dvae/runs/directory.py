@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+import data
 from configs.errors import UserError
-from configs.files import writing_to
+from configs.files import exists, writing_to
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
@@ -64,6 +65,41 @@ def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
         serial += 1
         place = path.with_name(f"{path.name}-{serial}")
     return place
+
+
+def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | None) -> Dataset:
+    """The data of a run.
+
+    Args:
+      path: of the run.
+      run: what its config.json holds.
+      data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
+      moved_to: where a user's own file lies now.
+
+    Raises:
+      UserError: they are not to be found, or are not those.
+    """
+    config = run.config
+    name = moved_to or config.dataset
+    if data_dir is None and name in data.DOWNLOADED:
+        raise UserError(f"{path} needs {name} for this: load it with data_dir")
+    if moved_to is None and config.has_own_data:
+        places = [name] + ([] if data_dir is None else [f"{data_dir}/{config.dataset_name}"])
+        found = next((place for place in places if exists(Path(place))), None)
+        if found is None:
+            raise UserError(
+                f"{name}, which {path} was trained on, does not exist: say where the file lies "
+                "now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
+            )
+        name = found
+    dataset = data.load(name, data_dir or "", config.input_size)
+    if dataset.sha256 != run.data_sha256:
+        raise UserError(
+            f"the data found ({dataset.notes}) are not what {path} was trained on (sha256 "
+            f"{dataset.sha256} here, {run.data_sha256} there): say where those lie with "
+            f"--{'dataset' if config.has_own_data else 'data_dir'}"
+        )
+    return dataset
 
 
 class RunDirectory:

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import data
 from configs.errors import UserError
-from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
 from data.dataset import Dataset
 from dvae.build import all_variables, build
@@ -30,10 +28,10 @@ from dvae.runs.arrays import (
     in_blocks,
 )
 from dvae.runs.checkpoints import restore_model
-from dvae.runs.directory import RunDirectory
+from dvae.runs.directory import RunDirectory, find_data
 from dvae.runs.isolation import isolated
 from dvae.runs.pictures import Inspector
-from dvae.runs.records import read_result
+from dvae.runs.records import read_config, read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, hardware, log_partition
@@ -67,10 +65,10 @@ class TrainedModel:
         """
         self.path = Path(path)
         self._directory = RunDirectory(self.path)
-        trained, self._data_sha256 = self._directory.read_config()
-        self.config: ExperimentConfig = dataclasses.replace(trained, **measuring)
+        self._run = read_config(self.path)
+        self.config: ExperimentConfig = dataclasses.replace(self._run.config, **measuring)
         check_config(self.config)
-        self._data_dir, self._dataset = data_dir, dataset
+        self._data = data_dir, dataset
         memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
         self.model, estimator = build(self.config, mean)
@@ -85,33 +83,7 @@ class TrainedModel:
     @isolated()
     def dataset(self) -> Dataset:
         """The data that it was trained on. Raises ValueError where they are not to be found."""
-        name = self._dataset or self.config.dataset
-        if self._data_dir is None and name in data.DOWNLOADED:
-            raise UserError(f"{self.path} needs {name} for this: load it with data_dir")
-        if self._dataset is None and self.config.has_own_data:
-            name = self._own_file()
-        dataset = data.load(name, self._data_dir or "", self.config.input_size)
-        if dataset.sha256 != self._data_sha256:
-            raise UserError(
-                f"the data found ({dataset.notes}) are not what {self.path} was trained on (sha256 "
-                f"{dataset.sha256} here, {self._data_sha256} there): say where those lie with "
-                f"--{'dataset' if self.config.has_own_data else 'data_dir'}"
-            )
-        return dataset
-
-    def _own_file(self) -> str:
-        """Where the data file lies: as recorded, or under its name in the directory of data."""
-        recorded = Path(self.config.dataset)
-        places = [recorded]
-        if self._data_dir is not None:
-            places.append(Path(self._data_dir) / recorded.name)
-        for place in places:
-            if exists(place):
-                return str(place)
-        raise UserError(
-            f"{recorded}, which {self.path} was trained on, does not exist: say where the file "
-            "lies now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
-        )
+        return find_data(self.path, self._run, *self._data)
 
     @property
     def result(self) -> dict[str, Any]:
