@@ -35,7 +35,7 @@ from dvae.runs.json_files import digest
 from dvae.runs.loop import MAX_SKIPPED_IN_A_ROW, STEPS_PER_CALL
 from dvae.runs.monitor import Monitor
 from dvae.runs.process import say
-from dvae.runs.records import code_version
+from dvae.runs.records import code_version, read_config
 from dvae.runs.summaries import Summaries
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
 
@@ -133,7 +133,7 @@ def export(
     Raises:
       UserError: there is nothing to train.
     """
-    config, _ = directory.read_config()
+    config, _ = read_config(directory.path)
     made: list[Any] = []
 
     def make() -> exported.Call:
@@ -193,7 +193,7 @@ def take(
     Raises:
       UserError: nothing was trained, or it did not go on from where the run stands.
     """
-    config, data_sha256 = directory.read_config()
+    config, data_sha256 = read_config(directory.path)
     name = job_name(config)
     job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
     last = read_arrays(out / f"{name}.state.npz")
@@ -273,7 +273,7 @@ def begin(log_dir: Path, cell: str, images: Dataset, /, **settings: Any) -> Path
 
 def data_of(directory: RunDirectory, data_dir: str) -> Dataset:
     """A run's data set. Raises UserError when it is another than the run was begun with."""
-    config, data_sha256 = directory.read_config()
+    config, data_sha256 = read_config(directory.path)
     dataset = data.load(config.dataset, data_dir, config.input_size)
     if dataset.sha256 != data_sha256:
         raise UserError(f"{directory.path} was trained on other data than those in {data_dir}")

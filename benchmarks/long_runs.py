@@ -19,10 +19,9 @@ from typing import Any
 from benchmarks import long_runs_page, timing
 from benchmarks.long_runs_measures import measure, steps_kept
 from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
-from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import write_json
 from dvae.runs.model_card import model_name
-from dvae.runs.records import checkpoint_place, read_bound
+from dvae.runs.records import checkpoint_place, read_bound, read_config
 from dvae.runs.trained_model import TrainedModel
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +63,7 @@ def evaluate(path: Path, step: int, data_dir: str) -> Record:
 
 def measure_run(path: Path, again: bool, data_dir: str | None = None) -> None:
     """Measures what is new of a run, and keeps it model by model."""
-    config, data_sha256 = RunDirectory(path).read_config()
+    config, data_sha256 = read_config(path)
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
     old = (

@@ -14,6 +14,7 @@ from dvae.build import all_variables, build
 from dvae.prior_sampler import PriorSampler, from_variables, to_variables
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
+from dvae.runs.records import read_config
 from samplers import ais, counter_random, diagnostics, log_partition, tempering
 from samplers.energy_model import fitted_base, uniform_base
 from samplers.rbm import Halves, RBMParameters, left_log_marginal, model_of
@@ -48,7 +49,7 @@ class Kept(NamedTuple):
 def load_kept(path: Path, step: int) -> Kept:
     """Reads a model that is kept; no data are needed, since the prior does not depend on them."""
     directory = RunDirectory(path)
-    config, _ = directory.read_config()
+    config, _ = read_config(directory.path)
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
     sampler = PriorSampler(config, model.prior.energy_model)
     key = counter_random.key(config.seed)

@@ -239,10 +239,6 @@ class RunDirectory:
         """The run's identity, which its checkpoints hold; "" before there is a configuration."""
         return read_config(self.path).identity if self.config.exists() else ""
 
-    def read_config(self) -> tuple[ExperimentConfig, str]:
-        """The recorded configuration and the checksum of its data. Raises UserError."""
-        return read_config(self.path)
-
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""
         target = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")

@@ -124,7 +124,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         written.
     """
     run = RunDirectory(path)
-    config, _ = run.read_config()
+    config = read_config(path).config
     if not run.result.exists():
         raise UserError(f"{path} is not finished: its command, started again, goes on or says why")
     if target is None:

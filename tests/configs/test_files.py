@@ -17,6 +17,7 @@ from data import amat, npz
 from dvae.runs import json_files, records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.pictures import write_png
+from dvae.runs.records import read_config
 from dvae.runs.summaries import Summaries
 from tables import documents, driver
 from tables.runs import Outcome, start_process
@@ -45,7 +46,7 @@ STRANGE = {
 
 
 def _config(path):
-    RunDirectory(path.parent).read_config()
+    read_config(path.parent)
 
 
 def _data_facts(path):
