@@ -214,8 +214,9 @@ class RunDirectory:
             facts, run = read_bound(self.data), read_config(self.path)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
-            sound = facts["identity"] == run.identity and height > 0
+            sound = facts["identity"] == run.identity and isinstance(facts["notes"], str)
             sound = sound and mean.shape == (height * width,) == (run.config.input_size,)
+            sound = sound and height > 0
             sound = sound and np.all((mean >= 0.0) & (mean <= 1.0))
         except UserError as error:
             raise UserError(f"{str(error).partition(': restore')[0]}: {_LOST}") from None

@@ -142,8 +142,6 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         os.rename(aside.path, target)
     except OSError as error:
         raise UserError(f"cannot write {target} ({error.strerror})") from None
-    except KeyError as error:
-        raise UserError(f"{path} is damaged: a record lacks {error}; restore it") from None
     finally:
         shutil.rmtree(aside.path, ignore_errors=True)
     return target

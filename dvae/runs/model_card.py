@@ -86,7 +86,7 @@ def model_name(config: ExperimentConfig) -> str:
 def _certificate(interval: dict[str, Any]) -> str:
     if interval["exact"] is not None:
         return "exact: the prior was enumerated"
-    if not interval.get("trusted", True):
+    if not interval["trusted"]:
         return f"nothing: it is **{UNTRUSTED}**. {'; '.join(interval['reasons'])}"
     return (
         f"forward AIS {interval['forward_ais']:.3f} ± {interval['forward_ais_stderr']:.3f} "
@@ -99,7 +99,7 @@ def _certificate(interval: dict[str, Any]) -> str:
 
 def _with_test_set(interval: dict[str, Any]) -> str:
     words = span(interval["low_with_test_set"], interval["high_with_test_set"])
-    doubts = interval.get("reasons", [])
+    doubts = interval["reasons"]
     return f"with the finite test set {words}" + (
         f"; it is **{UNTRUSTED}**: {'; '.join(doubts)}" if doubts else ""
     )

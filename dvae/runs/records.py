@@ -30,9 +30,9 @@ def _all(types: _Types, names: str) -> dict[str, _Types]:
 
 
 _CODE = _all((str, NoneType), "sources commit")
-# What every result must hold, each a finite number; errors that are not known are null.
+# Of every result: finite numbers. Errors that are not known are null.
 NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "val_nll")
-# Types of what is read of a result, where it is there.
+# What is read of a result, with its types.
 _TYPES = {
     **_all(_KNOWN, " ".join(NUMBERS)),
     **_all(_TEXT, "dataset struct baseline sampler device"),
@@ -63,11 +63,10 @@ _TYPES = {
 
 
 def _fits(value: Any, types: _Types) -> bool:
-    """Whether a value of JSON is of these types: those of `_TYPES`."""
+    """Whether a value of JSON is of these types."""
     if isinstance(types, dict):
-        if not isinstance(value, dict):
-            return False
-        return all(_fits(value[name], types[name]) for name in types if name in value)
+        names = isinstance(value, dict) and types.keys() <= value.keys()
+        return names and all(_fits(value[name], types[name]) for name in types)
     if isinstance(types, list):
         return isinstance(value, list) and all(_fits(inner, types[0]) for inner in value)
     return type(value) in types
@@ -224,38 +223,35 @@ def _check_belongs(path: Path, record: dict[str, Any]) -> None:
         raise UserError(f"{path} is of another {best.name} than the one beside it: {remedy}")
 
 
-def _is_sound(record: dict[str, Any]) -> bool:
-    """Whether a result holds what every one must, of the right types, and its numbers agree."""
-    try:
-        nll, total = record["test_nll"], record["unnormalized_nll"] + record["log_z"]
-        low, high = (record["nll_interval"][end] for end in ("low", "high"))
-        must = {*NUMBERS, "log_z_stderr", "best_step"} <= record.keys()
-        must = must and {"low", "high"} <= record["log_z_interval"].keys()
-        return (
-            must
-            and _fits(record, _TYPES)
-            and (low is None or low <= nll)
-            and (high is None or nll <= high)
-            and (record["log_z_stderr"] is None or record["log_z_stderr"] >= 0.0)
-            and math.isclose(nll, total, rel_tol=1e-9, abs_tol=1e-6)
-        )
-    except (KeyError, TypeError, AttributeError):
-        return False
+def _agree(result: dict[str, Any]) -> bool:
+    """Whether the numbers of a result fit each other."""
+    interval, error = result["nll_interval"], result["log_z_stderr"]
+    nll, low, high = result["test_nll"], interval["low"], interval["high"]
+    total = result["unnormalized_nll"] + result["log_z"]
+    return (
+        (low is None or low <= nll)
+        and (high is None or nll <= high)
+        and (error is None or error >= 0.0)
+        and len(interval["log_z"]) == 2
+        and math.isclose(nll, total, rel_tol=1e-9, abs_tol=1e-6)
+    )
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A run's result.json.
+    """A run's result.json, with all that `_TYPES` names.
 
     Raises:
       UserError: it is not what the run wrote, or it is of another run or checkpoint than those
         beside it.
     """
     record = read_bound(path)
-    if not _is_sound(record):
+    for name in ("log_z_interval", "nll_interval"):
+        if isinstance(record.get(name), dict):  # those of before said nothing of it
+            record[name] = {"trusted": True, "reasons": [], **record[name]}
+    if not (_fits(record, _TYPES) and _agree(record)):
         raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")
     _check_belongs(path, record)
-    steps, skipped = record.get("num_train_iter"), record.get("skipped_updates")
-    if steps is not None and steps == skipped:
+    if record["num_train_iter"] == record.get("skipped_updates"):
         raise NothingTrained(f"{path} is of a run that took no update: it is no result")
     return record
 

@@ -230,10 +230,9 @@ def announce(record: dict[str, Any]) -> None:
     """Prints the test NLL with its interval, and log Z, and why they are not to be trusted."""
     interval, z = record["nll_interval"], record["log_z_interval"]
     how = "exact" if z["exact"] is not None else f"AIS, upper side {z['upper_status']}"
-    reasons = z.get("reasons", [])
     say(
         f"log Z {record['log_z']:.3f} {span(z['low'], z['high'], 3)} "
-        f"({f'AIS, {UNTRUSTED}' if reasons else how})"
+        f"({f'AIS, {UNTRUSTED}' if z['reasons'] else how})"
     )
     samples = record["eval_iw_samples"]
     say(
@@ -242,5 +241,5 @@ def announce(record: dict[str, Any]) -> None:
         f"{span(interval['low_with_test_set'], interval['high_with_test_set'])}"
     )
     for what, found in (("log Z", z), ("test NLL", interval)):
-        if found.get("reasons"):
+        if found["reasons"]:
             say(f"{what} is {UNTRUSTED}: {'; '.join(found['reasons'])}")

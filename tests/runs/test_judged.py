@@ -158,7 +158,8 @@ class TestUnknown:
         assert "not known" in shown and "nan" not in shown
         config = hand_made_results.config_of()
         records.write_config(tmp_path / "config.json", records.RunConfig(config, "5a"))
-        records.write_result(tmp_path, {**record, "val_nll": 70.0, "best_step": 20})
+        whole = {**hand_made_results.record_of(config, 0.0), **record}
+        records.write_result(tmp_path, whole)
         assert records.read_result(tmp_path / "result.json")["test_nll"] == record["test_nll"]
 
     def test_a_report(self, tmp_path):

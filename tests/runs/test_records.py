@@ -8,22 +8,12 @@ import pytest
 from configs.errors import UserError
 from configs.paper import build_config
 from dvae.runs import json_files, records
+from tests.helpers import hand_made_results
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
-RESULT = {
-    "dataset": "digits",
-    "test_nll": 23.4375,
-    "test_neg_elbo": 25.125,
-    "unnormalized_nll": 3.1875,
-    "log_z": 20.25,
-    "log_z_stderr": 0.015625,
-    "val_nll": 22.5,
-    "log_z_interval": {"low": 20.0, "high": 20.5, "exact": None, "upper_status": "checked"},
-    "nll_interval": {"low": 23.25, "high": 23.5, "log_z": [-0.25, 0.25]},
-    "versions": {"python": "3"},
-    "best_step": 20,
-}
-RUN = records.RunConfig(build_config(dataset="digits"), "5a")
+CONFIG = build_config(dataset="digits")
+RESULT = hand_made_results.record_of(CONFIG, 23.4375)
+RUN = records.RunConfig(CONFIG, "5a")
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -101,7 +91,8 @@ def test_numbers_that_do_not_fit_each_other(tmp_path):
     for changed in (
         {"log_z": 21.25},
         {"test_nll": "23.4375"},
-        {"nll_interval": {"low": 23.5, "high": 23.25}},
+        {"nll_interval": {**RESULT["nll_interval"], "low": 23.5, "high": 23.25}},
+        {"nll_interval": {**RESULT["nll_interval"], "log_z": [0.25]}},
         {"log_z_interval": None},
         {"log_z_stderr": -1.0},
     ):
