@@ -196,19 +196,15 @@ def run_record(
 
     devices: how many steps each trained. code: each version that trained it, the last one last.
     """
+    cell = ("struct", "baseline", "k", "sampler", "beta", "seed", "num_train_iter")
     return {
         "dataset": config.dataset_name,
-        **{name: getattr(config, name) for name in ("struct", "baseline", "k")},
+        **{name: getattr(config, name) for name in (*cell, "log_z_population")},
         "data_sha256": dataset.sha256,
         "published_data": dataset.published,
-        "sampler": config.sampler,
-        "beta": config.beta,
-        "seed": config.seed,
-        "num_train_iter": config.num_train_iter,
         "best_step": best_step,
         **evaluation,
         "skipped_updates": skipped_updates,
-        "log_z_population": config.log_z_population,
         "ms_per_step": ms_per_step,
         "device": " + ".join(devices),
         "device_steps": devices,
