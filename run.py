@@ -15,7 +15,7 @@ from configs.command_line import given, value
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
-from dvae.runs import isolation, process
+from dvae.runs import compile_cache, isolation, process
 from dvae.runs.records import read_config
 
 FLAGS = flags.FLAGS
@@ -51,13 +51,15 @@ def config_from_flags(**changed: Any) -> ExperimentConfig:
     return build_config(**(fields | {"sampler": _sampler()} | changed))
 
 
-def _given_input_size() -> int | None:
-    return FLAGS.input_size if given(SETTINGS["input_size"]) else None
-
-
 # What each mode does: a function of no arguments, made once the flags have been checked, before
 # anything slow is imported.
 Job = Callable[[], int]
+
+
+def _data() -> dict[str, Any]:
+    """Where the data are, and how large their images must be."""
+    size = FLAGS.input_size if given(SETTINGS["input_size"]) else None
+    return {"data_dir": _value("data_dir"), "input_size": size}
 
 
 def _train() -> Job:
@@ -67,20 +69,13 @@ def _train() -> Job:
     fields = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
     fields["data_dir"] = _value("data_dir")
     options["flags_text"] = "\n".join(f"--{name}={field}" for name, field in fields.items())
-    run_path = config.run_directory(_value("log_dir"))
+    place = {"run_path": config.run_directory(_value("log_dir")), "fresh": FLAGS.fresh}
 
     def go() -> int:
+        from dvae.runs import commands
         from dvae.runs.checkpoints import RunOptions
-        from dvae.runs.commands import train
 
-        return train(
-            config,
-            data_dir=_value("data_dir"),
-            input_size=_given_input_size(),
-            run_path=run_path,
-            fresh=FLAGS.fresh,
-            options=RunOptions(**options),
-        )
+        return commands.train(config, **_data(), **place, options=RunOptions(**options))
 
     return go
 
@@ -89,9 +84,9 @@ def _time() -> Job:
     config = config_from_flags()
 
     def go() -> int:
-        from dvae.runs.timing import time_run
+        from dvae.runs import commands
 
-        return time_run(config, data_dir=_value("data_dir"), input_size=_given_input_size())
+        return commands.time(config, **_data())
 
     return go
 
@@ -108,8 +103,8 @@ def _out_dir() -> Path | None:
     return None if FLAGS.out_dir is None else Path(_value("out_dir"))
 
 
-def _of_run(command: str) -> Callable[[], Job]:
-    """A mode that works on a finished or unfinished run."""
+def _of_run(command: str, *more: str) -> Callable[[], Job]:
+    """A mode that works on a finished or unfinished run. more: settings that it alone takes."""
 
     def checked() -> Job:
         path = _run_path()
@@ -118,16 +113,17 @@ def _of_run(command: str) -> Callable[[], Job]:
             for name, setting in SETTINGS.items()
             if setting.decides and name != "dataset" and given(setting)
         }
-        arguments = {name: _value(name) for name in ("data_dir", "step", "num_images")}
         dataset = _value("dataset") if given(SETTINGS["dataset"]) else None
+        which = {"data_dir": _value("data_dir"), "step": _value("step"), "dataset": dataset}
+        arguments = {name: _value(name) for name in more}
 
         def go() -> int:
             from dvae.runs import commands
             from dvae.runs.directory import RunDirectory
 
             out_dir = _out_dir() or RunDirectory(path).output(_value("log_dir"))
-            run = getattr(commands, command)
-            return run(path, changed, dataset=dataset, out_dir=out_dir, **arguments)
+            model = commands.TrainedModel(path, **which, **changed)
+            return getattr(commands, command)(model, out_dir, **arguments)
 
         return go
 
@@ -138,9 +134,9 @@ def _export() -> Job:
     path = _run_path()
 
     def go() -> int:
-        from dvae.runs.commands import export
+        from dvae.runs import commands
 
-        return export(path, _out_dir())
+        return commands.export(path, _out_dir())
 
     return go
 
@@ -149,7 +145,7 @@ _JOBS = {
     "train": _train,
     "time": _time,
     "evaluate": _of_run("evaluate"),
-    "generate": _of_run("generate"),
+    "generate": _of_run("generate", "num_images"),
     "log_z": _of_run("log_z"),
     "export": _export,
 }
@@ -162,17 +158,17 @@ def main() -> int:
     command_line.check_known(SETTINGS.values(), FLAGS.mode, f"--mode={FLAGS.mode}")
     job = _JOBS[FLAGS.mode]()
     cache = _value("compile_cache")
-    cache = process.compile_cache_directory() if cache is None else cache
+    cache = compile_cache.compile_cache_directory() if cache is None else cache
     if cache == "":
         with isolation.isolated():
             process.share_gpus()
             return job()
-    process.enable_compile_cache(None if cache is None else Path(cache))
+    compile_cache.enable_compile_cache(None if cache is None else Path(cache))
     try:
-        with isolation.isolated(), process.compile_cache_guard():
+        with isolation.isolated(), compile_cache.compile_cache_guard():
             process.share_gpus()
             return job()
-    except process.CompileCacheSuspected as error:
+    except compile_cache.CompileCacheSuspected as error:
         # A run goes on from its newest checkpoint.
         logging.warning(
             "TensorFlow failed (%s): starting again without the compile cache %s, which may be "
@@ -180,7 +176,7 @@ def main() -> int:
             error,
             cache,
         )
-        process.start_again_without_compile_cache()
+        compile_cache.start_again_without_compile_cache()
 
 
 def program() -> None:

@@ -24,12 +24,11 @@ from configs.paper import ExperimentConfig
 from configs.registry import PRIORS, resolve
 from dvae.prior_sampler import PriorSampler
 from dvae.runs.checkpoint_store import CheckpointStore
+from dvae.runs.json_files import digest, read_checked, read_json
 from dvae.runs.records import (
     RunConfig,
     checkpoint_digest,
-    digest,
-    read_checked,
-    read_json,
+    checkpoint_place,
     write_bound,
     write_config,
 )
@@ -169,7 +168,7 @@ def convert(source: Path, new: Path) -> None:
     for kind in ("best", "kept"):
         for place in sorted((source / "checkpoints").glob(f"{kind}-*")):
             _convert_checkpoint(place, store, old)
-    best = new / "checkpoints" / f"best-{result['best_step']:010d}"
+    best = checkpoint_place(new, "best", result["best_step"])
     bound = {
         **result,
         "checkpoint": checkpoint_digest(best) if best.exists() else None,

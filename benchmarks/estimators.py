@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from dvae.flat_adam import unflatten
 from scipy import stats
 
 from benchmarks import pages, timing
@@ -33,7 +32,8 @@ from configs.paper import build_config
 from configs.registry import BASELINES
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
-from dvae.runs.process import compile_cache_directory, enable_compile_cache
+from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
+from dvae.train_state import unflatten
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact
 

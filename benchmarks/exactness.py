@@ -21,7 +21,11 @@ import tensorflow as tf
 
 from benchmarks import pages, small_prior
 from benchmarks.small_prior import MODEL
-from dvae.runs.log_z_table import (
+from dvae.runs.trained_model import TrainedModel
+from samplers import counter_random, diagnostics, exact, log_partition, population_annealing
+from samplers.energy_model import fitted_base
+from samplers.log_partition_value import LogPartition
+from samplers.log_z_table import (
     Row,
     format_table,
     make_row,
@@ -30,10 +34,6 @@ from dvae.runs.log_z_table import (
     student_factor,
     timed,
 )
-from dvae.runs.trained_model import TrainedModel
-from samplers import counter_random, diagnostics, exact, log_partition, population_annealing
-from samplers.energy_model import fitted_base
-from samplers.log_partition_value import LogPartition
 from samplers.rbm import Halves, RBMParameters
 
 NUM_CHAINS, BURN_IN = 1000, 500

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import exported, gpu_compiler, timing
+from benchmarks.device import prepare_device
 from benchmarks.exported import Call
 from benchmarks.gpu_compiler import counts
 from benchmarks.sampler import make_problem
@@ -30,7 +31,6 @@ from benchmarks.train_step import NUM_IMAGES, random_images
 from configs.paper import build_config
 from dvae import evaluation
 from dvae.build import build
-from dvae.runs.process import prepare_device
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
 from samplers import ais, counter_random, tempering
 from samplers.energy_model import fitted_base

@@ -24,16 +24,18 @@ import tensorflow as tf
 
 import data
 from benchmarks import exported
+from benchmarks.device import prepare_device
 from benchmarks.train_exported import read_arrays
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory
+from dvae.runs.json_files import digest
 from dvae.runs.loop import MAX_SKIPPED_IN_A_ROW, STEPS_PER_CALL
 from dvae.runs.monitor import Monitor
-from dvae.runs.process import prepare_device, say
-from dvae.runs.records import code_version, digest
+from dvae.runs.process import say
+from dvae.runs.records import code_version, read_config
 from dvae.runs.summaries import Summaries
 from dvae.train_state import IN_A_ROW, named_leaves
 from dvae.train_step import STEPS_A_GROUP, TrainProgram
@@ -120,7 +122,7 @@ def export(
     Raises:
       UserError: there is nothing to train.
     """
-    config, _ = directory.read_config()
+    config, _ = read_config(directory.path)
     made: list[Any] = []
 
     def make() -> exported.Call:
@@ -181,7 +183,7 @@ def take(
     Raises:
       UserError: nothing was trained, or it did not go on from where the run stands.
     """
-    config, data_sha256 = directory.read_config()
+    config, data_sha256 = read_config(directory.path)
     name = job_name(config)
     job = json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
     last = read_arrays(out / f"{name}.state.npz")
@@ -261,7 +263,7 @@ def begin(log_dir: Path, cell: str, images: Dataset, /, **settings: Any) -> Path
 
 def data_of(directory: RunDirectory, data_dir: str) -> Dataset:
     """A run's data set. Raises UserError when it is another than the run was begun with."""
-    config, data_sha256 = directory.read_config()
+    config, data_sha256 = read_config(directory.path)
     dataset = data.load(config.dataset, data_dir, config.input_size)
     if dataset.sha256 != data_sha256:
         raise UserError(f"{directory.path} was trained on other data than those in {data_dir}")

@@ -18,10 +18,10 @@ from typing import Any
 
 from benchmarks import long_runs_page, timing
 from benchmarks.long_runs_measures import measure, steps_kept
-from dvae.runs.directory import RunDirectory
-from dvae.runs.export import model_name
-from dvae.runs.process import compile_cache_directory, enable_compile_cache
-from dvae.runs.records import read_checked, write_json
+from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
+from dvae.runs.json_files import write_json
+from dvae.runs.model_card import model_name
+from dvae.runs.records import checkpoint_place, read_bound, read_config
 from dvae.runs.trained_model import TrainedModel
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,7 @@ def training_health(path: Path, step: int) -> Record:
 
 def evaluate(path: Path, step: int, data_dir: str) -> Record:
     """log Z and NLL of a kept model by the run's own protocol, and what its training took."""
-    manifest = read_checked(path / "checkpoints" / f"kept-{step:010d}" / "manifest.json")
+    manifest = read_bound(checkpoint_place(path, "kept", step) / "manifest.json")
     found = TrainedModel(path, data_dir, step).evaluate()
     del found["protocol"]["data"]  # names places of this machine
     progress = {key: manifest["progress"][key] for key in ("train_seconds", "code")}
@@ -63,7 +63,7 @@ def evaluate(path: Path, step: int, data_dir: str) -> Record:
 
 def measure_run(path: Path, again: bool, data_dir: str | None = None) -> None:
     """Measures what is new of a run, and keeps it model by model."""
-    config, data_sha256 = RunDirectory(path).read_config()
+    config, data_sha256 = read_config(path)
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
     old = (

@@ -14,6 +14,7 @@ from dvae.build import build
 from dvae.prior_sampler import PriorSampler
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
+from dvae.runs.records import read_config
 from dvae.train_state import NetworkVariables
 from samplers import ais, counter_random, diagnostics, log_partition, tempering
 from samplers.energy_model import fitted_base, uniform_base
@@ -49,7 +50,7 @@ class Kept(NamedTuple):
 def load_kept(path: Path, step: int) -> Kept:
     """Reads a model that is kept; no data are needed, since the prior does not depend on them."""
     directory = RunDirectory(path)
-    config, _ = directory.read_config()
+    config, _ = read_config(directory.path)
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
     sampler = PriorSampler(config, model.prior.energy_model)
     key = counter_random.key(config.seed)

@@ -16,7 +16,7 @@ from benchmarks import estimators_page, estimators_plot, performance_page
 from configs.setting import markdown_of
 from configs.settings import SETTINGS
 from configs.table_settings import TABLE_SETTINGS
-from dvae.runs.log_z_table import COLUMNS, CONFIDENCE, NORMAL, cells, student_factor
+from samplers.log_z_table import COLUMNS, CONFIDENCE, NORMAL, cells, student_factor
 from tables.documents import insert, markdown_table, write_text
 
 ROOT = Path(__file__).parents[1]

@@ -18,10 +18,12 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import gpu_training
+from benchmarks.device import prepare_device
 from data.batches import call_indices
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import prepare_device, say
+from dvae.runs.process import say
+from dvae.runs.records import read_config
 from dvae.train_state import TrainState, named_leaves
 from dvae.train_step import TrainProgram
 
@@ -60,7 +62,7 @@ def main() -> None:
     shutil.copytree(options.run, path)
     directory = RunDirectory(path)
     dataset = gpu_training.data_of(directory, options.data_dir)
-    config, _ = directory.read_config()
+    config, _ = read_config(directory.path)
     program = TrainProgram(config, dataset)
     saver, progress = gpu_training.restored(directory, program)
     first = progress.step if progress else 0

@@ -44,6 +44,15 @@ def path_errors() -> Iterator[None]:
         raise bad_file(path, reason, "choose another place, or mend this one") from error
 
 
+@contextlib.contextmanager
+def writing_to(path: Path, remedy: str) -> Iterator[None]:
+    """Turns an OSError into a UserError: `path` cannot be written to, and what the user can do."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to {path} ({error.strerror}): {remedy}") from None
+
+
 def exists(path: Path) -> bool:
     """Whether something (of whatever kind) lies at `path`.
 

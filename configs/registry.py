@@ -32,6 +32,7 @@ class Baseline:
     least_sharpness: β must exceed this.
     least_k: samples per image without which the method is not defined.
     most_groups: latent groups that the method can have; None: any number.
+    source: the publication to be cited.
     """
 
     method: Target
@@ -41,6 +42,7 @@ class Baseline:
     least_sharpness: float = 0.0
     least_k: int = 1
     most_groups: int | None = None
+    source: str = "your own"
 
     def is_defined(self, num_groups: int, k: int) -> bool:
         """Whether there is such a method for so many latent groups and samples per image."""
@@ -74,7 +76,9 @@ def one_sharpness(mnist: float, omniglot: float | None = None) -> dict[str, dict
     return sharpness_by_name((mnist,) * 3, (omniglot,) * 3)
 
 
-def _doubly_reparameterized(posterior: str, sharpness: dict[str, dict[str, float]]) -> Baseline:
+def _doubly_reparameterized(
+    posterior: str, sharpness: dict[str, dict[str, float]], source: str
+) -> Baseline:
     """Relaxed bits of a class of `dvae.straight_relaxations`."""
     return Baseline(
         method="dvae.methods:relaxed_bits",
@@ -84,60 +88,113 @@ def _doubly_reparameterized(posterior: str, sharpness: dict[str, dict[str, float
         },
         importance_weighted=True,
         sharpness=sharpness,
+        source=source,
     )
 
 
-def _binary(estimator: str, importance_weighted: bool = False, least_k: int = 1) -> Baseline:
+def _binary(estimator: str, **fields: Any) -> Baseline:
     """Unrelaxed bits, whose gradient an estimator gives ("module:class") without bias."""
     return Baseline(
         method="dvae.methods:binary",
         options={"estimator": estimator},
         sharpness=one_sharpness(1),
-        importance_weighted=importance_weighted,
-        least_k=least_k,
+        **fields,
     )
 
 
-# DVAE: Rolfe 2017; DVAE++: Vahdat et al. 2018; DVAE#: Vahdat, Andriyash and Macready 2018, whose
-# supplement has every sharpness.
+_DVAE = "Rolfe 2017, Discrete Variational Autoencoders, ICLR, arXiv 1609.02200"
+_DVAEPP = (
+    "Vahdat, Macready, Bian, Khoshaman, Andriyash 2018, DVAE++: Discrete Variational Autoencoders "
+    "with Overlapping Transformations, ICML, arXiv 1802.04920"
+)
+_DVAES = (
+    "Vahdat, Andriyash, Macready 2018, DVAE#: Discrete Variational Autoencoders with Relaxed "
+    "Boltzmann Priors, NeurIPS, arXiv 1805.07445"
+)
+_GUMBOLT = (
+    "Khoshaman, Amin 2018, GumBolt: Extending Gumbel trick to Boltzmann priors, NeurIPS, arXiv "
+    "1805.07349"
+)
+_RELAXED_BITS = (
+    "Andriyash, Vahdat, Macready 2018, Improved Gradient-Based Optimization Over Discrete "
+    "Distributions, arXiv 1810.00116; compared in Vahdat, Andriyash, Macready 2019, arXiv "
+    "1901.03440"
+)
+_STRAIGHT_THROUGH = (
+    "Bengio, Léonard, Courville 2013, Estimating or Propagating Gradients Through Stochastic "
+    "Neurons for Conditional Computation, arXiv 1308.3432"
+)
+_REINMAX = (
+    "Liu, Dong, Liu, Yu, Gao 2023, Bridging Discrete and Backpropagation: Straight-Through and "
+    "Beyond, NeurIPS, arXiv 2304.08612"
+)
+_LEAVE_ONE_OUT = (
+    "Kool, van Hoof, Welling 2019, Buy 4 REINFORCE Samples, Get a Baseline for Free!, ICLR "
+    "workshop on deep reinforcement learning meets structured prediction"
+)
+_VIMCO = (
+    "Mnih, Rezende 2016, Variational Inference for Monte Carlo Objectives, ICML, arXiv 1602.06725"
+)
+_DISARM = (
+    "Dong, Mnih, Tucker 2020, DisARM: An Antithetic Gradient Estimator for Binary Latent "
+    "Variables, NeurIPS, arXiv 2006.10680"
+)
+_RODEO = (
+    "Shi, Zhou, Hwang, Titsias, Mackey 2022, Gradient Estimation with Discrete Stein Operators, "
+    "NeurIPS, arXiv 2202.09497"
+)
+_UNDIRECTED = (
+    "Vahdat, Andriyash, Macready 2019, Learning Undirected Posteriors by Backpropagation through "
+    "MCMC Updates, arXiv 1901.03440"
+)
+
+# Every sharpness of DVAE, DVAE++ and DVAE# is in the supplement of DVAE#, those of relaxed bits are
+# in Vahdat et al. 2019, which compares with them.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
         method="dvae.methods:dvae",
         sharpness=sharpness_by_name(mnist=(5, 5, 4), omniglot=(4, 4, 4)),
+        source=_DVAE,
     ),
     "dvaepp_exp": Baseline(
         method="dvae.methods:dvaepp",
         options={"smoothing": "dvae.smoothing:Exponential"},
         sharpness=sharpness_by_name(mnist=(12, 14, 10), omniglot=(14, 12, 10)),
+        source=_DVAEPP,
     ),
     "dvaepp_power": Baseline(
         method="dvae.methods:dvaepp",
         options={"smoothing": "dvae.smoothing:Power"},
         sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 40, 30)),
         least_sharpness=1.0,
+        source=_DVAEPP,
     ),
     "dvaes_gi": Baseline(
         method="dvae.methods:dvaes_gaussian_integral",
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 30, 25)),
+        source=_DVAES,
     ),
     "dvaes_gauss": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Gaussian"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 30, 25), omniglot=(40, 25, 25)),
+        source=_DVAES,
     ),
     "dvaes_exp": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Exponential"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(12, 12, 10), omniglot=(12, 10, 8)),
+        source=_DVAES,
     ),
     "dvaes_unexp": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:UniformExponential"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 30, 16), omniglot=(40, 16, 16)),
+        source=_DVAES,
     ),
     "dvaes_power": Baseline(
         method="dvae.methods:dvaes",
@@ -145,9 +202,8 @@ BASELINES: dict[str, Baseline] = {
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(40, 40, 30), omniglot=(40, 30, 20)),
         least_sharpness=1.0,
+        source=_DVAES,
     ),
-    # GumBolt: Khoshaman and Amin 2018. The others are those that Vahdat et al. 2019 (1901.03440)
-    # compare with, straight-through (Bengio et al. 2013) and ReinMax (Liu et al. 2023).
     "gumbolt": Baseline(
         method="dvae.methods:relaxed_bits",
         options={
@@ -156,25 +212,28 @@ BASELINES: dict[str, Baseline] = {
         },
         importance_weighted=True,
         sharpness=one_sharpness(7),
+        source=_GUMBOLT,
     ),
-    "pwl": _doubly_reparameterized("PiecewiseLinear", one_sharpness(4, omniglot=3)),
-    "concrete": _doubly_reparameterized("Concrete", one_sharpness(10)),
-    "st": _doubly_reparameterized("StraightThrough", one_sharpness(1)),
-    "reinmax": _doubly_reparameterized("ReinMax", one_sharpness(1)),
-    # Kool et al. 2019; Mnih and Rezende 2016; Dong, Mnih and Tucker 2020; Shi et al. 2022; and the
-    # gradient itself, for priors small enough.
-    "loo": _binary("dvae.estimators.score_function:LeaveOneOut"),
-    "vimco": _binary("dvae.estimators.score_function:Vimco", importance_weighted=True, least_k=2),
-    "disarm": _binary("dvae.estimators.disarm:Disarm"),
-    "rodeo": _binary("dvae.estimators.rodeo:Rodeo"),
+    "pwl": _doubly_reparameterized("PiecewiseLinear", one_sharpness(4, omniglot=3), _RELAXED_BITS),
+    "concrete": _doubly_reparameterized("Concrete", one_sharpness(10), _RELAXED_BITS),
+    "st": _doubly_reparameterized("StraightThrough", one_sharpness(1), _STRAIGHT_THROUGH),
+    "reinmax": _doubly_reparameterized("ReinMax", one_sharpness(1), _REINMAX),
+    "loo": _binary("dvae.estimators.score_function:LeaveOneOut", source=_LEAVE_ONE_OUT),
+    "vimco": _binary(
+        "dvae.estimators.score_function:Vimco", importance_weighted=True, least_k=2, source=_VIMCO
+    ),
+    "disarm": _binary("dvae.estimators.disarm:Disarm", source=_DISARM),
+    "rodeo": _binary("dvae.estimators.rodeo:Rodeo", source=_RODEO),
+    # The gradient itself, for priors small enough.
     "exact": _binary("dvae.estimators.enumeration:Exact", importance_weighted=True),
-    # An RBM for each image: Vahdat, Andriyash and Macready 2019 (1901.03440).
+    # An RBM for each image.
     "dvaess_pwl": Baseline(
         method="dvae.methods:undirected",
         options={"relaxation": "dvae.straight_relaxations:PiecewiseLinear"},
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(4, 4, 4), omniglot=(3, 3, 3)),
         most_groups=1,
+        source=_UNDIRECTED,
     ),
     "dvaess_concrete": Baseline(
         method="dvae.methods:undirected",
@@ -182,6 +241,7 @@ BASELINES: dict[str, Baseline] = {
         importance_weighted=True,
         sharpness=sharpness_by_name(mnist=(10, 10, 10), omniglot=(10, 10, 10)),
         most_groups=1,
+        source=_UNDIRECTED,
     ),
 }
 

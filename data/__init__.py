@@ -11,7 +11,7 @@ from data import binarized_mnist, digits, omniglot, user_file
 from data.batches import batch_indices
 from data.dataset import Dataset
 
-__all__ = ["DOWNLOADED", "NAMES", "Dataset", "batch_indices", "load"]
+__all__ = ["DOWNLOADED", "NAMES", "Dataset", "batch_indices", "citation", "load"]
 
 NAMES = ("binarized_mnist", "omniglot", "digits")
 DOWNLOADED = ("binarized_mnist", "omniglot")  # these need `data_dir`
@@ -46,3 +46,9 @@ def load(dataset: str, data_dir: str, input_size: int | None = None) -> Dataset:
             f"pixels; use --input_size={found.input_size}"
         )
     return found
+
+
+def citation(dataset: str) -> str:
+    """What is to be cited for a data set, by its name."""
+    modules = {"binarized_mnist": binarized_mnist, "omniglot": omniglot, "digits": digits}
+    return modules[dataset].CITATION if dataset in modules else "your own"

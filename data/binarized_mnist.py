@@ -12,6 +12,10 @@ from data.dataset import NOT_PUBLISHED, PUBLISHED, Dataset, build_dataset
 from data.download import download
 from data.npz import read_npz
 
+CITATION = (
+    "Larochelle and Murray 2011, The Neural Autoregressive Distribution Estimator, AISTATS (the "
+    "binarisation); LeCun, Bottou, Bengio, Haffner 1998 (MNIST)"
+)
 BASE_URL = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 # Of the published .amat files, as recorded by TensorFlow Datasets (binarized_mnist.txt).
 PUBLISHED_SHA256 = {

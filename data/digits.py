@@ -4,6 +4,10 @@ import numpy as np
 
 from data.dataset import Dataset, build_dataset
 
+CITATION = (
+    "Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI Machine Learning "
+    "Repository (CC BY 4.0), as bundled with scikit-learn"
+)
 GREY_UNIT = 1.0 / 16.0  # the file holds levels 0..16
 IMAGE_SHAPE = (8, 8)
 NUM_VALIDATION = 200

@@ -11,6 +11,10 @@ from data.dataset import NOT_PUBLISHED, PUBLISHED, Dataset, build_dataset, grey_
 from data.download import download
 from data.matlab import MAX_FILE_BYTES, read_mat
 
+CITATION = (
+    "Burda, Grosse, Salakhutdinov 2016, Importance Weighted Autoencoders, ICLR (the format); Lake, "
+    "Salakhutdinov, Tenenbaum 2015, Science 350 (OMNIGLOT)"
+)
 URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/chardata.mat"
 FILE_NAME = "chardata.mat"
 IMAGE_SHAPE = (28, 28)

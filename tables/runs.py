@@ -16,8 +16,7 @@ from configs.files import open_to_append, own_directory, read_bytes
 from configs.paper import ExperimentConfig
 from configs.signals import STOPPING
 from configs.text import printable
-from dvae.runs.places import places_of
-from dvae.runs.records import RunConfig, read_config, read_result
+from dvae.runs.records import RunConfig, places_of, read_config, read_result
 
 _ROOT = Path(__file__).parents[1]
 _PR_SET_PDEATHSIG = 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dvae.runs.process import enable_compile_cache
+from dvae.runs.compile_cache import enable_compile_cache
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -140,7 +140,7 @@ def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
         if name.split(".")[0] == "dvae"
     }
     assert used == {
-        "dvae.runs.places.places_of",
+        "dvae.runs.records.places_of",
         "dvae.runs.process.SignalWatch",
         "dvae.runs.records.version_name",
         "dvae.runs.records.RunConfig",

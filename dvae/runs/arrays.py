@@ -1,11 +1,18 @@
 """What goes into a trained model and what comes out: arrays that are checked, and their meaning."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from configs.errors import UserError
 from configs.settings import SETTINGS
+from samplers import counter_random
+
+# Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
+# for the first rows does not depend on how many follow.
+BLOCK = 100
 
 
 class Encoded(NamedTuple):
@@ -80,3 +87,20 @@ def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) ->
     if values.dtype.kind not in "biuf" or not np.all((values == 0) | (values == 1)):
         raise ValueError(f"{what} must be of 0 and 1: binarise grey values first")
     return values.reshape(len(values), -1).astype(np.float32)
+
+
+def block_key(key: tf.Tensor, block: int) -> tf.Tensor:
+    """The key of a block's draws; that of the first is the key itself."""
+    return counter_random.fold_in(key, block) if block else key
+
+
+def in_blocks(program: Callable[..., Sequence[tf.Tensor]], rows: np.ndarray) -> list[np.ndarray]:
+    """Outputs [N, ...] of a program for rows [N, X]: of calls with `BLOCK` rows and their number.
+
+    The last block is filled up with zeros, whose outputs are cut off.
+    """
+    filled = np.zeros([-(-len(rows) // BLOCK) * BLOCK, rows.shape[1]], rows.dtype)
+    filled[: len(rows)] = rows
+    blocks = filled.reshape(-1, BLOCK, rows.shape[1])
+    outputs = [program(tf.constant(block), index) for index, block in enumerate(blocks)]
+    return [np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True)]

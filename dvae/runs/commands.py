@@ -1,7 +1,10 @@
-"""What run.py can do, free of flags: train, evaluate, generate, log_z, export."""
+"""What run.py can do, free of flags: train, time, evaluate, generate, log_z, export."""
 
+import contextlib
 import dataclasses
+import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +12,48 @@ import numpy as np
 
 import data
 from configs.errors import UserError
-from configs.files import replacing
+from configs.files import replacing, writing_to
 from configs.paper import ExperimentConfig
-from dvae.runs import log_z_table, memory, result
+from data.dataset import Dataset
+from dvae.runs import memory, result, timing
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
+from dvae.runs.json_files import write_json
 from dvae.runs.loop import Run
 from dvae.runs.pictures import grid, write_png
 from dvae.runs.process import Stopped, device_name, say
-from dvae.runs.records import read_result, write_json
+from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
+from samplers import log_z_table
 
 
-def train(
-    config: ExperimentConfig,
-    *,
-    data_dir: str,
-    input_size: int | None,
-    run_path: Path,
-    fresh: bool,
-    options: RunOptions,
-) -> int:
-    """Trains, or goes on training, and prints the result; returns the exit code.
-
-    Raises:
-      UserError: the user can mend what is wrong.
-    """
+def train(config: ExperimentConfig, **options: Any) -> int:
+    """`train_run`, and the result is printed; returns the exit code. Raises UserError."""
     try:
-        path = train_run(config, data_dir, input_size, run_path, fresh, options)
+        path = train_run(config, **options)
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
     return _present(RunDirectory(path).result)
+
+
+def prepared(
+    config: ExperimentConfig, data_dir: str, input_size: int | None
+) -> tuple[ExperimentConfig, Dataset]:
+    """The data of a configuration, and itself with their size. Raises UserError if both do not fit.
+
+    input_size: pixels that the images must have; None: any number.
+    """
+    dataset = data.load(config.dataset, data_dir, input_size)
+    config = dataclasses.replace(config, input_size=dataset.input_size)
+    if config.train_batchsize > len(dataset.train):
+        raise UserError(
+            f"--train_batchsize={config.train_batchsize} exceeds the {len(dataset.train)} "
+            f"training images of {config.dataset}"
+        )
+    memory.check_training(config, dataset)
+    return config, dataset
 
 
 def train_run(
@@ -64,14 +76,7 @@ def train_run(
       UserError: the user can mend what is wrong.
       Stopped: a signal asked for it; a checkpoint was written.
     """
-    dataset = data.load(config.dataset, data_dir, input_size)
-    config = dataclasses.replace(config, input_size=dataset.input_size)
-    if config.train_batchsize > len(dataset.train):
-        raise UserError(
-            f"--train_batchsize={config.train_batchsize} exceeds the {len(dataset.train)} "
-            f"training images of {config.dataset}"
-        )
-    memory.check_training(config, dataset)
+    config, dataset = prepared(config, data_dir, input_size)
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
@@ -93,83 +98,50 @@ def train_run(
 
 def _present(path: Path) -> int:
     """Prints a result and, as the last line, where it is."""
-    record = read_result(path)
-    try:
-        result.announce(record)
-    except KeyError as error:
-        raise UserError(f"{path} is damaged: it lacks {error}; restore it") from None
+    result.announce(read_result(path))
     say(f"result: {path}")
     return 0
 
 
-def evaluate(
-    path: Path,
-    changed: dict[str, Any],
-    *,
-    data_dir: str,
-    dataset: str | None = None,
-    step: int | None,
-    num_images: int,
-    out_dir: Path,
-) -> int:
-    """log Z and test NLL of a run's best model, without training; writes evaluation.json."""
-    del num_images
-    trained = TrainedModel(path, data_dir, step, dataset, **changed)
-    say(f"evaluating {path}, step {trained.step}, on {device_name()}")
-    record = trained.evaluate()
+def time(config: ExperimentConfig, data_dir: str, input_size: int | None) -> int:
+    """Prints how long a run would take here; the last line is `timing.measure`'s result as JSON."""
+    config, dataset = prepared(config, data_dir, input_size)
+    measured = timing.measure(config, dataset)
+    say(
+        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
+        f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
+        f"for {config.num_train_iter} steps and their evaluations"
+    )
+    say(f"measured: {json.dumps(measured, allow_nan=False)}")
+    return 0
+
+
+def evaluate(model: TrainedModel, out_dir: Path) -> int:
+    """log Z and test NLL of a run's model, without training; writes evaluation.json."""
+    say(f"evaluating {model.path}, step {model.step}, on {device_name()}")
+    record = model.evaluate()
     result.announce(record)
-    target = out_dir / "evaluation.json"
-    _write(target, {"run": str(path), "step": trained.step, "seed": trained.config.seed, **record})
-    say(f"result: {target}")
-    return 0
+    return _keep(out_dir / "evaluation.json", model, {"seed": model.config.seed, **record})
 
 
-def generate(
-    path: Path,
-    changed: dict[str, Any],
-    *,
-    data_dir: str,
-    dataset: str | None = None,
-    step: int | None,
-    num_images: int,
-    out_dir: Path,
-) -> int:
+def generate(model: TrainedModel, out_dir: Path, num_images: int) -> int:
     """Draws images from a run's prior; writes generated.png and generated.npz (means)."""
-    if num_images < 1:
-        raise UserError(f"--num_images={num_images} must be at least 1")
-    trained = TrainedModel(path, data_dir, step, dataset, **changed)
-    latents = trained.sample_latents(num_images)
-    means = trained.decode(latents).reshape(num_images, -1)
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        write_png(out_dir / "generated.png", grid(means, trained.image_shape, 10))
-        with replacing(out_dir / "generated.npz") as file:
+    latents = model.sample_latents(num_images)
+    means = model.decode(latents).reshape(num_images, -1)
+    picture, arrays = out_dir / "generated.png", out_dir / "generated.npz"
+    with _writing_into(out_dir):
+        write_png(picture, grid(means, model.image_shape, 10))
+        with replacing(arrays) as file:
             np.savez_compressed(file, means=means, latents=latents)
-    except OSError as error:
-        raise _unwritable(out_dir, error) from None
-    say(f"{num_images} images: {out_dir / 'generated.png'}, {out_dir / 'generated.npz'}")
+    say(f"{num_images} images: {picture}, {arrays}")
     return 0
 
 
-def log_z(
-    path: Path,
-    changed: dict[str, Any],
-    *,
-    data_dir: str,
-    dataset: str | None = None,
-    step: int | None,
-    num_images: int,
-    out_dir: Path,
-) -> int:
+def log_z(model: TrainedModel, out_dir: Path) -> int:
     """Prints what every estimator says of log Z; writes log_z.json."""
-    del num_images
-    trained = TrainedModel(path, data_dir, step, dataset, **changed)
-    rows = trained.log_partition_table()
+    rows = model.log_partition_table()
     say(log_z_table.format_table(rows))
-    record = {"run": str(path), "step": trained.step, "estimators": rows}
-    _write(out_dir / "log_z.json", record)
-    say(f"result: {out_dir / 'log_z.json'}")
-    return 0
+    return _keep(out_dir / "log_z.json", model, {"estimators": rows})
 
 
 def export(path: Path, target: Path | None) -> int:
@@ -180,13 +152,17 @@ def export(path: Path, target: Path | None) -> int:
     return 0
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to {path} ({error.strerror}): choose another --out_dir")
+def _keep(path: Path, model: TrainedModel, record: dict[str, Any]) -> int:
+    """Writes what was found of a model, and says where."""
+    with _writing_into(path.parent):
+        write_json(path, {"run": str(model.path), "step": model.step, **record})
+    say(f"result: {path}")
+    return 0
 
 
-def _write(path: Path, record: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
-    except OSError as error:
-        raise _unwritable(path.parent, error) from None
+@contextlib.contextmanager
+def _writing_into(out_dir: Path) -> Iterator[None]:
+    """The directory is made. Raises UserError when it, or what is written within, cannot be."""
+    with writing_to(out_dir, "choose another --out_dir"):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        yield

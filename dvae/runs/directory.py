@@ -1,40 +1,105 @@
-"""The directory of one run: what lies in it, who may write to it, and how it is resumed."""
+"""The directory of one run: where it lies, what is in it, and who may write to it.
+
+Runs of one name but other settings lie side by side and are never mixed.
+"""
 
 import contextlib
-import json
 import logging
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorboard.compat.proto.event_pb2 import Event
 
+import data
 from configs.errors import UserError
-from configs.files import one_line, read_bytes, replacing
+from configs.files import exists, writing_to
 from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
-from dvae.runs.places import differences, place_for
 from dvae.runs.process import say
 from dvae.runs.records import (
     RunConfig,
+    places_of,
     read_bound,
     read_config,
     write_bound,
     write_config,
 )
 
-# What an evaluation writes; everything else belongs to the training summaries.
-EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
-# What a run writes once it is finished.
-RESULT_TAGS = ("result/",)
-_MAX_METRICS_BYTES = 1 << 31
-_REMOVE = "remove it and start again"
+_LOST = "restore it, or remove it and start the run's command again, which writes it anew"
+
+
+def _differences(place: Path, run: RunConfig) -> str:
+    """In what a run lies at a place that another would have: "seed: 0 there, 1 now; ..."; or "".
+
+    Raises:
+      UserError: its config.json cannot be read.
+    """
+    return run.differences(read_config(place).binding(), "now")
+
+
+def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
+    """The directory of a run: where it lies, or else the first free one.
+
+    Args:
+      path: of the first run of this name; runs of one name but other settings lie side by side.
+      run: what its config.json holds, or will.
+      fresh: whether the run at `path` is to be moved aside, if this one is not there yet.
+
+    Raises:
+      UserError: it is nowhere, and the config.json of a run of this name cannot be read.
+    """
+    found, unreadable = places_of(path), None
+    for place in found:
+        try:
+            if not _differences(place, run):
+                return place
+        except UserError as error:
+            unreadable = error
+    if unreadable is not None and not fresh:
+        raise unreadable
+    serial, place = 1, path
+    while place in found and not fresh:
+        serial += 1
+        place = path.with_name(f"{path.name}-{serial}")
+    return place
+
+
+def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | None) -> Dataset:
+    """The data of a run.
+
+    Args:
+      path: of the run.
+      run: what its config.json holds.
+      data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
+      moved_to: where a user's own file lies now.
+
+    Raises:
+      UserError: they are not to be found, or are not those.
+    """
+    config = run.config
+    name = moved_to or config.dataset
+    if data_dir is None and name in data.DOWNLOADED:
+        raise UserError(f"{path} needs {name} for this: load it with data_dir")
+    if moved_to is None and config.has_own_data:
+        places = [name] + ([] if data_dir is None else [f"{data_dir}/{config.dataset_name}"])
+        found = next((place for place in places if exists(Path(place))), None)
+        if found is None:
+            raise UserError(
+                f"{name}, which {path} was trained on, does not exist: say where the file lies "
+                "now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
+            )
+        name = found
+    dataset = data.load(name, data_dir or "", config.input_size)
+    if dataset.sha256 != run.data_sha256:
+        raise UserError(
+            f"the data found ({dataset.notes}) are not what {path} was trained on (sha256 "
+            f"{dataset.sha256} here, {run.data_sha256} there): say where those lie with "
+            f"--{'dataset' if config.has_own_data else 'data_dir'}"
+        )
+    return dataset
 
 
 class RunDirectory:
@@ -69,20 +134,20 @@ class RunDirectory:
         """
         run = RunConfig(config, data_sha256)
         while True:
-            directory = cls(place_for(path, run, fresh))
-            if directory.path != path:
+            place = _place_for(path, run, fresh)
+            if place != path:
                 other = ""
                 with contextlib.suppress(UserError):
-                    other = f" ({differences(path, run)})"
+                    other = f" ({_differences(path, run)})"
                 say(f"{path} holds a run of other settings{other}: this one lies beside it")
+            directory = cls(place)
             try:
                 directory.open(config, data_sha256, fresh)
+                return directory
             except UserError:
                 # Another process may have begun a run there in this moment.
-                if directory.path == place_for(path, run, fresh):
+                if place == _place_for(path, run, fresh):
                     raise
-            else:
-                return directory
 
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.
@@ -91,7 +156,7 @@ class RunDirectory:
           UserError: it cannot be written, another process trains in it, or it holds a run of
             another configuration (naming the fields that differ).
         """
-        try:
+        with writing_to(self.path, "choose another --log_dir"):
             self.path.mkdir(parents=True, exist_ok=True)
             if self.checkpoints.is_symlink():
                 raise UserError(
@@ -104,16 +169,12 @@ class RunDirectory:
             except BaseException:  # a session may live on for days
                 self.unlock()
                 raise
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.path} ({error.strerror}): choose another --log_dir"
-            ) from None
 
     def _claim(self, run: RunConfig, fresh: bool) -> None:
         if fresh and self.config.exists():
             self._move_aside()
         if self.config.exists():
-            changed = differences(self.path, run)
+            changed = _differences(self.path, run)
             if changed:
                 raise UserError(
                     f"{self.path} holds a run of another configuration ({changed}): "
@@ -140,10 +201,8 @@ class RunDirectory:
         if self.data.exists():
             self.read_data_facts()
             return
-        try:
+        with writing_to(self.path, "choose another --log_dir"):
             write_bound(self.data, self._facts, self.owner())
-        except OSError as error:
-            raise UserError(f"cannot write {self.data} ({error.strerror})") from None
 
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
         """Image shape and training mean, float32 [X].
@@ -151,20 +210,20 @@ class RunDirectory:
         Raises:
           UserError: the file is missing, damaged, or of another run.
         """
-        remedy = "restore it, or remove it and start the run's command again, which writes it anew"
         try:
-            facts = read_bound(self.data)
+            facts, run = read_bound(self.data), read_config(self.path)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
-            sound = facts["identity"] == self.owner() and mean.shape == (height * width,)
-            sound = sound and mean.size and np.all((mean >= 0.0) & (mean <= 1.0))
+            sound = facts["identity"] == run.identity and isinstance(facts["notes"], str)
+            sound = sound and mean.shape == (height * width,) == (run.config.input_size,)
             sound = sound and height > 0
+            sound = sound and np.all((mean >= 0.0) & (mean <= 1.0))
         except UserError as error:
-            raise UserError(f"{str(error).partition(': restore')[0]}: {remedy}") from None
+            raise UserError(f"{str(error).partition(': restore')[0]}: {_LOST}") from None
         except (KeyError, TypeError, ValueError, OverflowError):
             sound = False
         if not sound:
-            raise UserError(f"{self.data} is damaged or of another run: {remedy}")
+            raise UserError(f"{self.data} is damaged or of another run: {_LOST}")
         return (height, width), mean
 
     def restore_if_removed(self) -> None:
@@ -180,10 +239,6 @@ class RunDirectory:
     def owner(self) -> str:
         """The run's identity, which its checkpoints hold; "" before there is a configuration."""
         return read_config(self.path).identity if self.config.exists() else ""
-
-    def read_config(self) -> tuple[ExperimentConfig, str]:
-        """The recorded configuration and the checksum of its data. Raises UserError."""
-        return read_config(self.path)
 
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""
@@ -207,69 +262,7 @@ class RunDirectory:
         self._lock.release()
 
     def forget_after(self, step: int, evaluated_step: int) -> None:
-        """Drops logged points that a resumed run will write again.
+        """Drops logged points that a resumed run will write again; see `dvae.runs.logs`."""
+        from dvae.runs import logs  # TensorFlow's
 
-        Args:
-          step: of the checkpoint that training resumes from; -1 when it starts over.
-          evaluated_step: of the last evaluation that the checkpoint knows.
-        """
-        if step < 0:
-            for path in (self.metrics, *self._event_files()):
-                path.unlink(missing_ok=True)
-            return
-
-        def keep(tag: str, at: int) -> bool:
-            if tag.startswith(RESULT_TAGS):  # the last thing written: a resumed run writes it again
-                return False
-            return at <= (evaluated_step if tag.startswith(EVALUATION_TAGS) else step)
-
-        if self.metrics.exists():
-            _rewrite_lines(self.metrics, keep)
-        for path in self._event_files():
-            _rewrite_events(path, keep)
-
-    def _event_files(self) -> list[Path]:
-        """TensorBoard's files; whatever else bears such a name is set aside."""
-        found = sorted(self.path.glob("events.out.tfevents.*"))
-        for path in found:
-            if path.is_symlink() or not path.is_file():
-                _set_aside(path, "it is no file")
-        return [path for path in found if path.exists()]
-
-
-def _set_aside(path: Path, why: object) -> None:
-    """Renames a file of events, so that neither a run nor TensorBoard reads it again."""
-    target = path.with_name(f"damaged-{secrets.token_hex(4)}.events")
-    logging.warning("%s was set aside as %s: %s", path, target.name, one_line(why))
-    os.rename(path, target)
-
-
-def _rewrite_lines(path: Path, keep: Any) -> None:
-    kept = []
-    for line in read_bytes(path, _MAX_METRICS_BYTES, _REMOVE, may_be_empty=True).splitlines():
-        try:
-            record = json.loads(line)
-            tag = "val/" if record["kind"] == "evaluation" else "train/"
-            if keep(tag, record["step"]):
-                kept.append(line)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue  # the torn last line of a killed writer
-    with replacing(path) as file:
-        file.write(b"".join(line + b"\n" for line in kept))
-
-
-def _rewrite_events(path: Path, keep: Any) -> None:
-    # TensorBoard's own loader drops points that a later file writes again; its Python reader
-    # (EventAccumulator) shows both.
-    # Paths as bytes: they need not be text.
-    with replacing(path) as file, tf.io.TFRecordWriter(os.fsencode(file.name)) as writer:
-        try:
-            for record in tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator():
-                event = Event.FromString(record)
-                tags = [value.tag for value in event.summary.value] or [""]
-                if keep(tags[0], event.step):
-                    writer.write(record)
-        except (tf.errors.OpError, DecodeError) as error:
-            # What comes before stays. The torn last record of a killed writer is no damage.
-            if "truncated record" not in str(error):
-                _set_aside(path, f"it cannot be read to its end ({error})")
+        logs.forget_after(self.metrics, step, evaluated_step)

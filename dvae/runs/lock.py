@@ -130,22 +130,20 @@ class RunLock:
                 file.write(text)
         return True
 
-    def _read(self) -> str | None:
-        """What the lock holds; None when there is none, or nothing that could be one."""
-        with contextlib.suppress(OSError), self._opened() as descriptor:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return os.read(descriptor, _MOST_BYTES).decode("utf-8", "replace")
-        return None
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        """The lock's descriptor; a pipe in its place is not waited for. Raises OSError."""
+    def _look(self) -> tuple[str | None, int]:
+        """What the lock holds and when it was touched; (None, 0): nothing that could be one."""
+        # Opened, since only that makes a network file system ask its server; a pipe in the lock's
+        # place is not waited for.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.path, flags)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            with open(self.path, "rb", 0, opener=lambda path, _: os.open(path, flags)) as file:
+                status = os.fstat(file.fileno())
+                if stat.S_ISREG(status.st_mode):
+                    return file.read(_MOST_BYTES).decode("utf-8", "replace"), status.st_mtime_ns
+        return None, 0
+
+    def _read(self) -> str | None:
+        return self._look()[0]
 
     def _keep_fresh(self, text: str, released: threading.Event) -> None:
         while not released.wait(BEAT_SECONDS):
@@ -181,24 +179,19 @@ class RunLock:
         """Whether the lock stayed untouched for the whole lease. Raises UserError at a touch."""
         where = f"process {holder['pid']} on {holder['host']}"
         logging.warning("%s held this run: waiting %g s for a touch", where, LEASE_SECONDS)
-        first = self._stamp()
+        first = self._look()
         end = time.monotonic() + LEASE_SECONDS
         while time.monotonic() < end:
             time.sleep(min(_POLL_SECONDS, LEASE_SECONDS / 10))
-            if self._read() != text:
+            found = self._look()
+            if found[0] != text:
                 return False  # released, or in other hands: judged anew
-            if self._stamp() != first:
+            if found != first:
                 raise UserError(
                     f"{where} trains in {self.path.parent}: wait for it or stop it there"
                 )
         logging.warning("%s gave no sign of life: its run goes on here", where)
         return True
-
-    def _stamp(self) -> int | None:
-        # Opened, since only that makes a network file system ask its server.
-        with contextlib.suppress(OSError), self._opened() as descriptor:
-            return os.fstat(descriptor).st_mtime_ns
-        return None
 
     def _remove(self, text: str) -> None:
         """Removes a dead lock, unless another process has taken it meanwhile."""

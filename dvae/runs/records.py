@@ -1,4 +1,4 @@
-"""JSON records on disk: written whole or not at all, checked when read; which code wrote them.
+"""The JSON files of a run, which know each other; which code wrote them.
 
 config.json, data.json, result.json and the manifest of each checkpoint of a run hold the number of
 this format and the run's identity, so that a file of another run is told apart.
@@ -6,150 +6,67 @@ this format and the run's identity, so that a file of another run is told apart.
 
 import functools
 import hashlib
-import json
 import math
+import re
 import subprocess
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
 from configs.errors import NothingTrained, UserError
-from configs.files import bad_file, exists, read_bytes, replacing
+from configs.files import bad_file, exists
 from configs.paper import ExperimentConfig
+from dvae.runs.json_files import checked, digest, read_checked, read_json, write_checked
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
-_CHECKSUM = "checksum"
 _AGAIN = "remove it and start the same command again"  # a checkpoint is there still
-_MAX_JSON_BYTES = 1 << 26
-# What every result must hold, each a finite number; errors that are not known are null.
+_Types = tuple | list | dict  # of values of JSON: any of these; [of each]; {of those of a name}
+_TEXT, _WHOLE, _KNOWN, _NUMBER = (str,), (int,), (float,), (int, float, NoneType)
+
+
+def _all(types: _Types, names: str) -> dict[str, _Types]:
+    return dict.fromkeys(names.split(), types)
+
+
+_CODE = _all((str, NoneType), "sources commit")
+# Of every result: finite numbers. Errors that are not known are null.
 NUMBERS = ("test_nll", "test_neg_elbo", "unnormalized_nll", "log_z", "val_nll")
-_INTERVALS = ("log_z_interval", "nll_interval")
-# Types of what is read of a result, where it is there; [x] is a list of x.
-_TEXT, _WHOLE, _NUMBER = (str,), (int,), (int, float, NoneType)
-_CODE = {"sources": (str, NoneType), "commit": (str, NoneType)}
+# What is read of a result, with its types.
 _TYPES = {
-    **dict.fromkeys(("dataset", "struct", "baseline", "sampler", "device"), _TEXT),
-    **dict.fromkeys(("k", "seed", "num_train_iter", "eval_iw_samples", "best_step"), _WHOLE),
-    "ms_per_step": _NUMBER,
+    **_all(_KNOWN, " ".join(NUMBERS)),
+    **_all(_TEXT, "dataset struct baseline sampler device"),
+    **_all(_WHOLE, "k seed num_train_iter eval_iw_samples best_step"),
+    **_all(_NUMBER, "ms_per_step log_z_stderr"),
     "log_z_interval": {
         "trusted": (bool,),
         "reasons": [_TEXT],
         "upper_status": _TEXT,
-        **dict.fromkeys(
-            (
-                *("low", "high", "exact", "forward_ais", "forward_ais_stderr", "forward_ais_ess"),
-                *("markov_lower_bound", "reverse_ais", "reverse_ais_stderr"),
-            ),
-            _NUMBER,
-        ),
+        **_all(_NUMBER, "low high exact forward_ais forward_ais_stderr forward_ais_ess"),
+        **_all(_NUMBER, "markov_lower_bound reverse_ais reverse_ais_stderr"),
     },
     "nll_interval": {
         "trusted": (bool,),
         "reasons": [_TEXT],
         "log_z": [_NUMBER],
-        **dict.fromkeys(("low", "high", "low_with_test_set", "high_with_test_set"), _NUMBER),
+        **_all(_NUMBER, "low high low_with_test_set high_with_test_set"),
     },
     "protocol": {
         "published_data": (bool, NoneType),
-        **dict.fromkeys(
-            (
-                *("data_sha256", "data", "training_binarization", "test_binarization"),
-                *("ais_base", "checkpoint"),
-            ),
-            _TEXT,
-        ),
-        **dict.fromkeys(
-            ("num_test_images", "importance_samples", "ais_temperatures", "ais_chains"), _WHOLE
-        ),
+        **_all(_TEXT, "data_sha256 data training_binarization test_binarization"),
+        **_all(_TEXT, "ais_base checkpoint"),
+        **_all(_WHOLE, "num_test_images importance_samples ais_temperatures ais_chains"),
     },
     "code": _CODE,
     "earlier_code": [_CODE],
 }
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Writes JSON atomically. Raises OSError, and ValueError for NaN and inf: JSON has neither."""
-    with replacing(path) as file:
-        file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object. Raises UserError when there is none."""
-    remedy = "restore it or train anew"
-    try:
-        content = read_bytes(path, _MAX_JSON_BYTES, remedy)
-        record = json.loads(content, parse_int=_whole_number, parse_constant=_no_number)
-    except RecursionError:
-        raise UserError(f"{path} is damaged (endless nesting): {remedy}") from None
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}), so damaged: {remedy}") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{path} is damaged (no JSON object): {remedy}")
-    if not _is_text(record):
-        raise UserError(f"{path} is damaged (characters that are no text): {remedy}")
-    return record
-
-
-def _whole_number(digits: str) -> int:
-    """The number, if it fits into 64 bits: larger ones are no sizes and overflow as floats."""
-    number = int(digits) if len(digits) <= 20 else 2**63
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return number
-
-
-def _is_half(c: str) -> bool:
-    """Whether this is half of a character, and no byte of a path that is no text."""
-    return "\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff"
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
-def _is_text(value: Any) -> bool:
-    """Whether no name or value within has a NUL or half of a character, as no text and path has."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            if "\0" in value or any(map(_is_half, value)):
-                return False
-        elif isinstance(value, dict):
-            waiting += [*value, *value.values()]
-        elif isinstance(value, list):
-            waiting += value
-    return True
-
-
-def digest(record: dict[str, Any]) -> str:
-    """SHA-256 of a JSON object, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def write_checked(path: Path, record: dict[str, Any]) -> None:
-    """Writes a JSON object with its checksum; numbers come back as they are. Raises OSError."""
-    record = json.loads(json.dumps(record))
-    write_json(path, {**record, _CHECKSUM: digest(record)})
-
-
-def read_checked(path: Path) -> dict[str, Any]:
-    """Reads what `write_checked` wrote. Raises UserError when it has changed since."""
-    record = read_json(path)
-    if record.pop(_CHECKSUM, None) != digest(record):
-        raise UserError(f"{path} does not match its checksum: restore it or train anew")
-    return record
-
-
-def _fits(value: Any, types: Any) -> bool:
-    """Whether a value of JSON is of these types: those of `_TYPES`."""
+def _fits(value: Any, types: _Types) -> bool:
+    """Whether a value of JSON is of these types."""
     if isinstance(types, dict):
-        if not isinstance(value, dict):
-            return False
-        return all(_fits(value[name], types[name]) for name in types if name in value)
+        names = isinstance(value, dict) and types.keys() <= value.keys()
+        return names and all(_fits(value[name], types[name]) for name in types)
     if isinstance(types, list):
         return isinstance(value, list) and all(_fits(inner, types[0]) for inner in value)
     return type(value) in types
@@ -198,7 +115,8 @@ def read_bound(path: Path) -> dict[str, Any]:
     Raises:
       UserError: there is none, it is damaged, or of another format.
     """
-    found = read_json(path).get("format")
+    record = read_json(path)
+    found = record.get("format")
     if found is None or (type(found) is int and 0 < found < FORMAT):
         raise UserError(
             f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
@@ -209,7 +127,7 @@ def read_bound(path: Path) -> dict[str, Any]:
             f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "
             "version that wrote it"
         )
-    return read_checked(path)
+    return checked(path, record)
 
 
 def write_config(path: Path, run: RunConfig) -> None:
@@ -237,6 +155,26 @@ def read_config(directory: Path) -> RunConfig:
     return run
 
 
+def places_of(path: Path) -> list[Path]:
+    """Where runs of one name lie: PATH and PATH-2, PATH-3, ..., those that hold one."""
+    try:
+        beside = [place for place in path.parent.iterdir() if place.name.startswith(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    serial = re.compile(re.escape(path.name) + r"(?:-([2-9]|[1-9]\d+))?")
+    found = {
+        int(match[1] or 1): place
+        for place in beside
+        if (match := serial.fullmatch(place.name)) and (place / "config.json").exists()
+    }
+    return [found[number] for number in sorted(found)]
+
+
+def checkpoint_place(directory: Path, kind: str, step: int) -> Path:
+    """Where the checkpoint of a kind and a step lies in a run's directory."""
+    return directory / "checkpoints" / f"{kind}-{step:010d}"
+
+
 def checkpoint_digest(checkpoint: Path) -> str:
     """What tells the tensors of a checkpoint from those of another. Raises UserError."""
     return digest(read_bound(checkpoint / "manifest.json").get("sha256", {}))
@@ -250,7 +188,7 @@ def write_result(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
       UserError: there is no config.json, or it is damaged.
     """
     run = read_config(directory)
-    best = directory / "checkpoints" / f"best-{record['best_step']:010d}"
+    best = checkpoint_place(directory, "best", record["best_step"])
     bound = {
         "checkpoint": checkpoint_digest(best) if exists(best) else None,
         "config": run.binding(),
@@ -269,48 +207,51 @@ def _check_belongs(path: Path, record: dict[str, Any]) -> None:
         raise UserError(
             f"{path} is of another run than the config.json beside it ({differences}): {remedy}"
         )
-    places = [place.name for place in sorted((path.parent / "checkpoints").glob("best-*"))]
-    best = f"best-{record.get('best_step')!s:0>10}"
+    best = checkpoint_place(path.parent, "best", record["best_step"])
+    places = sorted(best.parent.glob("best-*"))
     if not places:  # results alone are kept, or it was lost
         return
     if best not in places:
-        raise UserError(f"{path} is of {best}, and not of {places[-1]} beside it: {remedy}")
+        raise UserError(
+            f"{path} is of {best.name}, and not of {places[-1].name} beside it: {remedy}"
+        )
     try:
-        found = checkpoint_digest(path.parent / "checkpoints" / best)
+        found = checkpoint_digest(best)
     except UserError:
         return  # damaged, which whoever loads it says
     if found != record.get("checkpoint"):
-        raise UserError(f"{path} is of another {best} than the one beside it: {remedy}")
+        raise UserError(f"{path} is of another {best.name} than the one beside it: {remedy}")
+
+
+def _agree(result: dict[str, Any]) -> bool:
+    """Whether the numbers of a result fit each other."""
+    interval, error = result["nll_interval"], result["log_z_stderr"]
+    nll, low, high = result["test_nll"], interval["low"], interval["high"]
+    total = result["unnormalized_nll"] + result["log_z"]
+    return (
+        (low is None or low <= nll)
+        and (high is None or nll <= high)
+        and (error is None or error >= 0.0)
+        and len(interval["log_z"]) == 2
+        and math.isclose(nll, total, rel_tol=1e-9, abs_tol=1e-6)
+    )
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A run's result.json.
+    """A run's result.json, with all that `_TYPES` names.
 
     Raises:
       UserError: it is not what the run wrote, or it is of another run or checkpoint than those
         beside it.
     """
     record = read_bound(path)
-    _check_belongs(path, record)
-    try:
-        values = [record[name] for name in NUMBERS]
-        errors = [record["log_z_stderr"]]
-        errors += [record[name][end] for name in _INTERVALS for end in ("low", "high")]
-        values += [error for error in errors if error is not None]
-        sound = _fits(record, _TYPES) and all(
-            isinstance(v, float) and math.isfinite(v) for v in values
-        )
-        nll, low, high = record["test_nll"], *(record["nll_interval"][e] for e in ("low", "high"))
-        sound = sound and (low is None or low <= nll) and (high is None or nll <= high)
-        sound = sound and (errors[0] is None or errors[0] >= 0.0)
-        total = record["unnormalized_nll"] + record["log_z"]
-        sound = sound and math.isclose(nll, total, rel_tol=1e-9, abs_tol=1e-6)
-    except (KeyError, TypeError):
-        sound = False
-    if not sound:
+    for name in ("log_z_interval", "nll_interval"):
+        if isinstance(record.get(name), dict):  # those of before said nothing of it
+            record[name] = {"trusted": True, "reasons": [], **record[name]}
+    if not (_fits(record, _TYPES) and _agree(record)):
         raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")
-    steps, skipped = record.get("num_train_iter"), record.get("skipped_updates")
-    if steps is not None and steps == skipped:
+    _check_belongs(path, record)
+    if record["num_train_iter"] == record.get("skipped_updates"):
         raise NothingTrained(f"{path} is of a run that took no update: it is no result")
     return record
 

@@ -33,20 +33,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def _both(*errors: float | None) -> float | None:
-    """Independent errors together; None where one of them is not known."""
-    return None if None in errors else math.hypot(*errors)
-
-
-def _plus(first: float | None, second: float | None, sign: float = 1.0) -> float | None:
-    """first + sign * second; None where one of them is not known."""
-    return None if None in (first, second) else first + sign * second
-
-
-def _less(first: float | None, second: float | None) -> float | None:
-    return _plus(first, second, -1.0)
-
-
 def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> list[str]:
     """Why a likelihood of binary data, log Z in it, is not to be trusted, a clause each."""
     found = [f"log Z is {UNTRUSTED}"] if log_z.doubts() else []
@@ -66,25 +52,24 @@ def likelihood_record(
 
     An error that is not known, of a single draw or image, is None, and so is what follows from it.
     """
-    likelihood = normalized(unnormalized, log_z.best())
-    nll, (z_low, z_high) = likelihood.nll, log_z.interval()
-    sampling = known(Z95 * likelihood.sampling_stderr)
-    test_set = known(Z95 * likelihood.test_set_stderr)
+    likelihood, best = normalized(unnormalized, log_z.best()), log_z.best()
+    nll = likelihood.nll
+    z_low, z_high = (math.nan if end is None else end for end in log_z.interval())
+    sampling, test_set = Z95 * likelihood.sampling_stderr, Z95 * likelihood.test_set_stderr
     # The errors are independent; log Z's may be lopsided.
-    below = _both(_less(log_z.best(), z_low), sampling)
-    above = _both(_less(z_high, log_z.best()), sampling)
+    below, above = math.hypot(best - z_low, sampling), math.hypot(z_high - best, sampling)
     doubts = likelihood_doubts(log_z, likelihood)
     return {
         f"{prefix}_nll": nll,
         f"{prefix}_neg_elbo": likelihood.neg_elbo,
         "unnormalized_nll": unnormalized.nll,
-        "log_z": log_z.best(),
+        "log_z": best,
         "log_z_stderr": log_z.best_stderr(),
         "log_z_interval": {
             "trusted": not log_z.doubts(),
             "reasons": list(log_z.doubts()),
-            "low": z_low,
-            "high": z_high,
+            "low": known(z_low),
+            "high": known(z_high),
             "confidence": 1.0 - ALPHA,
             "forward_ais": log_z.value,
             "forward_ais_stderr": known(log_z.stderr),
@@ -100,14 +85,14 @@ def likelihood_record(
         "nll_interval": {
             "trusted": not doubts,
             "reasons": doubts,
-            "low": _less(nll, below),
-            "high": _plus(nll, above),
+            "low": known(nll - below),
+            "high": known(nll + above),
             "confidence": 1.0 - ALPHA,
-            "log_z": [_less(z_low, log_z.best()), _less(z_high, log_z.best())],
+            "log_z": [known(z_low - best), known(z_high - best)],
             "importance_sampling_stderr": known(likelihood.sampling_stderr),
             "test_set_stderr": known(likelihood.test_set_stderr),
-            "low_with_test_set": _less(nll, _both(below, test_set)),
-            "high_with_test_set": _plus(nll, _both(above, test_set)),
+            "low_with_test_set": known(nll - math.hypot(below, test_set)),
+            "high_with_test_set": known(nll + math.hypot(above, test_set)),
         },
     }
 
@@ -211,19 +196,15 @@ def run_record(
 
     devices: how many steps each trained. code: each version that trained it, the last one last.
     """
+    cell = ("struct", "baseline", "k", "sampler", "beta", "seed", "num_train_iter")
     return {
         "dataset": config.dataset_name,
-        **{name: getattr(config, name) for name in ("struct", "baseline", "k")},
+        **{name: getattr(config, name) for name in (*cell, "log_z_population")},
         "data_sha256": dataset.sha256,
         "published_data": dataset.published,
-        "sampler": config.sampler,
-        "beta": config.beta,
-        "seed": config.seed,
-        "num_train_iter": config.num_train_iter,
         "best_step": best_step,
         **evaluation,
         "skipped_updates": skipped_updates,
-        "log_z_population": config.log_z_population,
         "ms_per_step": ms_per_step,
         "device": " + ".join(devices),
         "device_steps": devices,
@@ -245,10 +226,9 @@ def announce(record: dict[str, Any]) -> None:
     """Prints the test NLL with its interval, and log Z, and why they are not to be trusted."""
     interval, z = record["nll_interval"], record["log_z_interval"]
     how = "exact" if z["exact"] is not None else f"AIS, upper side {z['upper_status']}"
-    reasons = z.get("reasons", [])
     say(
         f"log Z {record['log_z']:.3f} {span(z['low'], z['high'], 3)} "
-        f"({f'AIS, {UNTRUSTED}' if reasons else how})"
+        f"({f'AIS, {UNTRUSTED}' if z['reasons'] else how})"
     )
     samples = record["eval_iw_samples"]
     say(
@@ -257,5 +237,5 @@ def announce(record: dict[str, Any]) -> None:
         f"{span(interval['low_with_test_set'], interval['high_with_test_set'])}"
     )
     for what, found in (("log Z", z), ("test NLL", interval)):
-        if found.get("reasons"):
+        if found["reasons"]:
             say(f"{what} is {UNTRUSTED}: {'; '.join(found['reasons'])}")

@@ -19,7 +19,7 @@ from configs.files import open_to_append
 from configs.paper import ExperimentConfig
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
-from dvae.runs.records import digest
+from dvae.runs.json_files import digest
 from samplers.diagnostics import known
 
 # Fields of result.json that become metrics of TensorBoard's HParams page.

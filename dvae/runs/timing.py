@@ -1,18 +1,13 @@
 """How long a run would take on this machine, measured over a few steps of its own programs."""
 
-import dataclasses
-import json
 import time
 from collections.abc import Callable
 
-import data
 from configs.paper import SELECTION_SAMPLES, ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, num_workers
-from dvae.runs import memory
 from dvae.runs.loop import STEPS_PER_CALL
-from dvae.runs.process import device_name, say
 from dvae.runs.result import ais_settings
 from dvae.train_step import TrainProgram
 from samplers import counter_random, log_partition
@@ -29,65 +24,50 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-class _Timer:
-    """Times the programs of one run; its weights and chains are those of its start."""
+def step_seconds(
+    program: TrainProgram, config: ExperimentConfig, dataset: Dataset
+) -> tuple[float, float]:
+    """(seconds of the first step, compiler included; seconds per step after it)."""
+    data = len(dataset.train), config.train_batchsize, config.seed
 
-    def __init__(self, config: ExperimentConfig, dataset: Dataset) -> None:
-        self._config, self._dataset = config, dataset
-        self._program = TrainProgram(config, dataset)
-        self._key = counter_random.key(config.seed)
+    def steps(count: int) -> float:
+        indices = call_indices(*data, 0, count, STEPS_PER_CALL)
+        return _seconds(lambda: program.run(indices, count))
 
-    def _steps(self, count: int) -> float:
-        indices = call_indices(
-            len(self._dataset.train),
-            self._config.train_batchsize,
-            self._config.seed,
-            0,
-            count,
-            STEPS_PER_CALL,
-        )
-        return _seconds(lambda: self._program.run(indices, count))
+    first = steps(1)
+    count, taken = MIN_STEPS, steps(MIN_STEPS)
+    if taken < MIN_SECONDS:
+        wanted = int(MIN_STEPS * MIN_SECONDS / max(taken, 1e-6))
+        count = min(STEPS_PER_CALL, max(MIN_STEPS, wanted))
+        taken = steps(count)
+    return first, taken / count
 
-    def compile_and_step(self) -> tuple[float, float]:
-        """(seconds of the first step, compiler included; seconds per step after it)."""
-        first = self._steps(1)
-        count, taken = MIN_STEPS, self._steps(MIN_STEPS)
-        if taken < MIN_SECONDS:
-            wanted = int(MIN_STEPS * MIN_SECONDS / max(taken, 1e-6))
-            count = min(STEPS_PER_CALL, max(MIN_STEPS, wanted))
-            taken = self._steps(count)
-        return first, taken / count
 
-    def per_sample(self) -> float:
-        """Seconds of evaluation per image and importance sample."""
-        num_batches = 1 + _BATCHES_PER_WORKER * num_workers()
-        evaluator = Evaluator(self._program.model)
-        size = evaluator.images_per_call(self._config.eval_batchsize, SELECTION_SAMPLES)
-        images = self._dataset.validation[: num_batches * size]
+def sample_seconds(program: TrainProgram, config: ExperimentConfig, dataset: Dataset) -> float:
+    """Seconds of evaluation per image and importance sample."""
+    evaluator, most = Evaluator(program.model), config.eval_batchsize
+    num_batches = 1 + _BATCHES_PER_WORKER * num_workers()
+    size = evaluator.images_per_call(most, SELECTION_SAMPLES)
+    images, key = dataset.validation[: num_batches * size], counter_random.key(config.seed)
 
-        def work() -> None:
-            evaluator.likelihood(images, SELECTION_SAMPLES, self._config.eval_batchsize, self._key)
+    def work() -> None:
+        evaluator.likelihood(images, SELECTION_SAMPLES, most, key)
 
-        work()
-        return _seconds(work) / (len(images) * SELECTION_SAMPLES)
+    work()
+    return _seconds(work) / (len(images) * SELECTION_SAMPLES)
 
-    def ais(self) -> float:
-        """Seconds of one estimate of log Z."""
-        program = self._program
-        chains = program.sampler.chains(program.state.sampler)
 
-        def work() -> None:
-            found = log_partition.estimate(
-                program.model.prior.energy_model,
-                program.parameters(),
-                chains,
-                self._key,
-                ais_settings(self._config),
-            )
-            float(found.value)
+def ais_seconds(program: TrainProgram, config: ExperimentConfig) -> float:
+    """Seconds of one estimate of log Z."""
+    chains = program.sampler.chains(program.state.sampler)
+    of = program.model.prior.energy_model, program.parameters(), chains
+    key, settings = counter_random.key(config.seed), ais_settings(config)
 
-        work()
-        return _seconds(work)
+    def work() -> None:
+        float(log_partition.estimate(*of, key, settings).value)
+
+    work()
+    return _seconds(work)
 
 
 def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
@@ -98,9 +78,9 @@ def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
       those during training), "final_seconds" (of the final evaluation) and "hours" (of the whole
       run, alone on this machine).
     """
-    timer = _Timer(config, dataset)
-    compile_seconds, step = timer.compile_and_step()
-    per_sample, ais = timer.per_sample(), timer.ais()
+    program = TrainProgram(config, dataset)  # its weights and chains are those of a start
+    compile_seconds, step = step_seconds(program, config, dataset)
+    per_sample, ais = sample_seconds(program, config, dataset), ais_seconds(program, config)
     num_validation, num_test = len(dataset.validation), len(dataset.test)
     selection = per_sample * SELECTION_SAMPLES
     evaluation = _AIS_RUNS * ais + selection * (num_validation + num_test)
@@ -115,18 +95,3 @@ def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:
         "final_seconds": final,
         "hours": total / 3600.0,
     }
-
-
-def time_run(config: ExperimentConfig, *, data_dir: str, input_size: int | None) -> int:
-    """Prints how long a run would take here; the last line is `measure`'s result as JSON."""
-    dataset = data.load(config.dataset, data_dir, input_size)
-    config = dataclasses.replace(config, input_size=dataset.input_size)
-    memory.check_training(config, dataset)
-    measured = measure(config, dataset)
-    say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
-        f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
-        f"for {config.num_train_iter} steps and their evaluations"
-    )
-    say(f"measured: {json.dumps(measured, allow_nan=False)}")
-    return 0

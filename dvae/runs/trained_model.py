@@ -1,7 +1,6 @@
 """A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import data
 from configs.errors import UserError
-from configs.files import exists
 from configs.paper import ExperimentConfig, check_config
 from data.dataset import Dataset
 from dvae.build import build
@@ -20,44 +17,27 @@ from dvae.evaluation import Evaluator, normalized
 from dvae.prior_sampler import PriorSampler
 from dvae.runs import memory, result
 from dvae.runs.arrays import (
+    BLOCK,
     Encoded,
     LogLikelihood,
     LogPartitionValue,
     binary_rows,
+    block_key,
     check_count,
     checked_seed,
+    in_blocks,
 )
 from dvae.runs.checkpoints import restore_model
-from dvae.runs.directory import RunDirectory
+from dvae.runs.directory import RunDirectory, find_data
 from dvae.runs.isolation import isolated
-from dvae.runs.log_z_table import Row, measure_all, tracked_row, with_distance
 from dvae.runs.pictures import Inspector
-from dvae.runs.records import read_result
+from dvae.runs.records import read_config, read_result
 from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.train_state import NetworkVariables
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, hardware, log_partition
 from samplers.energy_model import EnergyModel, Parameters, State
-
-# Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
-# for the first rows does not depend on how many follow.
-_BLOCK = 100
-
-
-def _block_key(key: tf.Tensor, block: int) -> tf.Tensor:
-    return counter_random.fold_in(key, block) if block else key
-
-
-def _in_blocks(program: Callable[..., Sequence[tf.Tensor]], rows: np.ndarray) -> list[np.ndarray]:
-    """Outputs [N, ...] of a program for rows [N, X]: of calls with `_BLOCK` rows and their number.
-
-    The last block is filled up with zeros, whose outputs are cut off.
-    """
-    filled = np.zeros([-(-len(rows) // _BLOCK) * _BLOCK, rows.shape[1]], rows.dtype)
-    filled[: len(rows)] = rows
-    blocks = filled.reshape(-1, _BLOCK, rows.shape[1])
-    outputs = [program(tf.constant(block), index) for index, block in enumerate(blocks)]
-    return [np.concatenate(parts)[: len(rows)] for parts in zip(*outputs, strict=True)]
+from samplers.log_z_table import Row, measure_all, tracked_row, with_distance
 
 
 class TrainedModel:
@@ -86,17 +66,12 @@ class TrainedModel:
         """
         self.path = Path(path)
         self._directory = RunDirectory(self.path)
-        trained, self._data_sha256 = self._directory.read_config()
-        self.config: ExperimentConfig = dataclasses.replace(trained, **measuring)
+        self._run = read_config(self.path)
+        self.config: ExperimentConfig = dataclasses.replace(self._run.config, **measuring)
         check_config(self.config)
-        self._data_dir, self._dataset = data_dir, dataset
+        self._data = data_dir, dataset
         memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
-        if mean.size != self.config.input_size:
-            raise UserError(
-                f"{self.path}/data.json is damaged: it has {mean.size} pixels, config.json has "
-                f"{self.config.input_size}"
-            )
         self.model, estimator = build(self.config, mean)
         self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
@@ -109,33 +84,7 @@ class TrainedModel:
     @isolated()
     def dataset(self) -> Dataset:
         """The data that it was trained on. Raises ValueError where they are not to be found."""
-        name = self._dataset or self.config.dataset
-        if self._data_dir is None and name in data.DOWNLOADED:
-            raise UserError(f"{self.path} needs {name} for this: load it with data_dir")
-        if self._dataset is None and self.config.has_own_data:
-            name = self._own_file()
-        dataset = data.load(name, self._data_dir or "", self.config.input_size)
-        if dataset.sha256 != self._data_sha256:
-            raise UserError(
-                f"the data found ({dataset.notes}) are not what {self.path} was trained on (sha256 "
-                f"{dataset.sha256} here, {self._data_sha256} there): say where those lie with "
-                f"--{'dataset' if self.config.has_own_data else 'data_dir'}"
-            )
-        return dataset
-
-    def _own_file(self) -> str:
-        """Where the data file lies: as recorded, or under its name in the directory of data."""
-        recorded = Path(self.config.dataset)
-        places = [recorded]
-        if self._data_dir is not None:
-            places.append(Path(self._data_dir) / recorded.name)
-        for place in places:
-            if exists(place):
-                return str(place)
-        raise UserError(
-            f"{recorded}, which {self.path} was trained on, does not exist: say where the file "
-            "lies now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
-        )
+        return find_data(self.path, self._run, *self._data)
 
     @property
     def result(self) -> dict[str, Any]:
@@ -184,12 +133,10 @@ class TrainedModel:
         key = self._stream_key(Stream.GENERATE, seed)
         prior, chains = self.model.prior, self._chains()
         drawn = []
-        for block in range(-(-int(num) // _BLOCK)):
-            start = tf.nest.map_structure(
-                lambda t, n=-block * _BLOCK: tf.roll(t, n, axis=0), chains
-            )
-            block_key = _block_key(key, block)
-            drawn.append(prior.samples(prior.parameters(), start, _BLOCK, block_key).numpy())
+        for block in range(-(-int(num) // BLOCK)):
+            start = tf.nest.map_structure(lambda t, n=-block * BLOCK: tf.roll(t, n, axis=0), chains)
+            samples = prior.samples(prior.parameters(), start, BLOCK, block_key(key, block))
+            drawn.append(samples.numpy())
         return np.concatenate(drawn)[:num]
 
     @isolated()
@@ -214,7 +161,7 @@ class TrainedModel:
           ValueError: latents of another shape, or with other values.
         """
         rows = binary_rows("latents", latents, [(self.config.structure.num_latents,)])
-        [means] = _in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
+        [means] = in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
         return means.reshape(-1, *self.image_shape)
 
     @isolated()
@@ -229,8 +176,8 @@ class TrainedModel:
           ValueError: images of another shape, or with other values.
         """
         key = self._stream_key(Stream.INSPECTION, seed)
-        latents, probabilities, log_prob = _in_blocks(
-            lambda block, index: self._encoded(block, _block_key(key, index)), self._rows(images)
+        latents, probabilities, log_prob = in_blocks(
+            lambda block, index: self._encoded(block, block_key(key, index)), self._rows(images)
         )
         return Encoded(latents.astype(np.uint8), probabilities, log_prob)
 
@@ -319,7 +266,7 @@ class TrainedModel:
 
     @isolated()
     def log_partition_table(self) -> list[Row]:
-        """What every estimator says of log Z: rows ready for JSON, see `dvae.runs.log_z_table`."""
+        """What every estimator says of log Z: rows ready for JSON, see `samplers.log_z_table`."""
         memory.check_measuring(self.config)
         key = self._stream_key(Stream.LOG_Z)
         rows = measure_all(*self._prior_state(), key, result.ais_settings(self.config))

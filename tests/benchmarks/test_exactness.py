@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import exactness, pages
-from dvae.runs.log_z_table import make_row
+from samplers.log_z_table import make_row
 
 
 def row(name, value, stderr, count):

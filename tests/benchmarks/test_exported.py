@@ -16,8 +16,9 @@ from benchmarks import exported, gpu_training, train_exported
 from configs.errors import UserError
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
+from dvae.runs.json_files import read_json
 from dvae.runs.loop import Run
-from dvae.runs.records import read_json
+from dvae.runs.records import read_config
 from dvae.train_state import named_leaves
 from tests.helpers import tiny_runs, tiny_training
 
@@ -182,7 +183,7 @@ def test_a_new_run_begins_with_its_directory(tmp_path):
     dataset = data.load(str(tiny_runs.write_data(tmp_path / "tiny.npz", grey=False)), ".")
     settings = {"dataset": str(tmp_path / "tiny.npz"), "input_size": 30, "num_train_iter": 70}
     path = gpu_training.begin(tmp_path / "logs", "1-layer-lin/2/dvaess_pwl/3", dataset, **settings)
-    config, data_sha256 = RunDirectory(path).read_config()
+    config, data_sha256 = read_config(path)
     assert (config.struct, config.k, config.baseline) == ("1-layer-lin", 2, "dvaess_pwl")
     assert (config.seed, config.num_train_iter, data_sha256) == (3, 70, dataset.sha256)
     assert gpu_training.data_of(RunDirectory(path), ".").sha256 == dataset.sha256

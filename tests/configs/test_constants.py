@@ -16,10 +16,10 @@ from configs.paper import ExperimentConfig, Structure
 from data import binarized_mnist, dataset, digits, omniglot
 from dvae import prior_sampler, priors, relaxed_priors, straight_relaxations, undirected
 from dvae.estimators import enumeration
-from dvae.runs import lock, log_z_table, loop, monitor, result
+from dvae.runs import lock, loop, monitor, result
 from dvae.runs.checkpoints import RunOptions
 from dvae.streams import EvaluationKey, StepKey, Stream
-from samplers import exact, log_partition
+from samplers import exact, log_partition, log_z_table
 from samplers.log_partition_value import ALPHA, Z95
 
 LINE = "the 2018 command line"

@@ -14,9 +14,10 @@ import pytest
 from configs import command_line
 from configs.errors import UserError
 from data import amat, npz
-from dvae.runs import records
+from dvae.runs import json_files, records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.pictures import write_png
+from dvae.runs.records import read_config
 from dvae.runs.summaries import Summaries
 from tables import documents, driver
 from tables.runs import Outcome, start_process
@@ -45,7 +46,7 @@ STRANGE = {
 
 
 def _config(path):
-    RunDirectory(path.parent).read_config()
+    read_config(path.parent)
 
 
 def _data_facts(path):
@@ -125,7 +126,7 @@ def _table_log(path):
 
 
 WRITERS = {
-    "result.json": lambda path: records.write_json(path, {}),
+    "result.json": lambda path: json_files.write_json(path, {}),
     "samples.png": lambda path: write_png(path, np.zeros([2, 2, 1], np.uint8)),
     "report.md": lambda path: documents.write_text(path, "text"),
     "metrics.jsonl": _summaries,
@@ -146,14 +147,11 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
     assert victim.read_text() == "kept"
 
 
-def test_the_images_of_a_model_do_not_go_through_a_link(tmp_path, monkeypatch):
+def test_the_images_of_a_model_do_not_go_through_a_link(tmp_path):
     from dvae.runs import commands
 
     class Model:
         image_shape = (2, 3)
-
-        def __init__(self, *_, **__):
-            pass
 
         def sample_latents(self, num):
             return np.zeros([num, 4])
@@ -161,13 +159,11 @@ def test_the_images_of_a_model_do_not_go_through_a_link(tmp_path, monkeypatch):
         def decode(self, latents):
             return np.zeros([len(latents), 6])
 
-    monkeypatch.setattr(commands, "TrainedModel", Model)
     victim = tmp_path / "victim"
     victim.write_text("kept")
     for name in ("generated.npz", "generated.png"):
         (tmp_path / name).symlink_to(victim)
-    common = dict(data_dir="", step=None, num_images=3, out_dir=tmp_path)
-    assert commands.generate(tmp_path, {}, **common) == 0
+    assert commands.generate(Model(), tmp_path, num_images=3) == 0
     assert victim.read_text() == "kept"
     assert np.load(tmp_path / "generated.npz")["latents"].shape == (3, 4)
 

@@ -201,12 +201,12 @@ def test_a_run_that_does_not_fit_is_not_begun(tmp_path, half_gib, changed):
 
 
 def test_a_trained_model_is_not_asked_for_more_than_fits(tmp_path, half_gib):
-    common = dict(data_dir="", step=None, out_dir=tmp_path)
+    model = commands.TrainedModel(MODEL, ais_chains=10**7)
     with pytest.raises(UserError, match=rf"^10000000 images {NEEDS}ask for fewer"):
-        commands.generate(MODEL, {}, num_images=10**7, **common)
+        commands.generate(model, tmp_path, num_images=10**7)
     for mode in (commands.log_z, commands.evaluate):
         with pytest.raises(UserError, match=rf"^AIS with 10000000 chains {NEEDS}"):
-            mode(MODEL, {"ais_chains": 10**7}, num_images=1, **common)
+            mode(model, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

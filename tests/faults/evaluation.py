@@ -65,4 +65,4 @@ with fault("the error of the NLL is that of one image", "test_reduce_images_divi
         lambda e: e._replace(sampling_stderr=e.sampling_stderr * math.sqrt(e.num_images)),
     )
 with fault("rows beyond the first hundred are drawn as those", "test_any_number_is_compiled_once"):
-    wrapped("_block_key", lambda _, key, block: key)
+    wrapped("arrays.block_key", lambda _, key, block: key)

@@ -70,7 +70,7 @@ with fault("all temperatures of AIS share their numbers", KERNEL("AIS", "log Z, 
 with fault("the quick log Z takes half of its temperatures", KERNEL("log Z, estimate")):
     argument("ais.log_partition_estimate", num_temperatures=lambda number: number // 2)
 with fault("both bases of a table share a key", KERNEL("log Z, all")):
-    text("log_z_table.estimators", "keys[_TABLE_«FITTED → UNIFORM»]")
+    text("log_z_table.estimators", "fitted, _TABLE_«FITTED → UNIFORM»")
 with fault("swaps share numbers with sweeps", KERNEL("tempering, a round")):
     text("tempering.step", "uniform(keys[«1 → 0»], forward")
 with fault("all ladders swap by the same numbers", KERNEL("tempering, a round")):

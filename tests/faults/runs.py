@@ -63,7 +63,11 @@ with fault("the effective sample size of AIS is not looked at", JUDGED("an error
 
 # What is evaluated, with what.
 with fault("an unknown error of the test set is 0", "test_a_result[one test image]"):
-    text("likelihood_record", "known(Z95 * likelihood.test_set_stderr)« →  or 0.0»")
+    text(
+        "likelihood_record",
+        "math.hypot(below, «test_set → known(test_set) or 0.0»)",
+        "math.hypot(above, «test_set → known(test_set) or 0.0»)",
+    )
 with fault("the final numbers are of the last weights", BEST, SAMPLES):
     within("Run._finish", "Saver.restore_best", nothing)
 _RESTORED = "self._saver.restore_best(progress.best_step)\n    "
@@ -153,9 +157,9 @@ with fault("kill -INT reaches no such job", "test_an_ignored_interrupt_counts_if
 with fault("a terminal that knows no ± ends the run", "test_from_python_too[ascii]"):
     within("process.say", "text.encodable", lambda _, text, encoding: text)
 with fault("runs of one name and other settings have one directory", PLACES):
-    text("place_for", "«place in found and not fresh → False»")
+    text("_place_for", "«place in found and not fresh → False»")
 with fault("a run that lies beside another is not found again", PLACES):
-    text("place_for", "if «not differences(place, run) → False»:")
+    text("_place_for", "if «not _differences(place, run) → False»:")
 with fault("other settings are one trial", "test_what_decides_the_numbers_makes_another_trial"):
     text("Summaries.start", "«-{digest(config.to_json())[:12]} → »")
 
@@ -165,14 +169,14 @@ with fault("a result of another run counts", OTHER_RUN):
 with fault("another checkpoint's result counts", "test_a_result_of_another_checkpoint_is_refused"):
     text("_check_belongs", '«found != record.get("checkpoint") → False»')
 with fault("a changed mean is not noticed", "test_a_mean_that_is_not_that_of_the_data_is_refused"):
-    text("read_bound", "«read_checked → read_json»(path)")
+    text("read_bound", "return «checked(path, record) → record»")
 with fault("other formats are read", "test_another_format_is_refused_in_one_line[config.json]"):
     text("read_bound", "«found != FORMAT → False»")
 with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):
     within("RunConfig.binding", "ExperimentConfig.has_own_data", lambda *_: False)
 with fault("where own data lie now is not heeded", "test_own_data_are_found_where_they_lie_now"):
-    text("TrainedModel.dataset", "«self._dataset or self.config.dataset → self.config.dataset»")
+    text("find_data", "«moved_to or config.dataset → config.dataset»")
 with fault("a flag that the mode does not know is passed over", MODES):
     text("check_known", "«mode not in setting.known_by → False»")
 with fault("the seed of images is not heeded", "test_the_seed_of_a_mode_is_that_of_its_draws"):
-    text("TrainedModel.__init__", "key(«self.config.seed → trained.seed»)")
+    text("TrainedModel.__init__", "key(«self.config.seed → self._run.config.seed»)")

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import UserError
-from dvae.runs.process import CompileCacheSuspected, compile_cache_guard
+from dvae.runs.compile_cache import CompileCacheSuspected, compile_cache_guard
 
 # What TensorFlow 2.21 raised for an entry cut short, of random bytes, emptied, and a full disk.
 _OF_THE_CACHE = (

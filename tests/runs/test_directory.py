@@ -15,6 +15,7 @@ from configs.paper import ExperimentConfig, build_config
 from dvae.runs import directory as run_directory
 from dvae.runs.directory import RunDirectory
 from dvae.runs.lock import RunLock
+from dvae.runs.records import read_config
 from tests.helpers import tiny_runs
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
@@ -82,7 +83,7 @@ def test_other_configuration_is_refused_by_name(tmp_path, config):
         ):
             assert part in str(caught.value)
         assert "seed" not in str(caught.value)
-    assert open_at(tmp_path, config).read_config() == (config, "5a")
+    assert read_config(open_at(tmp_path, config).path) == (config, "5a")
 
 
 @pytest.mark.parametrize("fault", ["damaged", "full"])
@@ -112,7 +113,7 @@ def test_own_data_are_known_by_their_content(tmp_path, monkeypatch):
             directory = open_at(tmp_path, config)
         except UserError as error:
             pytest.fail(f"{spelling}: {error}")
-        assert directory.read_config() == (config, "5a")  # where the file lies now
+        assert read_config(directory.path) == (config, "5a")  # where the file lies now
         directory.unlock()
     with pytest.raises(UserError) as caught:
         open_at(tmp_path, build_config(dataset="other/own.npz"), sha256="6b")
@@ -140,7 +141,7 @@ def test_fresh_moves_everything_aside(tmp_path, config, caplog):
 def test_fresh_moves_a_run_of_another_configuration(tmp_path, config):
     open_at(tmp_path / "run", config).unlock()
     other = tiny_runs.tiny_config("own.npz", k=5)
-    assert open_at(tmp_path / "run", other, fresh=True).read_config()[0] == other
+    assert read_config(open_at(tmp_path / "run", other, fresh=True).path)[0] == other
 
 
 def test_removed_directory_is_made_again(tmp_path, config):
@@ -149,7 +150,7 @@ def test_removed_directory_is_made_again(tmp_path, config):
     owner = directory.owner()
     os.rename(tmp_path / "run", tmp_path / "gone")
     directory.restore_if_removed()
-    assert directory.read_config() == (config, "5a")
+    assert read_config(directory.path) == (config, "5a")
     assert directory.owner() == owner
     assert json.loads((tmp_path / "run" / "lock.json").read_text())["pid"] == os.getpid()
 
@@ -165,7 +166,7 @@ def test_damaged_config_is_one_line(tmp_path, config):
         directory.config.write_bytes(content)
         try:
             with no_hang():
-                found = directory.read_config()
+                found = read_config(directory.path)
         except UserError as error:
             assert len(str(error).splitlines()) == 1
             refused += 1

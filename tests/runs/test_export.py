@@ -16,8 +16,10 @@ from configs.paper import Structure
 from configs.registry import BASELINES
 from dvae.runs import commands
 from dvae.runs.directory import RunDirectory
-from dvae.runs.export import export_run, model_card, model_name
+from dvae.runs.export import export_run
+from dvae.runs.model_card import model_card, model_name
 from dvae.runs.records import read_result
+from dvae.runs.trained_model import TrainedModel
 from tests.helpers import tiny_runs
 
 ROOT = Path(__file__).parents[2]
@@ -74,11 +76,10 @@ def test_modes_leave_it_as_it_is(exported, finished, tmp_path):
     before = contents(exported)
     assert RunDirectory(exported).output("logs") == Path("logs/models/tiny")
     assert RunDirectory(finished[0]).output("logs") == finished[0]
-    common = dict(step=None, num_images=3, out_dir=tmp_path / "new" / "out")
-    for mode in (commands.generate, commands.log_z):
-        assert mode(exported, {}, data_dir="/nonexistent", **common) == 0
-    where = finished[1].dataset
-    assert commands.evaluate(exported, {}, data_dir=".", dataset=where, **common) == 0
+    out, model = tmp_path / "new" / "out", TrainedModel(exported, data_dir="/nonexistent")
+    assert commands.generate(model, out, num_images=3) == commands.log_z(model, out) == 0
+    model = TrainedModel(exported, data_dir=".", dataset=finished[1].dataset)
+    assert commands.evaluate(model, out) == 0
     assert contents(exported) == before
     made = {path.name for path in (tmp_path / "new" / "out").iterdir()}
     assert made == {"generated.png", "generated.npz", "log_z.json", "evaluation.json"}
@@ -90,11 +91,10 @@ def test_modes_leave_it_as_it_is(exported, finished, tmp_path):
 
 @pytest.mark.parametrize("mode", ["generate", "log_z"])
 def test_a_place_that_cannot_be_written(exported, tmp_path, mode):
+    more = {"num_images": 1} if mode == "generate" else {}
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write to .*: choose another --out_dir"):
-        getattr(commands, mode)(
-            exported, {}, data_dir="", step=None, num_images=1, out_dir=tmp_path / "file" / "out"
-        )
+        getattr(commands, mode)(TrainedModel(exported), tmp_path / "file" / "out", **more)
 
 
 def test_the_card_says_what_the_results_say(finished, exported):

@@ -15,9 +15,10 @@ import data
 import dvae
 from configs.errors import UserError
 from configs.paper import build_config
-from dvae.runs import commands, records
+from dvae.runs import json_files, records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
+from dvae.runs.trained_model import TrainedModel
 from tables import driver
 from tests.helpers import hand_made_results, tiny_runs
 from tests.helpers.works import works
@@ -53,25 +54,21 @@ def mark(tmp_path, monkeypatch):
 def _write_run(directory, record):
     """Everything that a model needs but its weights, as somebody could write it by hand."""
     record = json.loads(json.dumps(record))
-    identity = records.digest({"format": records.FORMAT, **record})
+    identity = json_files.digest({"format": records.FORMAT, **record})
     facts = {"image_shape": [6, 5], "train_mean": [0.5] * 30, "notes": "", "name": "own"}
     records.write_bound(directory / "config.json", record, identity)
     records.write_bound(directory / "data.json", facts, identity)
     result = json.loads((directory / "result.json").read_text())
     result.pop("checksum")
-    records.write_checked(directory / "result.json", {**result, "identity": identity})
+    json_files.write_checked(directory / "result.json", {**result, "identity": identity})
 
 
 def _ways_in(directory, tmp_path):
     """Everything that opens a run of others."""
-    common = dict(data_dir="", step=None, num_images=1, out_dir=tmp_path / "out")
     config = tiny_runs.tiny_config("digits")
     return {
         "Python": lambda: dvae.load(directory),
-        **{
-            mode.__name__: lambda mode=mode: mode(directory, {}, **common)
-            for mode in (commands.generate, commands.log_z, commands.evaluate)
-        },
+        "command line": lambda: TrainedModel(directory, data_dir="", seed=3),
         "export": lambda: export_run(directory, tmp_path / "exported"),
         "training": lambda: RunDirectory(directory).open(config, "ab" * 32, fresh=False),
     }
@@ -136,7 +133,7 @@ def test_what_the_files_of_a_model_say_beyond_that_is_not_looked_at(tmp_path, ma
         record = _named_everywhere(record, NAMES[number])
         if "notes" in record:
             record |= {"name": NAMES[0], "notes": NAMES[-1]}
-        records.write_checked(path, record | ({"sha256": sums} if sums else {}))
+        json_files.write_checked(path, record | ({"sha256": sums} if sums else {}))
     with contextlib.chdir(model):
         found = dvae.load(model)
     np.testing.assert_array_equal(found.prior.coupling, dvae.load(MODEL).prior.coupling)

@@ -62,8 +62,7 @@ def test_log_partition(run, prior):
 def test_log_partition_without_enumeration(run, prior, monkeypatch, tmp_path):
     """--mode=log_z: AIS both ways and tempering within 5 stated errors; bounds on their side."""
     monkeypatch.setattr(exact, "MAX_ENUMERATED_UNITS", 0)
-    place = {"data_dir": ".", "step": None, "num_images": 1, "out_dir": tmp_path}
-    assert commands.log_z(run.path, {}, **place) == 0
+    assert commands.log_z(run, tmp_path) == 0
     rows = json.loads((tmp_path / "log_z.json").read_text())["estimators"]
     by_name = {row["estimator"]: row for row in rows}
     assert "exact" not in by_name
@@ -86,8 +85,7 @@ def test_likelihood(run, prior, tmp_path):
     found = run.log_likelihood(images, num_samples=2000)
     deviation = np.abs(found.values - logsumexp(log_joint, axis=1))
     assert np.all(deviation < statistical.SIGMAS * found.stderr + 1e-3)
-    place = {"data_dir": ".", "step": None, "num_images": 1, "out_dir": tmp_path}
-    assert commands.evaluate(run.path, {}, **place) == 0
+    assert commands.evaluate(run, tmp_path) == 0
     record = json.loads((tmp_path / "evaluation.json").read_text())
     assert record["log_z"] == pytest.approx(prior.log_partition(), abs=1e-5)
     assert record["test_nll"] == pytest.approx(run.result["test_nll"], abs=0.2)
@@ -95,8 +93,7 @@ def test_likelihood(run, prior, tmp_path):
 
 def test_generate(run, prior, tmp_path):
     """--mode=generate: 1,000 samples have the means of the prior, standard error 0.016."""
-    place = {"data_dir": ".", "step": None, "num_images": 1000, "out_dir": tmp_path}
-    assert commands.generate(run.path, {}, **place) == 0
+    assert commands.generate(run, tmp_path, num_images=1000) == 0
     latents = np.load(tmp_path / "generated.npz")["latents"]
     statistical.assert_fraction(latents, prior.probabilities() @ prior.states())
 

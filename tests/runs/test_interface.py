@@ -68,7 +68,7 @@ def observed(tmp_path_factory):
         images = arrays["test"]
     numbers = _numbers(run, images)
     after = other_programs.state()
-    commands.evaluate(run.path, {}, data_dir="", step=None, num_images=0, out_dir=run.path)
+    commands.evaluate(TrainedModel(run.path, ""), run.path)
     data_path.unlink()
     return run, images, numbers, before, after
 
@@ -119,11 +119,11 @@ class TestSameNumbers:
 
     def test_generate_and_log_z_of_the_command_line_without_data(self, trained):
         run, _ = trained
-        commands.generate(run.path, {}, data_dir="", step=None, num_images=23, out_dir=run.path)
+        commands.generate(TrainedModel(run.path), run.path, num_images=23)
         with np.load(run.path / "generated.npz") as generated:
             np.testing.assert_array_equal(run.sample(23).reshape(23, 30), generated["means"])
             np.testing.assert_array_equal(run.sample_latents(23), generated["latents"])
-        commands.log_z(run.path, {}, data_dir="", step=None, num_images=0, out_dir=run.path)
+        commands.log_z(TrainedModel(run.path), run.path)
         rows = json.loads((run.path / "log_z.json").read_text())["estimators"]
 
         def timeless(row):

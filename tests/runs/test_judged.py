@@ -8,8 +8,9 @@ import pytest
 
 from configs.errors import UserError
 from dvae.evaluation import LikelihoodEstimate
-from dvae.runs import log_z_table, records, result
-from dvae.runs.export import model_card
+from dvae.runs import json_files, records, result
+from dvae.runs.model_card import model_card
+from samplers import log_z_table
 from samplers.log_partition import LogPartition
 from tables.report import build_report
 from tables.report import records as report_records
@@ -157,7 +158,8 @@ class TestUnknown:
         assert "not known" in shown and "nan" not in shown
         config = hand_made_results.config_of()
         records.write_config(tmp_path / "config.json", records.RunConfig(config, "5a"))
-        records.write_result(tmp_path, {**record, "val_nll": 70.0, "best_step": 20})
+        whole = {**hand_made_results.record_of(config, 0.0), **record}
+        records.write_result(tmp_path, whole)
         assert records.read_result(tmp_path / "result.json")["test_nll"] == record["test_nll"]
 
     def test_a_report(self, tmp_path):
@@ -184,11 +186,11 @@ class TestUnknown:
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_what_is_no_number_is_never_written(self, value, tmp_path):
         with pytest.raises(ValueError, match="not JSON compliant"):
-            records.write_json(tmp_path / "record.json", {"number": value})
+            json_files.write_json(tmp_path / "record.json", {"number": value})
         assert not list(tmp_path.iterdir())
         (tmp_path / "record.json").write_text(json.dumps({"number": value}))
         with pytest.raises(UserError, match="damaged"):
-            records.read_json(tmp_path / "record.json")
+            json_files.read_json(tmp_path / "record.json")
 
 
 def test_a_result_of_no_update_is_none(tmp_path):

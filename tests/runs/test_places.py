@@ -12,6 +12,7 @@ import dvae
 from configs.errors import UserError
 from dvae.runs import commands, interface
 from dvae.runs.directory import RunDirectory
+from dvae.runs.records import read_config
 from tests.helpers import hand_made_results, stand_in_table, tiny_runs
 from tests.helpers.works import works
 
@@ -109,7 +110,7 @@ def test_two_that_start_at_once_share_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(RunDirectory, "open", late)
     found = RunDirectory.of_run(path, one, "5a", fresh=False)
     assert found.path == tmp_path / "run-2"
-    assert found.read_config()[0] == one and holder.read_config()[0] == other
+    assert read_config(found.path)[0] == one and read_config(holder.path)[0] == other
     for directory in (found, holder):
         directory.unlock()
 

@@ -10,7 +10,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from dvae.runs import isolation, process
+from dvae.runs import compile_cache, isolation, process
 from samplers import hardware
 from samplers.rbm import RBM, RBMParameters
 
@@ -29,12 +29,12 @@ def directory(tmp_path, monkeypatch):
         driver.write_text(f"#!/bin/sh\n{lines}" if gpus else "#!/bin/sh\nexit 9\n")
         driver.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        monkeypatch.setenv(process._FLAGS, "")
+        monkeypatch.setenv(compile_cache._FLAGS, "")
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        process.enable_compile_cache(tmp_path / "cache")
-        return os.environ[process._FLAGS].rsplit("/", 1)[1]
+        compile_cache.enable_compile_cache(tmp_path / "cache")
+        return os.environ[compile_cache._FLAGS].rsplit("/", 1)[1]
 
     return place
 
@@ -58,22 +58,22 @@ def test_a_driver_that_says_no_text(directory, tmp_path, monkeypatch):
     driver = tmp_path / "bin" / "nvidia-smi"
     for script in (r"printf '\377\376\n'", "exit 9", "echo '[N/A], [N/A]'"):
         driver.write_text(f"#!/bin/sh\n{script}\n")
-        monkeypatch.setenv(process._FLAGS, "")
-        process.enable_compile_cache(tmp_path / "cache")
-        assert os.environ[process._FLAGS].rsplit("/", 1)[1] != sound
+        monkeypatch.setenv(compile_cache._FLAGS, "")
+        compile_cache.enable_compile_cache(tmp_path / "cache")
+        assert os.environ[compile_cache._FLAGS].rsplit("/", 1)[1] != sound
 
 
 def test_flags_of_others_stay(tmp_path, monkeypatch, caplog):
     """TensorFlow takes a value without dashes for the name of a file: nothing fits behind it."""
-    monkeypatch.setenv(process._FLAGS, "/etc/some.flags")
-    process.enable_compile_cache(tmp_path / "cache")
-    assert os.environ[process._FLAGS] == "/etc/some.flags"
+    monkeypatch.setenv(compile_cache._FLAGS, "/etc/some.flags")
+    compile_cache.enable_compile_cache(tmp_path / "cache")
+    assert os.environ[compile_cache._FLAGS] == "/etc/some.flags"
     assert "compiled programs are not kept" in caplog.text
-    monkeypatch.setenv(process._FLAGS, "--tf_xla_clustering_debug")
-    process.enable_compile_cache(tmp_path / "a cache")
+    monkeypatch.setenv(compile_cache._FLAGS, "--tf_xla_clustering_debug")
+    compile_cache.enable_compile_cache(tmp_path / "a cache")
     monkeypatch.setattr(os, "execv", lambda *_: None)
-    process.start_again_without_compile_cache()
-    assert os.environ[process._FLAGS] == "--tf_xla_clustering_debug"
+    compile_cache.start_again_without_compile_cache()
+    assert os.environ[compile_cache._FLAGS] == "--tf_xla_clustering_debug"
 
 
 def test_a_user_without_a_home(tmp_path, monkeypatch, caplog):
@@ -81,13 +81,13 @@ def test_a_user_without_a_home(tmp_path, monkeypatch, caplog):
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(pwd, "getpwuid", lambda _: {}[0])
-    monkeypatch.setenv(process._FLAGS, "")
-    place = process.compile_cache_directory()
-    process.enable_compile_cache(place)
-    assert os.environ[process._FLAGS] == ""
+    monkeypatch.setenv(compile_cache._FLAGS, "")
+    place = compile_cache.compile_cache_directory()
+    compile_cache.enable_compile_cache(place)
+    assert os.environ[compile_cache._FLAGS] == ""
     assert "compiled programs are not kept" in caplog.text and "--compile_cache" in caplog.text
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert process.compile_cache_directory() == tmp_path / "dvae-xla"
+    assert compile_cache.compile_cache_directory() == tmp_path / "dvae-xla"
 
 
 def test_products_are_exact(monkeypatch):

@@ -7,29 +7,19 @@ import pytest
 
 from configs.errors import UserError
 from configs.paper import build_config
-from dvae.runs import records
+from dvae.runs import json_files, records
+from tests.helpers import hand_made_results
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
-RESULT = {
-    "dataset": "digits",
-    "test_nll": 23.4375,
-    "test_neg_elbo": 25.125,
-    "unnormalized_nll": 3.1875,
-    "log_z": 20.25,
-    "log_z_stderr": 0.015625,
-    "val_nll": 22.5,
-    "log_z_interval": {"low": 20.0, "high": 20.5, "exact": None, "upper_status": "checked"},
-    "nll_interval": {"low": 23.25, "high": 23.5, "log_z": [-0.25, 0.25]},
-    "versions": {"python": "3"},
-    "best_step": 20,
-}
-RUN = records.RunConfig(build_config(dataset="digits"), "5a")
+CONFIG = build_config(dataset="digits")
+RESULT = hand_made_results.record_of(CONFIG, 23.4375)
+RUN = records.RunConfig(CONFIG, "5a")
 
 
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
-    assert records.read_checked(path) == RESULT
+    json_files.write_checked(path, RESULT)
+    assert json_files.read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -48,23 +38,23 @@ def test_a_run_is_read_back(tmp_path):
 def test_key_order_and_layout_are_free(tmp_path):
     """A record that was only laid out anew is the same record."""
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
+    json_files.write_checked(path, RESULT)
     record = json.loads(path.read_text())
     path.write_text(json.dumps(dict(sorted(record.items(), reverse=True))))
-    assert records.read_checked(path) == RESULT
+    assert json_files.read_checked(path) == RESULT
 
 
 def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
-    records.write_checked(path, RESULT)
+    json_files.write_checked(path, RESULT)
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        records.write_checked(path, {"other": 1})
-    assert records.read_checked(path) == RESULT
+        json_files.write_checked(path, {"other": 1})
+    assert json_files.read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -75,8 +65,8 @@ def test_damaged_records_are_refused_in_one_line(tmp_path, bound):
     if bound:
         write_run(tmp_path, RESULT)
     else:
-        records.write_checked(path, RESULT)
-    read = records.read_result if bound else records.read_checked
+        json_files.write_checked(path, RESULT)
+    read = records.read_result if bound else json_files.read_checked
     good = path.read_bytes()
     contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
     assert len(contents) >= 700
@@ -101,7 +91,8 @@ def test_numbers_that_do_not_fit_each_other(tmp_path):
     for changed in (
         {"log_z": 21.25},
         {"test_nll": "23.4375"},
-        {"nll_interval": {"low": 23.5, "high": 23.25}},
+        {"nll_interval": {**RESULT["nll_interval"], "low": 23.5, "high": 23.25}},
+        {"nll_interval": {**RESULT["nll_interval"], "log_z": [0.25]}},
         {"log_z_interval": None},
         {"log_z_stderr": -1.0},
     ):

@@ -15,7 +15,7 @@ from absl import flags
 import run
 from configs import command_line, paper
 from configs.errors import UserError
-from dvae.runs import commands, timing
+from dvae.runs import commands
 
 ROOT = Path(__file__).parents[2]
 
@@ -195,9 +195,9 @@ def test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it(capsys, monkeyp
     ours = {flag.name for flag in flags.FLAGS.flags_by_module_dict()["run"]}
     assert names | {"mode"} == ours | {"log_dir"}  # which is absl's
     done = []
-    for mode in ("train", "evaluate", "generate", "log_z", "export"):
+    for mode in ("train", "time", "evaluate", "generate", "log_z", "export"):
         monkeypatch.setattr(commands, mode, lambda *_, mode=mode, **__: done.append(mode) or 0)
-    monkeypatch.setattr(timing, "time_run", lambda *_, **__: done.append("time") or 0)
+    monkeypatch.setattr(commands, "TrainedModel", lambda *_, **__: None)
     run_of, k_of_vimco = "--run=models/digits-1-layer-nonlin-dvaes_power-k1", "--k=2"
     for mode in _ANY.split():
         for flag, heeded in _HEEDED.items():
@@ -217,12 +217,17 @@ def test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it(capsys, monkeyp
 def test_what_is_given_reaches_the_mode(capsys, monkeypatch):
     """Settings that a finished run is measured with, or drawn from, and nothing else."""
     seen = []
+    monkeypatch.setattr(commands, "TrainedModel", lambda _, **given: seen.append(given))
     for mode in ("evaluate", "generate"):
-        monkeypatch.setattr(commands, mode, lambda _, changed, **__: seen.append(changed) or 0)
+        monkeypatch.setattr(commands, mode, lambda *_, **given: seen.append(given) or 0)
     model = "--run=models/digits-1-layer-nonlin-dvaes_power-k1"
     assert _run(capsys, "--mode=generate", model, "--seed=2", "--num_images=5")[0] == 0
     assert _run(capsys, "--mode=evaluate", model, "--ais_chains=7", "--dataset=digits")[0] == 0
-    assert seen == [{"seed": 2}, {"ais_chains": 7}]
+    places = {"data_dir": "./data", "step": None, "dataset": None}
+    assert seen == [
+        *(places | {"seed": 2}, {"num_images": 5}),
+        *(places | {"dataset": "digits", "ais_chains": 7}, {}),
+    ]
 
 
 def test_a_run_without_a_mode_is_not_trained(capsys, monkeypatch):
@@ -242,9 +247,10 @@ def test_paths_of_flags_may_begin_with_a_tilde(capsys, monkeypatch, tmp_path):
     assert seen["data_dir"] == f"{tmp_path}/data"
     assert str(seen["run_path"]).startswith(f"{tmp_path}/logs/own.npz/")
     shutil.copytree(ROOT / "models/digits-1-layer-nonlin-dvaes_power-k1", tmp_path / "model")
-    monkeypatch.setattr(commands, "generate", lambda path, *_, **given: seen.update(given) or 0)
+    monkeypatch.setattr(commands, "TrainedModel", lambda path, **_: path)
+    monkeypatch.setattr(commands, "generate", lambda *places, **_: seen.update(places=places) or 0)
     assert _run(capsys, "--mode=generate", "--run=~/model", "--out_dir=~/out")[0] == 0
-    assert seen["out_dir"] == tmp_path / "out"
+    assert seen["places"] == (tmp_path / "model", tmp_path / "out")
 
 
 _QUICK = """

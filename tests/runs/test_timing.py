@@ -22,10 +22,10 @@ def test_parts_add_up_to_the_whole(monkeypatch):
 
 
 def test_more_samples_take_longer_in_proportion(monkeypatch):
-    monkeypatch.setattr(timing._Timer, "compile_and_step", lambda self: (2.0, 0.5))
-    monkeypatch.setattr(timing._Timer, "per_sample", lambda self: 0.001)
-    monkeypatch.setattr(timing._Timer, "ais", lambda self: 3.0)
-    monkeypatch.setattr(timing._Timer, "__init__", lambda self, config, data: None)
+    monkeypatch.setattr(timing, "TrainProgram", lambda *_: None)
+    monkeypatch.setattr(timing, "step_seconds", lambda *_: (2.0, 0.5))
+    monkeypatch.setattr(timing, "sample_seconds", lambda *_: 0.001)
+    monkeypatch.setattr(timing, "ais_seconds", lambda *_: 3.0)
     data = dataset()
     config = config_of(num_train_iter=10, eval_every=10, eval_iw_samples=50)
     few = timing.measure(config, data)

@@ -43,14 +43,11 @@ def test_a_run(tmp_path):
     counts = model.count_modes(images, num_samples=100)
     assert counts.shape == (17,) and np.all(counts >= 1)
 
-    for mode, written in (
-        (commands.evaluate, "evaluation.json"),
-        (commands.generate, "generated.npz"),
-        (commands.log_z, "log_z.json"),
-    ):
-        out = tmp_path / "out"
-        assert mode(directory, {}, data_dir="", step=None, num_images=4, out_dir=out) == 0
-        assert (out / written).exists()
+    out = tmp_path / "out"
+    assert commands.evaluate(model, out) == commands.log_z(model, out) == 0
+    assert commands.generate(model, out, num_images=4) == 0
+    written = {path.name for path in out.iterdir()}
+    assert written == {"evaluation.json", "log_z.json", "generated.npz", "generated.png"}
     many = model.log_likelihood(images, num_samples=2000)
     few = model.log_likelihood(images, num_samples=2)
     assert many.values.mean() > few.values.mean()

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae.runs import log_z_table
 from samplers import (
     ais,
     counter_random,
     exact,
     gibbs,
     log_partition,
+    log_z_table,
     pcd,
     population_annealing,
     row_rbms,

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from dvae.runs import log_z_table
-from samplers import ais, counter_random, log_partition
+from samplers import ais, counter_random, log_partition, log_z_table
 from samplers.rbm import Halves
 from tests.helpers.compiled_samplers import both_of, exact_chains
 from tests.reference.rbm import random_rbm

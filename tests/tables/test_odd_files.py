@@ -13,7 +13,7 @@ import pytest
 from configs.errors import UserError
 from configs.paper import build_config
 from configs.tables import Setting
-from dvae.runs.records import digest
+from dvae.runs.json_files import digest
 from tables import documents, driver, report
 from tables.documents import Document, Picture, Table
 from tables.local import LocalExecutor

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from configs.errors import UserError
-from dvae.runs.records import digest
+from dvae.runs.json_files import digest
 from tables import driver
 from tables.results import gather, read_tree
 from tests.helpers import hand_made_results

@@ -26,22 +26,50 @@ def student_factor(num_independent: int, confidence: float = CONFIDENCE) -> floa
     return float(stats.t.ppf(0.5 + 0.5 * confidence, num_independent - 1))
 
 
+def _row(
+    estimator: str,
+    value: float,
+    low: float | None,
+    high: float | None,
+    note: str,
+    stderr: float | None = None,
+    ess: float | None = None,
+    **more: Any,
+) -> Row:
+    """One estimator's log Z and interval (None: open, or not known)."""
+    found = {"estimator": estimator, "value": value, "low": low, "high": high}
+    return {**found, "stderr": stderr, "ess": ess, **more, "note": note}
+
+
 def make_row(
     estimator: str, value: Any, stderr: Any, num_independent: int, ess: Any, note: str = ""
 ) -> Row:
     """A row whose interval is `student_factor` standard errors to both sides, where it has one."""
-    error = known(stderr)
-    margin = None if error is None else student_factor(num_independent) * error
-    return {
-        "estimator": estimator,
-        "value": float(value),
-        "low": None if margin is None else float(value) - margin,
-        "high": None if margin is None else float(value) + margin,
-        "stderr": error,
-        "independent": num_independent,
-        "ess": float(ess),
-        "note": note,
-    }
+    value, error = float(value), known(stderr)
+    low = high = None
+    if error is not None:
+        margin = student_factor(num_independent) * error
+        low, high = value - margin, value + margin
+    return _row(estimator, value, low, high, note, error, float(ess), independent=num_independent)
+
+
+def exact_row(value: float) -> Row:
+    """An enumerated value."""
+    return _row("exact", value, value, value, "enumerated", stderr=0.0)
+
+
+def tracked_row(value: float, shared: bool) -> Row:
+    """The population that followed the training, which knows no error of its own.
+
+    shared: it fed the gradient as well, and each update raised the energy of just its members.
+    """
+    note = "not trusted: fed the gradient, hence low" if shared else "no error of its own"
+    name = "population annealing along training"
+    return _row(name, value, None, None, note, seconds=None)
+
+
+def _doubted(row: Row, doubt: str) -> Row:
+    return row | {"note": f"{UNTRUSTED}: {doubt}"}
 
 
 def _ais_row(label: str, result: diagnostics.LogMeanEstimate, count: int, note: str = "") -> Row:
@@ -51,52 +79,34 @@ def _ais_row(label: str, result: diagnostics.LogMeanEstimate, count: int, note: 
     return _doubted(row, doubt) | {"low": None, "high": None} if doubt else row
 
 
-def _doubted(row: Row, doubt: str) -> Row:
-    return row | {"note": f"{UNTRUSTED}: {doubt}"}
-
-
 def with_contradictions(rows: Sequence[Row]) -> list[Row]:
     """Notes in the row of reverse AIS where a forward one contradicts it."""
-    forward = [row for row in rows if row["estimator"].startswith("forward AIS")]
+    forward = [
+        row for row in rows if row["estimator"].startswith("forward AIS") and row["low"] is not None
+    ]
 
     def noted(row: Row) -> Row:
         if row["estimator"] != "reverse AIS" or row["low"] is None:
             return row
-        doubts = [
-            gap_doubt(found["value"], found["stderr"], row["value"], row["stderr"])
-            for found in forward
-            if found["low"] is not None
-        ]
+        ours = row["value"], row["stderr"]
+        doubts = (gap_doubt(found["value"], found["stderr"], *ours) for found in forward)
         doubt = next(filter(None, doubts), None)
         return row if doubt is None else _doubted(row, doubt)
 
     return [noted(row) for row in rows]
 
 
-def forward_ais(
-    settings: Settings,
-    model: EnergyModel,
-    params: Parameters,
-    base: tf.Tensor,
-    name: str,
-    key: tf.Tensor,
-) -> list[Row]:
-    """Rows of `forward`: the estimate, and Markov's bound from the same weights."""
-    found = forward(model, params, base, key, settings, 1.0 - CONFIDENCE)
-    result, bound = found.estimate, float(found.markov_lower)
-    label = f"forward AIS, {name} base"
-    return [
-        _ais_row(label, result, settings.num_chains),
-        {
-            "estimator": f"Markov lower bound, {name} base",
-            "value": bound,
-            "low": bound,
-            "high": None,
-            "stderr": None,
-            "ess": None,
-            "note": "a bound; from the weights above",
-        },
-    ]
+def timed(measure: Callable[[], list[Row]], warm: bool) -> list[Row]:
+    """Adds seconds to rows: to the first, the others being by-products of it.
+
+    With `warm` it is measured twice, so that compilation is left out.
+    """
+    if warm:
+        measure()
+    start = time.perf_counter()
+    rows = measure()
+    seconds = time.perf_counter() - start
+    return [{**row, "seconds": 0.0 if index else seconds} for index, row in enumerate(rows)]
 
 
 def reverse_ais(
@@ -113,63 +123,6 @@ def reverse_ais(
     return [_ais_row("reverse AIS", result, tf.nest.flatten(start)[0].shape[0], note)]
 
 
-def parallel_tempering(
-    settings: Settings, model: EnergyModel, params: Parameters, base: tf.Tensor, key: tf.Tensor
-) -> list[Row]:
-    """Tempering and Bennett's ratio; its "ESS" is the number of arrivals from the base."""
-    result = tempering.log_partition_estimate(
-        model, params, base, key, settings.num_ladders, settings.num_rungs, settings.num_rounds
-    )
-    least = float(tf.reduce_min(result.acceptance))
-    note = f"ESS: arrivals from the base; least swap rate {least:.2f}"
-    ladders, arrivals = settings.num_ladders, result.arrivals
-    return [make_row("tempering and BAR", result.value, result.stderr, ladders, arrivals, note)]
-
-
-def exact_row(value: float) -> Row:
-    """An enumerated value."""
-    return {
-        "estimator": "exact",
-        "value": value,
-        "low": value,
-        "high": value,
-        "stderr": 0.0,
-        "ess": None,
-        "note": "enumerated",
-    }
-
-
-def tracked_row(value: float, shared: bool) -> Row:
-    """The population that followed the training, which knows no error of its own.
-
-    shared: it fed the gradient as well, and each update raised the energy of just its members.
-    """
-    note = "not trusted: fed the gradient, hence low" if shared else "no error of its own"
-    return {
-        "estimator": "population annealing along training",
-        "value": value,
-        "low": None,
-        "high": None,
-        "stderr": None,
-        "ess": None,
-        "seconds": None,
-        "note": note,
-    }
-
-
-def timed(measure: Callable[[], list[Row]], warm: bool) -> list[Row]:
-    """Adds seconds to rows: to the first, the others being by-products of it.
-
-    With `warm` it is measured twice, so that compilation is left out.
-    """
-    if warm:
-        measure()
-    start = time.perf_counter()
-    rows = measure()
-    seconds = time.perf_counter() - start
-    return [{**row, "seconds": 0.0 if index else seconds} for index, row in enumerate(rows)]
-
-
 def estimators(
     model: EnergyModel, params: Parameters, chains: State, key: tf.Tensor, settings: Settings
 ) -> list[Callable[[], list[Row]]]:
@@ -179,6 +132,13 @@ def estimators(
     uniform, fitted = uniform_base(model, units.dtype), fitted_base(units)
     small, of = exact.is_enumerable(model), (model, params)
 
+    def forwards(name: str, base: tf.Tensor, purpose: int) -> list[Row]:
+        """The estimate, and Markov's bound from the same weights."""
+        found = forward(*of, base, keys[purpose], settings, 1.0 - CONFIDENCE)
+        row = _ais_row(f"forward AIS, {name} base", found.estimate, settings.num_chains)
+        bound, note = float(found.markov_lower), "a bound; from the weights above"
+        return [row, _row(f"Markov lower bound, {name} base", bound, bound, None, note)]
+
     def backward() -> list[Row]:
         start = chains
         if small:
@@ -186,11 +146,22 @@ def estimators(
         note = "certified: exact start" if small else "checked: starts from the run's chains"
         return reverse_ais(settings, *of, fitted, start, keys[_TABLE_REVERSE], note)
 
+    def parallel_tempering() -> list[Row]:
+        """Tempering and Bennett's ratio; its "ESS" is the number of arrivals from the base."""
+        ladders, sizes = settings.num_ladders, (settings.num_rungs, settings.num_rounds)
+        result = tempering.log_partition_estimate(
+            *of, fitted, keys[_TABLE_TEMPERING], ladders, *sizes
+        )
+        least = float(tf.reduce_min(result.acceptance))
+        note = f"ESS: arrivals from the base; least swap rate {least:.2f}"
+        found = result.value, result.stderr, ladders, result.arrivals
+        return [make_row("tempering and BAR", *found, note)]
+
     measures = [
-        lambda: forward_ais(settings, *of, uniform, "uniform", keys[_TABLE_UNIFORM]),
-        lambda: forward_ais(settings, *of, fitted, "fitted", keys[_TABLE_FITTED]),
+        lambda: forwards("uniform", uniform, _TABLE_UNIFORM),
+        lambda: forwards("fitted", fitted, _TABLE_FITTED),
         backward,
-        lambda: parallel_tempering(settings, *of, fitted, keys[_TABLE_TEMPERING]),
+        parallel_tempering,
     ]
     return measures + ([lambda: [exact_row(float(exact.log_partition(*of)))]] if small else [])
 

@@ -1,0 +1,82 @@
+"""JSON on disk: written whole or not at all, and checked when read."""
+
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UserError
+from configs.files import read_bytes, replacing
+
+_CHECKSUM = "checksum"
+_MAX_JSON_BYTES = 1 << 26
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Writes JSON atomically. Raises OSError, and ValueError for NaN and inf: JSON has neither."""
+    with replacing(path) as file:
+        file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+
+
+# In JSON without its escaped backslashes: NUL and halves of characters, as no text and path has
+# (but for bytes of a path that is no text).
+_NO_TEXT = re.compile(r"\\u0000|[\ud800-\udc7f\udd00-\udfff]")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object of text and finite numbers. Raises UserError when there is none."""
+    remedy = "restore it or train anew"
+    content = read_bytes(path, _MAX_JSON_BYTES, remedy)
+    numbers = dict(parse_int=_whole_number, parse_float=_finite, parse_constant=_finite)
+    try:
+        record = json.loads(content, **numbers)
+        text = json.dumps(record, ensure_ascii=False).replace(r"\\", "")
+    except RecursionError:
+        raise UserError(f"{path} is damaged (endless nesting): {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}), so damaged: {remedy}") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{path} is damaged (no JSON object): {remedy}")
+    if _NO_TEXT.search(text):
+        raise UserError(f"{path} is damaged (characters that are no text): {remedy}")
+    return record
+
+
+def _whole_number(digits: str) -> int:
+    """The number, if it fits into 64 bits: larger ones are no sizes and overflow as floats."""
+    number = int(digits) if len(digits) <= 20 else 2**63
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return number
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no number")
+    return number
+
+
+def digest(record: dict[str, Any]) -> str:
+    """SHA-256 of a JSON object, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def write_checked(path: Path, record: dict[str, Any]) -> None:
+    """Writes a JSON object with its checksum; numbers come back as they are. Raises OSError."""
+    record = json.loads(json.dumps(record))
+    write_json(path, {**record, _CHECKSUM: digest(record)})
+
+
+def read_checked(path: Path) -> dict[str, Any]:
+    """Reads what `write_checked` wrote. Raises UserError when it has changed since."""
+    return checked(path, read_json(path))
+
+
+def checked(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a file without its checksum. Raises UserError when that is another."""
+    if record.pop(_CHECKSUM, None) != digest(record):
+        raise UserError(f"{path} does not match its checksum: restore it or train anew")
+    return record

@@ -1,0 +1,152 @@
+"""The card of an exported model: what it is, how good, how to use and to cite it."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import data
+from configs.paper import ExperimentConfig
+from configs.registry import BASELINES
+from configs.text import markdown, one_row
+from dvae.runs.records import version_name
+from dvae.runs.result import span
+from samplers.log_partition_value import UNTRUSTED
+
+_UPPER = {
+    "certified": "reverse AIS from exact samples bounds it from above on average: certified",
+    "checked": "reverse AIS from the run's own chains is a check of the upper side and no "
+    "certificate: it is blind to what the chains have never visited",
+}
+
+_CARD = """# {name}
+
+{c.baseline}, structure {c.struct}, k = {c.k}, trained on {dataset} with the {c.sampler} sampler for
+{steps:,} steps (seed {seed}); the model is that of step {best_step:,}, the best by validation NLL.
+
+| | |
+|---|---|
+| test NLL | **{r[test_nll]:.2f} nats**, 95 % interval {near}; {wide} |
+| validation NLL | {r[val_nll]:.2f} nats (100 importance samples) |
+| log Z of the prior | **{r[log_z]:.3f} nats**, 95 % interval {z_span} |
+| what certifies log Z | {certificate} |
+| data | {data} |
+| SHA-256 of the data's arrays | `{sha256}` |
+| test protocol | {samples:,} importance samples, {images:,} test images, {binarization} |
+| AIS | {p[ais_chains]} chains, {p[ais_temperatures]:,} temperatures, {base} base |
+| code | {code} |
+
+The test NLL is the importance-weighted bound of binary latents plus log Z, on average too high by
+what the number of samples leaves and too low by what AIS misses of log Z; the first interval is
+that of log Z and importance sampling.
+
+![samples of the model](samples.png)
+
+## Use
+
+```
+python run.py --mode=generate --run={path}     # no data set needed
+python run.py --mode=log_z --run={path}        # no data set needed
+python run.py --mode=evaluate --run={path} --data_dir=datasets
+```
+
+They write to `logs/models/{span}`, or where `--out_dir` says, never into this directory. In Python:
+
+```python
+import dvae
+
+model = dvae.load({quoted})
+model.sample(100), model.log_partition()
+```
+
+**Intended for** research: as a baseline whose likelihood can be checked, as a trained prior to try
+samplers and estimators of log Z on, and for demonstrations. **Limits**: it knows {dataset} alone,
+at {height}x{width} pixels of 0 and 1; one seed, so its NLL says nothing of the spread between
+seeds; {schedule}; samples are as good as block-Gibbs chains started from the stored ones.
+
+`config.json` and `result.json` hold every setting and number, `checkpoints/` the weights and the
+prior's chains, `data.json` what the model needs of its data (image shape and mean pixels).
+
+## Cite
+
+- the method: {method_source}
+- the data: {data_source}
+- this implementation, by its repository and the code version above.
+
+Licence: Apache-2.0, as the code.
+"""
+
+
+def model_name(config: ExperimentConfig) -> str:
+    """The name of an exported model: <dataset>-<struct>-<baseline>-k<k>."""
+    dataset = Path(config.dataset).stem
+    return f"{dataset}-{config.struct}-{config.baseline}-k{config.k}"
+
+
+def _certificate(interval: dict[str, Any]) -> str:
+    if interval["exact"] is not None:
+        return "exact: the prior was enumerated"
+    if not interval["trusted"]:
+        return f"nothing: it is **{UNTRUSTED}**. {'; '.join(interval['reasons'])}"
+    return (
+        f"forward AIS {interval['forward_ais']:.3f} ± {interval['forward_ais_stderr']:.3f} "
+        f"(effective sample size {interval['forward_ais_ess']:.0f}); at least "
+        f"{interval['markov_lower_bound']:.3f} with 95 % probability, whatever the weights look "
+        f"like (Markov); reverse AIS {interval['reverse_ais']:.3f} ± "
+        f"{interval['reverse_ais_stderr']:.3f}. {_UPPER[interval['upper_status']]}"
+    )
+
+
+def _with_test_set(interval: dict[str, Any]) -> str:
+    words = span(interval["low_with_test_set"], interval["high_with_test_set"])
+    doubts = interval["reasons"]
+    return f"with the finite test set {words}" + (
+        f"; it is **{UNTRUSTED}**: {'; '.join(doubts)}" if doubts else ""
+    )
+
+
+def model_card(
+    config: ExperimentConfig,
+    result: dict[str, Any],
+    facts: dict[str, Any],
+    path: Path | None = None,
+) -> str:
+    """The text of an exported model's README.md, all of it from result.json and data.json.
+
+    path: where it lies, for the commands that use it; None: as those of this repository.
+    """
+    nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
+    steps, published = config.num_train_iter, ExperimentConfig.num_train_iter
+    reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
+    name, dataset = model_name(config), Path(config.dataset).stem
+    path = Path("models", name) if path is None else path
+    height, width = facts["image_shape"]
+    return _CARD.format(
+        c=config,
+        r=result,
+        p=protocol,
+        name=markdown(name),
+        steps=steps,
+        seed=config.seed,
+        best_step=result["best_step"],
+        samples=protocol["importance_samples"],
+        images=protocol["num_test_images"],
+        span=path.name.replace("`", "'"),  # nothing within a span of code is escaped
+        path=shlex.quote(str(path)),
+        quoted=json.dumps(str(path), ensure_ascii=False),
+        dataset=markdown(dataset),
+        near=span(nll["low"], nll["high"]),
+        wide=_with_test_set(nll),
+        z_span=span(z["low"], z["high"], 3),
+        certificate=_certificate(z),
+        data=markdown(str(facts["notes"])),
+        sha256=one_row(protocol["data_sha256"]).replace("`", "'"),
+        binarization=markdown(f"binarisation {protocol['test_binarization']}"),
+        base=markdown(protocol["ais_base"]),
+        code=markdown(version_name(result["code"])),
+        height=height,
+        width=width,
+        schedule=reduced if steps < published else "the published number of steps",
+        method_source=BASELINES[config.baseline].source,
+        data_source=data.citation(dataset),
+    )
