@@ -83,11 +83,15 @@ def share_gpus() -> None:
 def prepare_device() -> None:
     """For programs of ours: `share_gpus`, and deterministic and exact operations from now on.
 
-    Where others' code runs too there is `dvae.runs.isolation`.
+    And the layout for the device that is there. Where others' code runs too there is
+    `dvae.runs.isolation`.
     """
     import tensorflow as tf
 
+    from samplers import hardware
+
     share_gpus()
+    hardware.use(hardware.layout())
     tf.config.experimental.enable_op_determinism()
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
