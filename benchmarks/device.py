@@ -3,13 +3,15 @@
 import tensorflow as tf
 
 from dvae.runs.process import share_gpus
+from samplers import hardware
 
 
 def prepare_device() -> None:
-    """GPU memory as it is needed, and deterministic and exact operations from now on.
+    """GPU memory as it is needed, its layout, deterministic and exact operations from now on.
 
     Where others' code runs too there is `dvae.runs.isolation`.
     """
     share_gpus()
+    hardware.use(hardware.layout())
     tf.config.experimental.enable_op_determinism()
     tf.config.experimental.enable_tensor_float_32_execution(False)

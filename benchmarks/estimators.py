@@ -30,10 +30,10 @@ from benchmarks.train_step import random_images, step_program
 from configs.errors import UserError
 from configs.paper import build_config
 from configs.registry import BASELINES
+from dvae.adam import unflatten
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
 from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
-from dvae.train_state import unflatten
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact
 

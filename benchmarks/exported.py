@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -60,8 +59,7 @@ def lowered(function: Any, *arguments: Any) -> bytes:
 
 def export(make: Callable[[], Call]) -> Exported:
     """A call as a program in the layout for a GPU, with `hardware.exact_products`."""
-    on_gpu = mock.patch.object(hardware, "on_gpu", mock.Mock(return_value=True))
-    with on_gpu, hardware.exact_products():
+    with hardware.use("gpu"), hardware.exact_products():
         function, arguments, carried = make()
         hlo = lowered(function, *arguments)
         concrete = function.get_concrete_function(*arguments)

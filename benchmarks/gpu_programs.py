@@ -31,8 +31,8 @@ from benchmarks.train_step import NUM_IMAGES, random_images
 from configs.paper import build_config
 from dvae import evaluation
 from dvae.build import build
-from dvae.train_step import STEPS_A_GROUP, TrainProgram
-from samplers import ais, counter_random, tempering
+from dvae.train_step import TrainProgram
+from samplers import ais, counter_random, hardware, tempering
 from samplers.energy_model import fitted_base
 from samplers.rbm import RBM, RBMParameters
 
@@ -84,11 +84,13 @@ def step(**fields: Any) -> Program:
         program = TrainProgram(config, random_images())
         shape = (steps, config.train_batchsize)
         indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
-        arguments = program.arguments(tf.constant(indices), tf.constant(steps), STEPS_A_GROUP)
+        arguments = program.arguments(
+            tf.constant(indices), tf.constant(steps), hardware.STEPS_A_TRIP
+        )
         return Call(program.compiled, arguments, program.state)
 
     draws = config.num_sweeps * config.num_chains * config.structure.num_latents
-    return Program(make, "step", steps, STEPS_A_GROUP, draws / 4)
+    return Program(make, "step", steps, hardware.STEPS_A_TRIP, draws / 4)
 
 
 def evaluation_pass(struct: str = "1-layer-nonlin") -> Program:

@@ -38,7 +38,8 @@ from dvae.runs.process import say
 from dvae.runs.records import code_version, read_config
 from dvae.runs.summaries import Summaries
 from dvae.train_state import IN_A_ROW, named_leaves
-from dvae.train_step import STEPS_A_GROUP, TrainProgram
+from dvae.train_step import TrainProgram
+from samplers import hardware
 
 _ROWS, _COUNT = 1, 2  # which arguments of the program
 _MODELS = 20  # at most so many come back of a run's whole length, unless asked for
@@ -134,7 +135,7 @@ def export(
         made.extend((program, plan))
         # A loop's trips of as many steps as divide whatever a call has to take.
         steps = [plan[n] for n in ("first", "last", "per_call", "summary_every", "model_every")]
-        group = math.gcd(STEPS_A_GROUP, *steps)
+        group = math.gcd(hardware.STEPS_A_TRIP, *steps)
         rows = tf.zeros([STEPS_PER_CALL, config.train_batchsize], tf.int32)
         arguments = program.arguments(rows, tf.constant(0), group)
         return exported.Call(program.compiled, arguments, program.state)

@@ -6,6 +6,8 @@ times smaller, and compiles that much faster.
 
 from typing import NamedTuple
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from configs.paper import ADAM
@@ -39,3 +41,15 @@ def update(
     second = state.second + (tf.square(gradient) - state.second) * (1.0 - ADAM["beta_2"])
     weights -= first * step_size / (tf.sqrt(second) + ADAM["epsilon"])
     return weights, AdamState(state.count + 1, first, second)
+
+
+def flatten(tensors: list) -> tf.Tensor:
+    """All elements of a list of float32 tensors or variables as one vector."""
+    parts = [tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors]
+    return tf.concat(parts, axis=0) if parts else tf.zeros([0])
+
+
+def unflatten(flat: tf.Tensor, like: list[tf.Tensor | keras.Variable]) -> list[tf.Tensor]:
+    """The inverse of `flatten`, in the shapes of `like`."""
+    pieces = tf.split(flat, [int(np.prod(t.shape)) for t in like]) if like else []
+    return [tf.reshape(piece, t.shape) for piece, t in zip(pieces, like, strict=True)]

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from configs.paper import BATCH_NORM, KERNEL_INIT_GAIN, WEIGHT_DECAY
-from samplers import hardware
 
 
 def layer_seed(seed: int, *path: int) -> int:
@@ -15,21 +14,26 @@ def layer_seed(seed: int, *path: int) -> int:
     return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
 
 
-def _one_pass_norm(norm: keras.layers.BatchNormalization, values: tf.Tensor) -> tf.Tensor:
-    """`norm(values, training=True)` whose mean and variance come from one pass over the values.
+class BatchNorm(keras.layers.BatchNormalization):
+    """Keras's, whose mean and variance in training come from one pass over the values [N, H].
 
-    One kernel on a GPU instead of two. Both are taken about the moving mean, so that little is
-    lost when the square of the mean is subtracted.
+    Both are taken about the moving mean, so that little is lost when the square of the mean is
+    subtracted.
     """
-    old = [tf.convert_to_tensor(v) for v in (norm.moving_mean, norm.moving_variance)]
-    shifted = values - old[0]
-    first, second = tf.reduce_mean(shifted, axis=0), tf.reduce_mean(tf.square(shifted), axis=0)
-    new = [first + old[0], second - tf.square(first)]
-    for variable, before, value in zip(
-        (norm.moving_mean, norm.moving_variance), old, new, strict=True
-    ):
-        variable.assign(before * norm.momentum + value * (1.0 - norm.momentum))
-    return tf.nn.batch_normalization(values, *new, norm.beta, norm.gamma, norm.epsilon)
+
+    def call(self, values: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: D102
+        if not training:
+            return super().call(values, training=False)
+        old_mean, old_variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
+        shifted = values - old_mean
+        first, second = tf.reduce_mean(shifted, axis=0), tf.reduce_mean(tf.square(shifted), axis=0)
+        mean, variance = first + old_mean, second - tf.square(first)
+        keep = self.momentum
+        self.moving_mean.assign(old_mean * keep + mean * (1.0 - keep))
+        self.moving_variance.assign(old_variance * keep + variance * (1.0 - keep))
+        return tf.nn.batch_normalization(
+            values, mean, variance, self.beta, self.gamma, self.epsilon
+        )
 
 
 class Network(keras.layers.Layer):
@@ -70,8 +74,8 @@ class Network(keras.layers.Layer):
         return layer
 
     @staticmethod
-    def _norm(size: int) -> keras.layers.BatchNormalization:
-        layer = keras.layers.BatchNormalization(**BATCH_NORM, dtype="float32")
+    def _norm(size: int) -> BatchNorm:
+        layer = BatchNorm(**BATCH_NORM, dtype="float32")
         layer.build((None, size))
         return layer
 
@@ -86,11 +90,7 @@ class Network(keras.layers.Layer):
         """
         hidden = first_layer
         for norm, dense in zip(self.norms, self.rest, strict=True):
-            if training and hardware.on_gpu():
-                normalized = _one_pass_norm(norm, hidden)
-            else:
-                normalized = norm(hidden, training=training)
-            hidden = dense(tf.tanh(normalized))
+            hidden = dense(tf.tanh(norm(hidden, training=training)))
         return hidden + self.bias
 
     def decayed_variables(self) -> list[keras.Variable]:

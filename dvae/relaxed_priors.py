@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from configs.paper import LAMBDA_MARGIN, MEAN_FIELD_ITERATIONS
 from dvae.smoothing import Smoothing
-from samplers import hardware
 from samplers.energy_model import Parameters
 from samplers.rbm import Halves, RBMParameters, halves
 
@@ -94,14 +93,11 @@ def mean_field(coupling: tf.Tensor, left_field: tf.Tensor, right_field: tf.Tenso
 
     Both start at one half; each iteration updates the right half from the left, then the left.
     """
-    left = tf.fill(tf.shape(left_field), tf.constant(0.5, left_field.dtype))
-    for iteration in range(MEAN_FIELD_ITERATIONS):
-        if iteration == 0 and hardware.on_gpu():  # all rows are alike: a sum instead of a product
-            product = 0.5 * tf.reduce_sum(coupling, axis=0)
-        else:
-            product = tf.matmul(left, coupling)
+    product = 0.5 * tf.reduce_sum(coupling, axis=0)  # of means of one half: all rows are alike
+    for _ in range(MEAN_FIELD_ITERATIONS):
         right = tf.sigmoid(product + right_field)
         left = tf.sigmoid(tf.matmul(right, coupling, transpose_b=True) + left_field)
+        product = tf.matmul(left, coupling)
     return Halves(left, right)
 
 
@@ -187,29 +183,20 @@ def log_det_identity_minus_gram(
 ) -> tf.Tensor:
     """log det(I - λ^-2 W'W), a scalar; differentiable with respect to W.
 
-    The value is a Cholesky factor's, on a GPU that of `_log_det_by_powers`. The gradient is
-    -2 λ^-2 W (I - A)^-1 with A = λ^-2 W'W and (I - A)^-1 = Π_j (I + A^(2^j)): products of
-    matrices, which XLA runs far faster than triangular solves.
+    The gradient is -2 λ^-2 W (I - A)^-1 with A = λ^-2 W'W and (I - A)^-1 = Π_j (I + A^(2^j)):
+    like the value's, products of matrices, which XLA runs far faster than triangular solves.
     """
 
     @tf.custom_gradient
     def log_det(coupling: tf.Tensor) -> tuple:
-        identity = tf.eye(coupling.shape[1], dtype=coupling.dtype)
-        if hardware.on_gpu():
-            value = _log_det_by_powers(scale, powers)
-        else:
-            gram = tf.matmul(coupling, coupling, transpose_a=True) / scale**2
-            diagonal = tf.linalg.diag_part(tf.linalg.cholesky(identity - gram))
-            value = 2.0 * tf.reduce_sum(tf.math.log(diagonal))
-
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            inverse = identity
+            inverse = tf.eye(coupling.shape[1], dtype=coupling.dtype)
             for index, (matrix, log_factor) in enumerate(powers):
                 factor = tf.exp(log_factor - 2.0 ** (index + 1) * tf.math.log(scale))
                 inverse += factor * tf.matmul(inverse, matrix)
             return upstream * (-2.0 / scale**2) * tf.matmul(coupling, inverse)
 
-        return value, gradient
+        return _log_det_by_powers(scale, powers), gradient
 
     return log_det(coupling)
 

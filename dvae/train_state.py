@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from dvae.adam import AdamState
+from dvae.adam import AdamState, flatten, unflatten
 from dvae.estimators.base import Estimator
 from dvae.model import DVAE
 from dvae.prior_sampler import SamplerState
@@ -99,18 +98,6 @@ class NetworkVariables:
         for variables, flat in ((self.trained, weights), (self.averages, averages)):
             for variable, value in zip(variables, unflatten(flat, variables), strict=True):
                 variable.assign(value)
-
-
-def flatten(tensors: list) -> tf.Tensor:
-    """All elements of a list of float32 tensors or variables as one vector."""
-    parts = [tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors]
-    return tf.concat(parts, axis=0) if parts else tf.zeros([0])
-
-
-def unflatten(flat: tf.Tensor, like: list[tf.Tensor | keras.Variable]) -> list[tf.Tensor]:
-    """The inverse of `flatten`, in the shapes of `like`."""
-    pieces = tf.split(flat, [int(np.prod(t.shape)) for t in like]) if like else []
-    return [tf.reshape(piece, t.shape) for piece, t in zip(pieces, like, strict=True)]
 
 
 def rows_of(states: Any, indices: tf.Tensor) -> Any:

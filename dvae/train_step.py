@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from configs.paper import WEIGHT_DECAY, ExperimentConfig
 from dvae import adam, schedules
+from dvae.adam import flatten, unflatten
 from dvae.build import build
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
@@ -27,16 +28,11 @@ from dvae.train_state import (
     NetworkVariables,
     TrainState,
     counted,
-    flatten,
     rows_of,
-    unflatten,
     with_rows,
 )
 from samplers import counter_random, hardware
 from samplers.energy_model import Parameters
-
-# Steps that a GPU takes without asking the host whether to go on.
-STEPS_A_GROUP = 10
 
 
 class TrainingImages(Protocol):
@@ -222,7 +218,7 @@ class TrainProgram:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
         indices = tf.TensorSpec([steps_per_call, self.config.train_batchsize], tf.int32)
         scalar = tf.TensorSpec([], tf.int32)
-        group = STEPS_A_GROUP if hardware.on_gpu() else 1
+        group = hardware.steps_a_trip(steps_per_call)
         self.compiled.get_concrete_function(*self.arguments(indices, scalar, group))
 
     def arguments(self, indices: Any, num_steps: Any, group: int) -> tuple:
@@ -231,23 +227,19 @@ class TrainProgram:
         Args:
           indices: int32 [S, B], of the images of the first S steps.
           num_steps: int32 scalar, at most S and a multiple of `group`.
-          group: steps that a GPU takes without asking the host whether to go on.
+          group: see `hardware.steps_a_trip`.
         """
         return self._images, indices, num_steps, self.run_key, self._state, group
 
     def run(self, indices: np.ndarray, num_steps: int) -> None:
         """Runs `num_steps` compiled steps with image indices [S, B], S >= num_steps.
 
-        S is part of the compiled program, num_steps is not: always pass the same S. On a GPU what
-        is left of a multiple of 10 is a program of its own.
+        S is part of the compiled program, num_steps is not: always pass the same S. On a GPU a
+        number that is no multiple of 10 is a program of its own.
         """
-        rest = num_steps % STEPS_A_GROUP if hardware.on_gpu() else num_steps
-        for group, count in ((STEPS_A_GROUP, num_steps - rest), (1, rest)):
-            if count:
-                batches = tf.constant(indices), tf.constant(count)
-                self._state = self.compiled(*self.arguments(*batches, group))
-                indices = np.roll(indices, -count, axis=0)
-        self._variables.assign(self._state)
+        group = hardware.steps_a_trip(num_steps)
+        batches = tf.constant(indices), tf.constant(num_steps)
+        self.state = self.compiled(*self.arguments(*batches, group))
 
     def take_metrics(self, log_z: tuple[float, float] = (0.0, 0.0)) -> dict[str, float]:
         """Means of the metrics over the steps taken since the last call; {} if there was none.

@@ -1,6 +1,7 @@
 """What programs are laid out for, the one place that tells a GPU from a CPU, and their precision.
 
-Results do not depend on the layout beyond rounding; the random bits are the same.
+The layout is set once, by `use`, where a program, a run or an exporter starts. Results do not
+depend on it beyond rounding; the random bits are the same.
 """
 
 import contextlib
@@ -9,15 +10,42 @@ from typing import Any
 
 import tensorflow as tf
 
+STEPS_A_TRIP = 10  # on a GPU
+_LAYOUTS = ("cpu", "gpu")
+_chosen: str | None = None
+
+
+def layout() -> str:
+    """What `use` has set, "cpu" or "gpu"; else that of a GPU if TensorFlow sees one."""
+    return _chosen or ("gpu" if tf.config.get_visible_devices("GPU") else "cpu")
+
+
+def _choose(layout: str | None) -> None:
+    global _chosen
+    _chosen = layout
+
+
+def use(layout: str) -> contextlib.ExitStack:
+    """Lays all programs of this process out for a "cpu" or a "gpu", from now on.
+
+    Entered as a context: until it is left.
+    """
+    if layout not in _LAYOUTS:
+        raise ValueError(f"{layout!r} is none of the layouts {', '.join(_LAYOUTS)}")
+    undo = contextlib.ExitStack()
+    undo.callback(_choose, _chosen)
+    _choose(layout)
+    return undo
+
 
 def on_gpu() -> bool:
-    """Whether compiled programs run on a GPU: TensorFlow puts them there when it sees one."""
-    return bool(tf.config.list_physical_devices("GPU"))
+    """Whether programs are laid out for a GPU."""
+    return layout() == "gpu"
 
 
 def steps_a_trip(steps: int) -> int:
-    """How many of a loop's steps to write into one trip of it: a GPU is told of each trip anew."""
-    return 10 if on_gpu() and steps % 10 == 0 else 1
+    """How many of a loop's steps to take in one trip of it: a GPU asks the host before each."""
+    return STEPS_A_TRIP if on_gpu() and steps % STEPS_A_TRIP == 0 else 1
 
 
 @contextlib.contextmanager
@@ -38,18 +66,21 @@ def exact_products() -> Iterator[None]:
 class Program:
     """A function compiled by XLA, with `exact_products`; else a `tf.function` as any other.
 
-    Without AutoGraph, which takes longer than all the rest of tracing: loops are `tf.while_loop`s.
+    There is one for each layout, so that none gets what was traced in another. Without AutoGraph,
+    which takes longer than all the rest of tracing: loops are `tf.while_loop`s.
     """
 
     def __init__(self, function: Callable) -> None:
-        self._compiled = tf.function(function, jit_compile=True, autograph=False)
+        self._compiled = {
+            name: tf.function(function, jit_compile=True, autograph=False) for name in _LAYOUTS
+        }
         self.__doc__ = function.__doc__
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: D102
         with exact_products():
-            return self._compiled(*arguments, **options)
+            return self._compiled[layout()](*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_compiled":  # not made yet: while it is copied
             raise AttributeError(name)
-        return getattr(self._compiled, name)
+        return getattr(self._compiled[layout()], name)

@@ -15,12 +15,12 @@ from scipy.special import expit, logsumexp
 from configs import registry
 from configs.paper import Structure, build_config
 from configs.tables import TABLES
+from dvae.adam import unflatten
 from dvae.build import build
 from dvae.encoder import Batch
 from dvae.posteriors import MixturePosterior, PosteriorParams
 from dvae.runs.trained_model import TrainedModel
 from dvae.streams import Stream, stream_key
-from dvae.train_state import unflatten
 from samplers import counter_random
 from tests.helpers import added_parts, statistical, tiny_models, tiny_runs
 from tests.helpers.tiny_training import config_of, eager, make_program

@@ -60,6 +60,7 @@ def isolated() -> Iterator[None]:
         from samplers import hardware
 
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        stack.enter_context(hardware.use(hardware.layout()))
         stack.enter_context(hardware.exact_products())
         stack.enter_context(tf.device(None))
         for read, write, ours in (

@@ -2,16 +2,17 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import log_expit
 
-from configs.paper import Structure
+from configs.paper import BATCH_NORM, Structure
 from dvae.decoder import Decoder
 from dvae.encoder import Batch, HierarchicalEncoder
 from dvae.likelihood import Bernoulli
-from dvae.networks import Network, layer_seed, weight_decay
+from dvae.networks import BatchNorm, Network, layer_seed, weight_decay
 from dvae.posteriors import MixturePosterior, ShiftedGaussianPosterior
 from dvae.smoothing import Exponential
 from tests.helpers import statistical, tiny_models
@@ -75,6 +76,23 @@ class TestNetwork:
             # The plain variance, not 17/16 of it.
             found = (norm.moving_variance.numpy() - 0.8 * variance) / 0.2
             assert np.allclose(found, new_variance, rtol=1e-3, atol=1e-4)
+
+    def test_batch_norm_in_one_pass(self):
+        """Outputs, averages and gradients of Keras's own, at a mean far from the moving one."""
+        values = tf.constant(np.random.default_rng(2).normal(5.0, 0.5, [100, 8]), tf.float32)
+        results = []
+        for kind in (BatchNorm, keras.layers.BatchNormalization):
+            norm = kind(**BATCH_NORM)
+            norm.build((None, 8))
+            norm.gamma.assign(tf.linspace(0.5, 2.0, 8))
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                outputs = norm(values, training=True)
+                loss = tf.reduce_sum(outputs**3)
+            gradients = tape.gradient(loss, [values, norm.gamma.value, norm.beta.value])
+            results.append([outputs, norm.moving_mean, norm.moving_variance, *gradients])
+        for found, expected in zip(*results, strict=True):
+            np.testing.assert_allclose(np.asarray(found), np.asarray(expected), 1e-3, 1e-3)
 
     def test_no_hidden_layers(self):
         """A linear map, biased."""

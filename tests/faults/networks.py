@@ -12,6 +12,7 @@ BOTH_KINDS = STEP("dvaepp_exp-1-1", "dvaes_exp-2-5")
 ENUMERATION = "test_per_image"
 STAGE = STEP("dvaepp_power-2-1")
 WARM_UP = "test_kl_weight"
+AVERAGES = "test_training_mode_and_moving_averages"
 
 
 def exchanged(values: tf.Tensor) -> tf.Tensor:
@@ -43,6 +44,8 @@ with fault("relu instead of tanh", TWO):
     within("Network.finish", "tf.tanh", lambda _, x: tf.nn.relu(x))
 with fault("tanh before batch norm", TWO):
     text("Network.finish", "norm(«hidden → tf.tanh(hidden)», t", "«tf.tanh → »(norm")
+with fault("batch norm's variance is about the moving mean", AVERAGES):
+    text("BatchNorm.call", "second« - tf.square(first) → »")
 with fault("the last layer has no bias", ONE):
     wrapped("Network.finish", lambda f, self, *a: f(self, *a) - self.bias)
 with fault("initial weights have another spread", CONSTANT("KERNEL_INIT_GAIN")):

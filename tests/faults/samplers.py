@@ -1,5 +1,6 @@
 """Faults of the prior's chains, of population annealing and of what estimates log Z."""
 
+import contextlib
 import math
 
 import tensorflow as tf
@@ -26,6 +27,8 @@ WEIGHTS = (
 )
 FOLLOW = "test_persistent_posterior.TestChains.test_follow"
 COUNTED = cases("test_what_is_counted_is_a_whole_number_from_one")
+STARTS = "test_a_run_keeps_the_layout_that_it_starts_with[cpu]"
+SET = "test_what_is_set_counts_and_else_what_is_seen[gpu]"
 
 
 def by_temperatures(f, model, params, base, key, num_chains=1024, num_temperatures=1000):
@@ -151,3 +154,15 @@ with fault("nothing counts as a number", COUNTED("num_temperatures-linear", "num
     argument("checks.whole", least=lambda least: least - 1)
 with fault("AIS may end before 1", "test_temperatures_rise_from_0_to_1[half of the way]"):
     text("checks.temperatures", "known[-1] «!= → >» 1.0")
+
+# What programs are laid out for.
+with fault(
+    "a layout has the program that was traced first", "test_no_layout_gets_the_program_of_another"
+):
+    text("hardware.Program.__call__", 'self._compiled[«layout() → "cpu"»]')
+with fault("a layout stays when its context is left", SET):
+    result("hardware.use", contextlib.nullcontext)
+with fault("a GPU is not seen", SET):
+    text("hardware.layout", '"«gpu → cpu»" if')
+with fault("a run is laid out for a CPU wherever it is", STARTS):
+    text("isolation.isolated", "hardware.use(«hardware.layout() → 'cpu'»)")

@@ -9,7 +9,8 @@ import tensorflow as tf
 from configs.paper import ExperimentConfig, Structure
 from data.dataset import Dataset
 from dvae import adam
-from dvae.train_state import STEP, flatten, unflatten
+from dvae.adam import flatten, unflatten
+from dvae.train_state import STEP
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 from tests.helpers import statistical, tiny_models

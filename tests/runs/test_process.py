@@ -106,9 +106,8 @@ def test_products_are_exact(monkeypatch):
         tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
-def test_programs_ask_for_exact_products(monkeypatch):
+def test_programs_ask_for_exact_products():
     """Every product of the sweeps, as lowered for a GPU."""
-    monkeypatch.setattr(hardware, "on_gpu", lambda: True)
     model = RBM(4, 4)
     rbm = RBMParameters(tf.zeros([4]), tf.zeros([4]), tf.zeros([4, 4]))
     chains = model.state(tf.zeros([8, 8]))
@@ -117,7 +116,7 @@ def test_programs_ask_for_exact_products(monkeypatch):
         lambda *arguments: model.sweeps(*arguments, 2), jit_compile=True, autograph=False
     )
     arguments = rbm, chains, tf.constant([1, 2])
-    with hardware.exact_products():
+    with hardware.use("gpu"), hardware.exact_products():
         text = program.experimental_get_compiler_ir(*arguments)(stage="hlo", platform_name="GPU")
     products = [line for line in text.splitlines() if " dot(" in line]
     assert len(products) == 4
