@@ -46,7 +46,7 @@ def path_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing_to(folder: Path, remedy: str) -> Iterator[None]:
-    """Makes a directory that is not there; an OSError, of what is written there too, is a UserError.
+    """Makes a directory if need be; an OSError, there or in what is written to it, is a UserError.
 
     remedy: what the user can do; ends the message.
     """
