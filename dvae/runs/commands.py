@@ -28,10 +28,10 @@ from samplers import log_z_table
 _ELSEWHERE = "choose another --out_dir"
 
 
-def train(config: ExperimentConfig, **options: Any) -> int:
+def train(config: ExperimentConfig, **how: Any) -> int:
     """`train_run`, and the result is printed; returns the exit code. Raises UserError."""
     try:
-        path = train_run(config, **options)
+        path = train_run(config, **how)
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
