@@ -45,12 +45,16 @@ def path_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing_to(path: Path, remedy: str) -> Iterator[None]:
-    """Turns an OSError into a UserError: `path` cannot be written to, and what the user can do."""
+def writing_to(folder: Path, remedy: str) -> Iterator[None]:
+    """Makes a directory if need be; an OSError, there or in what is written to it, is a UserError.
+
+    remedy: what the user can do; ends the message.
+    """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise UserError(f"cannot write to {path} ({error.strerror}): {remedy}") from None
+        raise UserError(f"cannot write to {folder} ({error.strerror}): {remedy}") from None
 
 
 def exists(path: Path) -> bool:

@@ -1,10 +1,8 @@
 """What run.py can do, free of flags: train, time, evaluate, generate, log_z, export."""
 
-import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +25,13 @@ from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from samplers import log_z_table
 
+_ELSEWHERE = "choose another --out_dir"
 
-def train(config: ExperimentConfig, **options: Any) -> int:
+
+def train(config: ExperimentConfig, **how: Any) -> int:
     """`train_run`, and the result is printed; returns the exit code. Raises UserError."""
     try:
-        path = train_run(config, **options)
+        path = train_run(config, **how)
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
@@ -129,7 +129,7 @@ def generate(model: TrainedModel, out_dir: Path, num_images: int) -> int:
     latents = model.sample_latents(num_images)
     means = model.decode(latents).reshape(num_images, -1)
     picture, arrays = out_dir / "generated.png", out_dir / "generated.npz"
-    with _writing_into(out_dir):
+    with writing_to(out_dir, _ELSEWHERE):
         write_png(picture, grid(means, model.image_shape, 10))
         with replacing(arrays) as file:
             np.savez_compressed(file, means=means, latents=latents)
@@ -154,15 +154,7 @@ def export(path: Path, target: Path | None) -> int:
 
 def _keep(path: Path, model: TrainedModel, record: dict[str, Any]) -> int:
     """Writes what was found of a model, and says where."""
-    with _writing_into(path.parent):
+    with writing_to(path.parent, _ELSEWHERE):
         write_json(path, {"run": str(model.path), "step": model.step, **record})
     say(f"result: {path}")
     return 0
-
-
-@contextlib.contextmanager
-def _writing_into(out_dir: Path) -> Iterator[None]:
-    """The directory is made. Raises UserError when it, or what is written within, cannot be."""
-    with writing_to(out_dir, "choose another --out_dir"):
-        out_dir.mkdir(parents=True, exist_ok=True)
-        yield

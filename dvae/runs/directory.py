@@ -157,7 +157,6 @@ class RunDirectory:
             another configuration (naming the fields that differ).
         """
         with writing_to(self.path, "choose another --log_dir"):
-            self.path.mkdir(parents=True, exist_ok=True)
             if self.checkpoints.is_symlink():
                 raise UserError(
                     f"{self.checkpoints} is a link, and a run writes into its own directory alone: "

@@ -129,27 +129,26 @@ class SignalWatch:
     def __init__(self) -> None:
         self.number: int | None = None
         self._save = False
-        self._previous: dict[int, object] = {}
         self._deaf_to_interrupts = False
-        self._announcing = contextlib.ExitStack()
+        self._undo = contextlib.ExitStack()
 
     def __enter__(self) -> "SignalWatch":
         if threading.current_thread() is threading.main_thread():
             self._deaf_to_interrupts = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            watched = set()
             for number in (*STOPPING, signal.SIGUSR1):
                 before = signal.getsignal(number)
                 # Ignored as nohup does with SIGHUP, or not Python's to give back.
                 if before is None or (before is signal.SIG_IGN and number != signal.SIGUSR1):
                     continue
-                self._previous[number] = signal.signal(number, self._received)
-            self._announcing.enter_context(_said_at_once(self._previous.keys() - {signal.SIGUSR1}))
+                self._undo.callback(signal.signal, number, signal.signal(number, self._received))
+                watched.add(number)
+            self._undo.enter_context(_said_at_once(watched - {signal.SIGUSR1}))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous, self._deaf_to_interrupts = {}, False
-        self._announcing.close()
+        self._undo.close()
+        self._deaf_to_interrupts = False
 
     def _received(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGUSR1:
