@@ -28,7 +28,7 @@ def ais_settings(config: ExperimentConfig) -> Settings:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers."""
-    packages = ("tensorflow", "tensorflow-probability", "keras", "numpy")
+    packages = ("tensorflow", "keras", "numpy")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), **found}
 
