@@ -3,6 +3,7 @@
 The flags of the 2018 command line keep their names and defaults. See README.md.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from configs.command_line import given, value
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
-from dvae.runs import isolation, process
+from dvae.runs import isolation, noise, process
 from dvae.runs.records import read_config
 
 FLAGS = flags.FLAGS
@@ -163,15 +164,17 @@ def main() -> int:
     job = _JOBS[FLAGS.mode]()
     cache = _value("compile_cache")
     cache = process.compile_cache_directory() if cache is None else cache
+    guard = process.compile_cache_guard
     if cache == "":
-        with isolation.isolated():
-            process.share_gpus()
-            return job()
-    process.enable_compile_cache(None if cache is None else Path(cache))
+        guard = contextlib.nullcontext
+    else:
+        process.enable_compile_cache(None if cache is None else Path(cache))
     try:
-        with isolation.isolated(), process.compile_cache_guard():
-            process.share_gpus()
-            return job()
+        with noise.dropped():
+            process.import_libraries()
+            with isolation.isolated(), guard():
+                process.share_gpus()
+                return job()
     except process.CompileCacheSuspected as error:
         # A run goes on from its newest checkpoint.
         logging.warning(
