@@ -3,6 +3,7 @@
 The flags of the 2018 command line keep their names and defaults. See README.md.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from configs.command_line import given, value
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
-from dvae.runs import compile_cache, isolation, process
+from dvae.runs import compile_cache, isolation, noise, process
 from dvae.runs.records import read_config
 
 FLAGS = flags.FLAGS
@@ -159,15 +160,17 @@ def main() -> int:
     job = _JOBS[FLAGS.mode]()
     cache = _value("compile_cache")
     cache = compile_cache.compile_cache_directory() if cache is None else cache
+    guard = compile_cache.compile_cache_guard
     if cache == "":
-        with isolation.isolated():
-            process.share_gpus()
-            return job()
-    compile_cache.enable_compile_cache(None if cache is None else Path(cache))
+        guard = contextlib.nullcontext
+    else:
+        compile_cache.enable_compile_cache(None if cache is None else Path(cache))
     try:
-        with isolation.isolated(), compile_cache.compile_cache_guard():
-            process.share_gpus()
-            return job()
+        with noise.dropped():
+            process.import_libraries()
+            with isolation.isolated(), guard():
+                process.share_gpus()
+                return job()
     except compile_cache.CompileCacheSuspected as error:
         # A run goes on from its newest checkpoint.
         logging.warning(

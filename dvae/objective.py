@@ -7,7 +7,6 @@ training, evaluation and enumeration alike. κ = kl_weight, the warm-up; bounds 
 from typing import NamedTuple
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from dvae.encoder import Batch
 from dvae.log_ratio import LogRatio
@@ -73,4 +72,10 @@ def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
     Per image log mean_K w, of log w [B, K] made of one-sample log ratios. Between the ELBO and
     log p(x) in expectation, rising with K.
     """
-    return tf.reduce_mean(tfp.math.reduce_logmeanexp(log_weights, axis=1))
+    return tf.reduce_mean(log_mean_exp(log_weights))
+
+
+def log_mean_exp(values: tf.Tensor) -> tf.Tensor:
+    """log mean exp over the last axis."""
+    count = tf.constant(values.shape[-1], values.dtype)
+    return tf.reduce_logsumexp(values, axis=-1) - tf.math.log(count)

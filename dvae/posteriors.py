@@ -12,9 +12,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from configs.paper import SHIFTED_Q_CLIP, SPIKE_CLIP
+from dvae.normal import normal
 from dvae.smoothing import Smoothing
 from samplers import counter_random
 
@@ -190,11 +190,11 @@ class ShiftedGaussianPosterior(Posterior):
             relaxed = binary + shift + scale * noise
 
             def gradient(upstream: tf.Tensor) -> tuple:
-                normal = tfp.distributions.Normal(0.0, 1.0)
                 at_0, at_1 = (relaxed - shift) / scale, (relaxed - 1.0 - shift) / scale
                 q = tf.sigmoid(logits)
                 # Posterior probability of z = 1 given ζ; both densities share the factor 1/s.
-                responsibility = tf.sigmoid(logits + normal.log_prob(at_1) - normal.log_prob(at_0))
+                unit = normal(0.0, 1.0)
+                responsibility = tf.sigmoid(logits + unit.log_prob(at_1) - unit.log_prob(at_0))
                 log_q_density = self.log_density(relaxed, PosteriorParams(logits, shift, scale))
                 d_q = (normal.cdf(at_0) - normal.cdf(at_1)) / tf.exp(log_q_density)
                 d_scale = (1.0 - responsibility) * at_0 + responsibility * at_1
@@ -210,8 +210,8 @@ class ShiftedGaussianPosterior(Posterior):
 
     def log_density(self, relaxed: tf.Tensor, params: PosteriorParams) -> tf.Tensor:
         """log of the mixture; inside log(1-q), q is clipped to at most 1 - 1e-4."""
-        at_0 = tfp.distributions.Normal(params.shift, params.scale).log_prob(relaxed)
-        at_1 = tfp.distributions.Normal(params.shift + 1.0, params.scale).log_prob(relaxed)
+        at_0 = normal(params.shift, params.scale).log_prob(relaxed)
+        at_1 = normal(params.shift + 1.0, params.scale).log_prob(relaxed)
         log_one_minus_q = tf.math.log1p(
             -tf.minimum(tf.sigmoid(params.logits), 1.0 - SHIFTED_Q_CLIP)
         )

@@ -10,9 +10,9 @@ import abc
 import math
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from configs.paper import POWER_OFFSET, UNIFORM_SHARE
+from dvae.normal import normal
 from samplers import counter_random
 
 
@@ -137,14 +137,11 @@ class Gaussian(MirroredSmoothing):
         """Standard deviation σ = β^(-1/2)."""
         return self.sharpness**-0.5
 
-    def _normal(self) -> tfp.distributions.Normal:
-        return tfp.distributions.Normal(0.0, self.scale)
-
     def log_density_at_0(self, relaxed: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return self._normal().log_prob(relaxed)
+        return normal(0.0, self.scale).log_prob(relaxed)
 
     def cdf_at_0(self, relaxed: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return self._normal().cdf(relaxed)
+        return normal(0.0, self.scale).cdf(relaxed)
 
     def sample_at_0(self, key: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:  # noqa: D102
         return self.scale * counter_random.normal(key, shape)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
-from scipy import stats
 
 from samplers import counter_random, diagnostics, exact, tempering
 from samplers.diagnostics import known
@@ -23,6 +22,8 @@ COLUMNS = ("estimator", "log Z", "99 % interval", "std. error", "ESS", "seconds"
 
 def student_factor(num_independent: int, confidence: float = CONFIDENCE) -> float:
     """Half width of an interval in standard errors that come from so many values."""
+    from scipy import stats  # half a second, and no other mode needs it
+
     return float(stats.t.ppf(0.5 + 0.5 * confidence, num_independent - 1))
 
 

@@ -8,10 +8,10 @@ is unbiased given the statistics of batch norm, which couple the rows of a batch
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from dvae.estimators.base import Estimator, Inputs, Step
 from dvae.model import DVAE
+from dvae.objective import log_mean_exp
 
 
 def mean_of_others(values: tf.Tensor) -> tf.Tensor:
@@ -56,7 +56,7 @@ class Vimco(Estimator):
         terms = self.objective.terms(model, batch, params, sample)
         log_weights = terms.log_weights(kl_weight)
         log_q = tf.reshape(sample.log_q, log_weights.shape)
-        bounds = tfp.math.reduce_logmeanexp(log_weights, axis=-1)
+        bounds = log_mean_exp(log_weights)
         signal = tf.stop_gradient(bounds[:, None] - bounds_without_each(log_weights))
         bound = tf.reduce_mean(bounds)
         surrogate = bound + tf.reduce_mean(tf.reduce_sum(signal * log_q, axis=1))
@@ -68,4 +68,4 @@ def bounds_without_each(log_weights: tf.Tensor) -> tf.Tensor:
     num_samples = log_weights.shape[1]
     own = tf.cast(tf.eye(num_samples), tf.bool)
     replaced = tf.where(own, mean_of_others(log_weights)[:, :, None], log_weights[:, None, :])
-    return tfp.math.reduce_logmeanexp(replaced, axis=-1)
+    return log_mean_exp(replaced)

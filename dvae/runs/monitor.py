@@ -56,9 +56,8 @@ class Monitor:
         return counter_random.fold_in(stream_key(self._run_key, stream), step)
 
     def begin(self, progress: Progress) -> None:
-        """Notes log Z of a run's start, which the first summary needs."""
-        if self._config.summary_every <= self._config.num_train_iter:
-            progress.log_z = known(self._quick_log_partition(progress.step))
+        """Notes log Z of a run's start, which the first summary needs: no state is likelier."""
+        progress.log_z = self._model.prior.energy_model.num_units * math.log(2.0)
 
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
