@@ -162,8 +162,7 @@ def numbers(directory):
     for checkpoint in sorted((directory / "checkpoints").iterdir()):
         reader = tf.train.load_checkpoint(str(checkpoint / "tensors"))
         for name in reader.get_variable_to_shape_map():
-            if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
-                tensors[checkpoint.name, name] = reader.get_tensor(name)
+            tensors[checkpoint.name, name] = reader.get_tensor(name)
     return result, metrics, tensors
 
 
