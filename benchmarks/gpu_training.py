@@ -30,12 +30,13 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
+from dvae.runs.code_version import code_version
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import digest
 from dvae.runs.loop import MAX_SKIPPED_IN_A_ROW, STEPS_PER_CALL
 from dvae.runs.monitor import Monitor
 from dvae.runs.process import say
-from dvae.runs.records import code_version, read_config
+from dvae.runs.records import read_config
 from dvae.runs.summaries import Summaries
 from dvae.train_state import IN_A_ROW, named_leaves
 from dvae.train_step import TrainProgram

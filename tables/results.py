@@ -10,7 +10,8 @@ from configs.files import one_line
 from configs.paper import STRUCTURES, ExperimentConfig
 from configs.registry import BASELINES, SAMPLERS
 from configs.tables import Setting
-from dvae.runs.records import read_config, read_result, version_name
+from dvae.runs.code_version import version_name
+from dvae.runs.records import read_config, read_result
 from tables.protocol import Protocol, protocol_of
 from tables.statistics import Sample, summarize
 

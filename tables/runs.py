@@ -94,7 +94,9 @@ class Outcome(NamedTuple):
 
 def training_program() -> list[str]:
     """The command that trains: run.py, under this Python."""
-    return [sys.executable, str(_ROOT / "run.py")]
+    # Installed, it lies among the modules of `dvae`, whose names are not to be found by themselves.
+    alone = ["-P"] if __name__.startswith("dvae.") else []
+    return [sys.executable, *alone, str(_ROOT / "run.py")]
 
 
 def _child_of(number: signal.Signals) -> Callable[[], None]:

@@ -142,7 +142,7 @@ def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
     assert used == {
         "dvae.runs.records.places_of",
         "dvae.runs.process.SignalWatch",
-        "dvae.runs.records.version_name",
+        "dvae.runs.code_version.version_name",
         "dvae.runs.records.RunConfig",
         "dvae.runs.records.read_config",
         "dvae.runs.records.read_result",

@@ -1,46 +1,166 @@
-"""What pyproject.toml installs is what there is."""
+"""What pyproject.toml and setup.py install is what there is, below one name."""
 
 import ast
+import json
+import os
+import runpy
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+from setuptools import Distribution
+
+from dvae.runs.code_version import code_version
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+SETUP = runpy.run_path(str(ROOT / "setup.py"))
+BELOW_DVAE, below_dvae = SETUP["BELOW_DVAE"], SETUP["below_dvae"]
 NOT_INSTALLED = {"tests", "benchmarks", "examples", "docs", "build"}
+MODEL = ROOT / "models" / "digits-1-layer-nonlin-dvaes_power-k1"
 
 
-def test_every_package_and_its_data_are_installed():
-    found = {path.parent.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/__init__.py")}
-    expected = {".".join(path.parts) for path in found if path.parts[0] not in NOT_INSTALLED}
-    assert set(SETUPTOOLS["packages"]) == expected
-    assert {f"{name}.py" for name in SETUPTOOLS["py-modules"]} == {
-        path.name for path in ROOT.glob("*.py")
-    }
-    for package in expected:
-        folder = ROOT.joinpath(*package.split("."))
-        patterns = SETUPTOOLS["package-data"].get(package, ())
-        data = {path for pattern in patterns for path in folder.glob(pattern)}
-        tracked = {p for p in folder.glob("*") if p.is_file() and p.suffix != ".py"}
-        assert tracked <= data, package
-        assert package != "tables" or any(p.suffix == ".j2" for p in data)
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Where setup.py has put all that is installed."""
+    keys = ("packages", "package-dir", "package-data", "include-package-data")
+    distribution = Distribution({key.replace("-", "_"): SETUPTOOLS[key] for key in keys})
+    distribution.script_name = "setup.py"
+    build = SETUP["BuildBelowDvae"](distribution)
+    build.build_lib = str(tmp_path_factory.mktemp("installed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        build.ensure_finalized()
+        build.run()
+    return Path(build.build_lib)
+
+
+@pytest.fixture
+def start(installed, tmp_path):
+    """Starts Python with what is installed, in a directory that has other modules of our names."""
+    for name in BELOW_DVAE:
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('not our {name}')\n")
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(installed)},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def _files(folder):
+    return {path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"}
+
+
+def test_every_package_and_its_data_are_installed_below_dvae(installed):
+    expected = {path.name: path for path in ROOT.glob("*.py") if path.name != "setup.py"}
+    assert {Path(name).stem for name in expected} == set(SETUP["PROGRAMS"])
+    for package in ("dvae", *BELOW_DVAE - set(SETUP["PROGRAMS"])):
+        for path in (ROOT / package).rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                expected[str(path.relative_to(ROOT)).removeprefix("dvae/")] = path
+    found = {str(p.relative_to(installed)): p for p in installed.rglob("*") if p.is_file()}
+    assert {f"dvae/{name}" for name in [*expected, "runs/code_version.json"]} == set(found)
+    for name, path in expected.items():
+        if path.suffix != ".py":
+            assert found[f"dvae/{name}"].read_bytes() == path.read_bytes()
+    others = {p.parent.name for p in ROOT.glob("*/__init__.py")} - NOT_INSTALLED - {"dvae"}
+    assert others <= BELOW_DVAE
+
+
+def test_only_imports_are_written_anew(installed):
+    for path in installed.rglob("*.py"):
+        name = path.relative_to(installed / "dvae")
+        source = ROOT / name if name.parts[0].removesuffix(".py") in BELOW_DVAE else None
+        old = (source or ROOT / "dvae" / name).read_text().split("\n")
+        new = path.read_text().split("\n")
+        for before, after in zip(old, new, strict=True):
+            words = before.split()
+            if words[:1] in (["from"], ["import"]) and words[1].split(".")[0] in BELOW_DVAE:
+                assert "dvae" in after.split()[1]
+            else:
+                assert before == after, path
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert BELOW_DVAE.isdisjoint(name.split(".")[0] for name in names), path
+
+
+def test_imports_below_dvae():
+    source = "import data\nif x:\n    from tables.a import (\n        data,\n    )\nimport numpy\n"
+    text = "def f():\n    '''\n    from data import x\n    '''\n    import run as r  # é\n"
+    assert below_dvae(source) == source.replace("import data\n", "from dvae import data\n").replace(
+        "from tables", "from dvae.tables"
+    )
+    assert below_dvae(text) == text.replace("import run", "from dvae import run")
+    for refused in ("import data.npz", "import os, data", "from  data import x"):
+        with pytest.raises(ValueError, match="cannot be installed"):
+            below_dvae(refused)
+
+
+def test_an_installation_knows_which_sources_it_is_of(installed, start):
+    program = "from dvae.runs.code_version import *; import json; print(json.dumps(code_version()))"
+    assert json.loads(start("-c", program)) == code_version.__wrapped__()
+
+
+def test_installed_programs_answer_beside_modules_of_the_same_names(start):
+    assert "--num_train_iter" in start("-m", "dvae", "--help")
+    assert "--table" in start("-c", "from dvae.__main__ import table; table()", "--help")
+
+
+@pytest.mark.slow
+def test_an_installation_works_beside_modules_of_the_same_names(start, tmp_path):
+    cache = f"--compile_cache={ROOT}/build/xla-cache"
+    program = f"import dvae; print(dvae.load({str(MODEL)!r}).sample(3).shape)"
+    assert start("-c", program).strip() == "(3, 64)"
+    start("-m", "dvae", "--mode=generate", f"--run={MODEL}", "--out_dir=out", cache)
+    assert any((tmp_path / "out").iterdir())
+    lists = ["--datasets=digits", "--structs=1-layer-nonlin", "--ks=1", "--seeds=0", "--jobs=1"]
+    short = ["--num_train_iter=8", "--eval_iw_samples=4", "--ais_temperatures=8", "--ais_chains=64"]
+    table = "from dvae.__main__ import table; table()"
+    start("-c", table, *lists, "--baselines=dvaes_power", *short, "--log_dir=logs", cache)
+    assert len([*(tmp_path / "logs").rglob("result.json")]) == 1
 
 
 def test_console_scripts_name_functions():
     for target in PROJECT["project"]["scripts"].values():
         module, function = target.split(":")
-        tree = ast.parse((ROOT / f"{module}.py").read_text())
+        tree = ast.parse(ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text())
         assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_requirements_are_pinned_and_installed():
-    dynamic = SETUPTOOLS["dynamic"]
-    files = [dynamic["dependencies"]["file"]]
-    files += [extra["file"] for extra in dynamic["optional-dependencies"].values()]
-    for name in (name for group in files for name in group):
-        for line in (ROOT / name).read_text().splitlines():
-            requirement = line.split("#")[0].strip()
-            if requirement:  # neither options nor other files: setuptools reads names alone
-                package, _, pinned = requirement.partition("==")
-                assert version(package) == pinned, name
+def _pins(name):
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    return dict(line.split("==") for line in lines if line)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda p: p.name)
+def test_requirements_are_pinned_and_installed(path):
+    for package, pinned in _pins(path).items():
+        assert version(package) == pinned
+
+
+def test_an_installation_requires_ranges_that_hold_what_is_pinned():
+    project = PROJECT["project"]
+    groups = {
+        "requirements.txt": project["dependencies"],
+        "requirements-cluster.txt": project["optional-dependencies"]["cluster"],
+    }
+    for name, lines in groups.items():
+        ranges = {r.name: r.specifier for r in map(Requirement, lines)}
+        pins = _pins(name)
+        assert set(ranges) == set(pins)
+        assert all(pinned in ranges[package] for package, pinned in pins.items())
+        assert all(len(parts) == 2 or "*" in str(parts) for parts in ranges.values())

@@ -141,4 +141,4 @@ def start_again_without_compile_cache() -> NoReturn:
     sys.stderr.flush()
     given = r"--tf_xla_persistent_cache_directory=(\"(\\.|[^\"])*\"|\S*)"
     os.environ[_FLAGS] = re.sub(given, "", os.environ.get(_FLAGS, ""), flags=re.DOTALL).strip()
-    os.execv(sys.executable, [sys.executable, *sys.argv, "--compile_cache="])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:], "--compile_cache="])

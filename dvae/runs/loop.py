@@ -12,11 +12,12 @@ from configs.paper import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
+from dvae.runs.code_version import code_version, version_name
 from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
 from dvae.runs.pictures import write_png
 from dvae.runs.process import SignalWatch, Stopped, device_name, progress_bar, say
-from dvae.runs.records import code_version, version_name, write_result
+from dvae.runs.records import write_result
 from dvae.runs.result import evaluate_model, run_record
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key

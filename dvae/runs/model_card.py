@@ -9,7 +9,7 @@ import data
 from configs.paper import ExperimentConfig
 from configs.registry import BASELINES
 from configs.text import markdown, one_row
-from dvae.runs.records import version_name
+from dvae.runs.code_version import version_name
 from dvae.runs.result import span
 from samplers.log_partition_value import UNTRUSTED
 

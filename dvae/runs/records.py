@@ -1,14 +1,11 @@
-"""The JSON files of a run, which know each other; which code wrote them.
+"""The JSON files of a run, which know each other.
 
 config.json, data.json, result.json and the manifest of each checkpoint of a run hold the number of
 this format and the run's identity, so that a file of another run is told apart.
 """
 
-import functools
-import hashlib
 import math
 import re
-import subprocess
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
@@ -254,50 +251,3 @@ def read_result(path: Path) -> dict[str, Any]:
     if record["num_train_iter"] == record.get("skipped_updates"):
         raise NothingTrained(f"{path} is of a run that took no update: it is no result")
     return record
-
-
-_ROOT = Path(__file__).parents[2]
-# What decides the numbers of a run.
-_SOURCES = ("run.py", "configs/**/*.py", "data/**/*.py", "dvae/**/*.py", "samplers/**/*.py")
-
-
-@functools.cache
-def code_version() -> dict[str, str | None]:
-    """{"sources": first 12 hex digits of the digest of all sources, "commit": or None}.
-
-    A commit with later changes ends in "+changes". Asked once for a process, so that a checkout
-    beside a running process does not change what it reports.
-    """
-    digest = hashlib.sha256()
-    for pattern in _SOURCES:
-        for path in sorted(_ROOT.glob(pattern)):
-            digest.update(f"{path.relative_to(_ROOT)}\n".encode())
-            digest.update(path.read_bytes())
-    return {"sources": digest.hexdigest()[:12], "commit": _commit()}
-
-
-def version_name(version: dict[str, str | None]) -> str:
-    """The commit, or the digest of the sources."""
-    return str(version["commit"] or version["sources"])
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(_ROOT), *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=30,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None  # no git here: the digest speaks alone
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _commit() -> str | None:
-    # A tree unpacked inside another project's repository is not that project's commit.
-    if _git("ls-files", "--error-unmatch", "run.py") is None:
-        return None
-    described = _git("describe", "--always", "--exclude=*", "--abbrev=10", "--dirty=+changes")
-    return described or None

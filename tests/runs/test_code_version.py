@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dvae.runs import loop, records
+from dvae.runs import code_version, loop
 from dvae.runs.checkpoints import Progress
 
 
@@ -14,12 +14,12 @@ def tree(tmp_path, monkeypatch):
     (tmp_path / "dvae").mkdir()
     (tmp_path / "run.py").write_text("a = 1\n")
     (tmp_path / "dvae" / "x.py").write_text("b = 2\n")
-    monkeypatch.setattr(records, "_ROOT", tmp_path)
+    monkeypatch.setattr(code_version, "_ROOT", tmp_path)
     return tmp_path
 
 
 def _version():
-    return records.code_version.__wrapped__()
+    return code_version.code_version.__wrapped__()
 
 
 def _git(tree, *arguments):
@@ -70,5 +70,5 @@ def test_a_resumed_run_names_all_code_that_trained_it(step, before, named, capsy
     progress = Progress(step=step, code=[{"sources": name, "commit": None} for name in before])
     stand_in = SimpleNamespace(progress=progress, _code={"sources": "new", "commit": None})
     loop.Run._note_code(stand_in)
-    assert [records.version_name(version) for version in progress.code] == named
+    assert [code_version.version_name(version) for version in progress.code] == named
     assert ("trained by other code so far" in capsys.readouterr().out) == (len(named) > 1)
