@@ -13,6 +13,7 @@ from dvae.log_ratio import LogRatio
 from dvae.metrics import Share
 from dvae.model import DVAE
 from dvae.posteriors import Sample
+from samplers.diagnostics import log_mean_exp
 from samplers.energy_model import Parameters
 
 RECONSTRUCTION = "obj/recon_loss"
@@ -72,10 +73,4 @@ def importance_weighted_bound(log_weights: tf.Tensor) -> tf.Tensor:
     Per image log mean_K w, of log w [B, K] made of one-sample log ratios. Between the ELBO and
     log p(x) in expectation, rising with K.
     """
-    return tf.reduce_mean(log_mean_exp(log_weights))
-
-
-def log_mean_exp(values: tf.Tensor) -> tf.Tensor:
-    """log mean exp over the last axis."""
-    count = tf.constant(values.shape[-1], values.dtype)
-    return tf.reduce_logsumexp(values, axis=-1) - tf.math.log(count)
+    return tf.reduce_mean(log_mean_exp(log_weights, axis=1))

@@ -36,10 +36,11 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
     return 1.0 / tf.reduce_sum(tf.square(tf.nn.softmax(log_weights)))
 
 
-def log_mean_exp(log_weights: tf.Tensor) -> tf.Tensor:
-    """log of the mean of exp(log_weights) over all entries, a scalar in nats."""
-    count = tf.cast(tf.size(log_weights), log_weights.dtype)
-    return tf.reduce_logsumexp(log_weights) - tf.math.log(count)
+def log_mean_exp(log_weights: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+    """log of the mean of exp(log_weights) over all entries, or over an axis, in nats."""
+    total = tf.reduce_logsumexp(log_weights, axis)
+    count = tf.cast(tf.size(log_weights) // tf.size(total), log_weights.dtype)
+    return total - tf.math.log(count)
 
 
 def log_mean_estimate(log_weights: tf.Tensor) -> LogMeanEstimate:

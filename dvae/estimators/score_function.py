@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from dvae.estimators.base import Estimator, Inputs, Step
 from dvae.model import DVAE
-from dvae.objective import log_mean_exp
+from samplers.diagnostics import log_mean_exp
 
 
 def mean_of_others(values: tf.Tensor) -> tf.Tensor:
@@ -56,7 +56,7 @@ class Vimco(Estimator):
         terms = self.objective.terms(model, batch, params, sample)
         log_weights = terms.log_weights(kl_weight)
         log_q = tf.reshape(sample.log_q, log_weights.shape)
-        bounds = log_mean_exp(log_weights)
+        bounds = log_mean_exp(log_weights, axis=-1)
         signal = tf.stop_gradient(bounds[:, None] - bounds_without_each(log_weights))
         bound = tf.reduce_mean(bounds)
         surrogate = bound + tf.reduce_mean(tf.reduce_sum(signal * log_q, axis=1))
@@ -68,4 +68,4 @@ def bounds_without_each(log_weights: tf.Tensor) -> tf.Tensor:
     num_samples = log_weights.shape[1]
     own = tf.cast(tf.eye(num_samples), tf.bool)
     replaced = tf.where(own, mean_of_others(log_weights)[:, :, None], log_weights[:, None, :])
-    return log_mean_exp(replaced)
+    return log_mean_exp(replaced, axis=-1)

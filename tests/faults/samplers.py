@@ -125,7 +125,7 @@ with fault("reverse AIS runs upwards", REVERSE):
 with fault("AIS ends before the RBM", FORWARD("arbitrary")):
     argument("ais._anneal", temperatures=lambda values: values[:-1])
 with fault("the mean of AIS's weights is taken of their logarithms", PLAIN):
-    wrapped("log_mean_exp", lambda _, log_weights: tf.reduce_mean(log_weights))
+    wrapped("log_mean_exp", lambda _, *arguments: tf.reduce_mean(*arguments))
 with fault("the error of log Z is that of one chain", "test_log_mean_estimate_is_the_delta_method"):
     text("log_mean_estimate", "« / (count - 1.0) → »")
 with fault("exact log Z forgets the left biases", "test_exact.test_log_partition[1.0-shape0]"):
