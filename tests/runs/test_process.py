@@ -4,8 +4,11 @@ import ctypes
 import os
 import pwd
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -14,6 +17,7 @@ from dvae.runs import compile_cache, isolation, process
 from samplers import hardware
 from samplers.rbm import RBM, RBMParameters
 
+ROOT = Path(__file__).parents[2]
 H100, T4 = "NVIDIA H100 80GB HBM3, 9.0", "Tesla T4, 7.5"
 
 
@@ -148,3 +152,25 @@ def test_a_signal_is_spoken_of_before_the_call_under_way_ends(number, capsys):
     assert [signal.getsignal(n) for n in signal.valid_signals()] == handlers
     assert signal.set_wakeup_fd(-1) == -1
     assert watch.save_requested() != stops
+
+
+_IMPORTS = """
+import sys
+from dvae.runs import process
+process.import_libraries()
+import dvae.runs.commands
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+import sklearn, scipy.stats
+"""
+_UNUSED = {"IPython", "PIL", "h5py", "jax", "matplotlib", "pandas", "scipy", "sklearn"}
+_UNUSED |= {"pooch", "ray", "tensorflow_probability", "tf_keras", "torch"}
+
+
+def test_a_run_imports_nothing_that_it_does_not_use():
+    """And what was kept from Keras can be imported afterwards."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, "-c", _IMPORTS]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    imported = set(done.stdout.split())
+    assert {"tensorflow", "keras", "tensorboard"} <= imported and not imported & _UNUSED
