@@ -11,11 +11,13 @@ from typing import Any
 
 from absl import flags, logging
 
+import data
 from configs import command_line
 from configs.command_line import given, value
 from configs.errors import UserError
 from configs.paper import ExperimentConfig, build_config
 from configs.settings import SETTINGS
+from data.dataset import Dataset
 from dvae.runs import compile_cache, isolation, noise, process
 from dvae.runs.records import read_config
 
@@ -57,10 +59,10 @@ def config_from_flags(**changed: Any) -> ExperimentConfig:
 Job = Callable[[], int]
 
 
-def _data() -> dict[str, Any]:
-    """Where the data are, and how large their images must be."""
+def _data(config: ExperimentConfig) -> Dataset:
+    """The data of a configuration: read before TensorFlow is, so that an error is told at once."""
     size = FLAGS.input_size if given(SETTINGS["input_size"]) else None
-    return {"data_dir": _value("data_dir"), "input_size": size}
+    return data.load(config.dataset, _value("data_dir"), size)
 
 
 def _train() -> Job:
@@ -71,23 +73,25 @@ def _train() -> Job:
     fields["data_dir"] = _value("data_dir")
     options["flags_text"] = "\n".join(f"--{name}={field}" for name, field in fields.items())
     place = {"run_path": config.run_directory(_value("log_dir")), "fresh": FLAGS.fresh}
+    dataset = _data(config)
 
     def go() -> int:
         from dvae.runs import commands
         from dvae.runs.checkpoints import RunOptions
 
-        return commands.train(config, **_data(), **place, options=RunOptions(**options))
+        return commands.train(config, dataset, **place, options=RunOptions(**options))
 
     return go
 
 
 def _time() -> Job:
     config = config_from_flags()
+    dataset = _data(config)
 
     def go() -> int:
         from dvae.runs import commands
 
-        return commands.time(config, **_data())
+        return commands.time(config, dataset)
 
     return go
 

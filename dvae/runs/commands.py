@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import data
 from configs.errors import UserError
 from configs.files import replacing, writing_to
 from configs.paper import ExperimentConfig
@@ -28,24 +27,18 @@ from samplers import log_z_table
 _ELSEWHERE = "choose another --out_dir"
 
 
-def train(config: ExperimentConfig, **how: Any) -> int:
+def train(config: ExperimentConfig, dataset: Dataset, **how: Any) -> int:
     """`train_run`, and the result is printed; returns the exit code. Raises UserError."""
     try:
-        path = train_run(config, **how)
+        path = train_run(config, dataset, **how)
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
     return _present(RunDirectory(path).result)
 
 
-def prepared(
-    config: ExperimentConfig, data_dir: str, input_size: int | None
-) -> tuple[ExperimentConfig, Dataset]:
-    """The data of a configuration, and itself with their size. Raises UserError if both do not fit.
-
-    input_size: pixels that the images must have; None: any number.
-    """
-    dataset = data.load(config.dataset, data_dir, input_size)
+def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
+    """A configuration with the size of its data. Raises UserError if the two do not fit."""
     config = dataclasses.replace(config, input_size=dataset.input_size)
     if config.train_batchsize > len(dataset.train):
         raise UserError(
@@ -53,13 +46,12 @@ def prepared(
             f"training images of {config.dataset}"
         )
     memory.check_training(config, dataset)
-    return config, dataset
+    return config
 
 
 def train_run(
     config: ExperimentConfig,
-    data_dir: str,
-    input_size: int | None,
+    dataset: Dataset,
     run_path: Path,
     fresh: bool,
     options: RunOptions,
@@ -76,7 +68,7 @@ def train_run(
       UserError: the user can mend what is wrong.
       Stopped: a signal asked for it; a checkpoint was written.
     """
-    config, dataset = prepared(config, data_dir, input_size)
+    config = _fitted(config, dataset)
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
@@ -103,9 +95,9 @@ def _present(path: Path) -> int:
     return 0
 
 
-def time(config: ExperimentConfig, data_dir: str, input_size: int | None) -> int:
+def time(config: ExperimentConfig, dataset: Dataset) -> int:
     """Prints how long a run would take here; the last line is `timing.measure`'s result as JSON."""
-    config, dataset = prepared(config, data_dir, input_size)
+    config = _fitted(config, dataset)
     measured = timing.measure(config, dataset)
     say(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "

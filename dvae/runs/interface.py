@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import data
 from configs.errors import UserError
 from configs.files import path_errors
 from configs.paper import build_config
@@ -99,14 +100,8 @@ def train(
         config = build_config(**given)
         path = config.run_directory(places["log_dir"])
         try:
-            path = train_run(
-                config,
-                places["data_dir"],
-                given.get("input_size"),
-                path,
-                places["fresh"],
-                RunOptions(**options),
-            )
+            images = data.load(config.dataset, places["data_dir"], given.get("input_size"))
+            path = train_run(config, images, path, places["fresh"], RunOptions(**options))
         except Stopped as stop:
             raise KeyboardInterrupt(f"{stop}: the same call goes on from here") from None
         return TrainedModel(path, places["data_dir"])

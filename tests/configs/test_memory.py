@@ -196,7 +196,8 @@ def test_a_model_whose_configuration_is_absurd_is_not_built(tmp_path, half_gib, 
 def test_a_run_that_does_not_fit_is_not_begun(tmp_path, half_gib, changed):
     config = build_config(dataset="digits", struct="1-layer-nonlin", **changed)
     with pytest.raises(UserError, match=rf"^this run \(1-layer-nonlin, \d+ rows a step\) {NEEDS}"):
-        commands.train_run(config, "", None, tmp_path / "run", False, RunOptions())
+        dataset = data.load(config.dataset, "")
+        commands.train_run(config, dataset, tmp_path / "run", False, RunOptions())
     assert not (tmp_path / "run").exists()
 
 

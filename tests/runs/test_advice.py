@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import data
 from configs.errors import UserError
 from dvae.runs import commands, loop
 from dvae.runs.checkpoints import RunOptions
@@ -38,7 +39,7 @@ def _config(folder, steps=END):
 
 
 def _train(config, path, fresh=False, **options):
-    commands.train_run(config, ".", None, path, fresh, RunOptions(**options))
+    commands.train_run(config, data.load(config.dataset, "."), path, fresh, RunOptions(**options))
     return json.loads((path / "result.json").read_text())["best_step"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import data
 import dvae
 from configs.errors import UserError
 from dvae.runs import commands, records
@@ -50,7 +51,7 @@ def test_a_finished_run_with_the_result_of_another_is_not_shown(tmp_path, capsys
     path = copied(DIGITS, tmp_path, ("result.json", OURS))
     config = dvae.load(DIGITS).config
     with pytest.raises(UserError, match="dataset: binarized_mnist there, digits here"):
-        commands.train_run(config, "", None, path, False, RunOptions())
+        commands.train_run(config, data.load(config.dataset, ""), path, False, RunOptions())
     assert "this run is finished" not in capsys.readouterr().out
 
 

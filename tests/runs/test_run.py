@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from absl import flags
 
+import data
 import run
 from configs import command_line, paper
 from configs.errors import UserError
@@ -242,7 +243,8 @@ def test_a_run_without_a_mode_is_not_trained(capsys, monkeypatch):
 def test_paths_of_flags_may_begin_with_a_tilde(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     seen = {}
-    monkeypatch.setattr(commands, "train", lambda config, **given: seen.update(given) or 0)
+    monkeypatch.setattr(commands, "train", lambda _, __, **given: seen.update(given) or 0)
+    monkeypatch.setattr(data, "load", lambda _, place, __: seen.update(data_dir=place))
     assert _run(capsys, "--dataset=~/own.npz", "--data_dir=~/data", "--log_dir=~/logs")[0] == 0
     assert seen["data_dir"] == f"{tmp_path}/data"
     assert str(seen["run_path"]).startswith(f"{tmp_path}/logs/own.npz/")
@@ -274,6 +276,7 @@ for line in ({lines}):
     [
         ("run", "--k=0", "error: --k=0 must be at least 1"),
         ("run", "--mode=evaluate", "error: --mode=evaluate needs --run=DIR"),
+        ("run", "--dataset=nowhere.npz", "error: nowhere.npz: does not exist"),
         ("run", "--help", "Examples:"),
         ("run_table", "--jobs=0", "error: --jobs=0 must be at least 1"),
         ("run_table", "--help", "Examples:"),
