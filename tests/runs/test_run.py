@@ -199,6 +199,7 @@ def test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it(capsys, monkeyp
     for mode in ("train", "time", "evaluate", "generate", "log_z", "export"):
         monkeypatch.setattr(commands, mode, lambda *_, mode=mode, **__: done.append(mode) or 0)
     monkeypatch.setattr(commands, "TrainedModel", lambda *_, **__: None)
+    monkeypatch.setattr(data, "load", lambda *_: None)
     run_of, k_of_vimco = "--run=models/digits-1-layer-nonlin-dvaes_power-k1", "--k=2"
     for mode in _ANY.split():
         for flag, heeded in _HEEDED.items():
