@@ -46,10 +46,10 @@ def measure_run(path: Path, again: bool) -> None:
     config, data_sha256 = read_config(path)
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
-    measured = {}
-    if target.exists() and not again:
+    old: Record = {"models": [], "validation": []}
+    if target.exists():
         old = json.loads(target.read_text(encoding="utf-8"))
-        measured = {model["step"]: model for model in old["models"]}
+    measured = {} if again else {model["step"]: model for model in old["models"]}
     fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
     run = {field: getattr(config, field) for field in fields}
     weights = read_curve(path, "kl_coeff")
@@ -60,7 +60,7 @@ def measure_run(path: Path, again: bool) -> None:
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,
-            "validation": read_curve(path, "val/neg_ll"),
+            "validation": read_curve(path, "val/neg_ll") or old["validation"],
             "models": [measured[number] for number in sorted(measured)],
         }
         RESULTS.mkdir(parents=True, exist_ok=True)
