@@ -3,11 +3,10 @@
     python -m benchmarks.long_runs RUN_DIR ...    measures every kept model not measured yet
     python -m benchmarks.long_runs                only writes the page again
 
-Of a run directory the models of `--keep_steps` are measured, or its best one where none was kept;
-no data are needed, and the run may still be going on: nothing is written to it. With --data_dir the
-last kept model is also evaluated, by the run's own protocol. Results are kept in
-benchmarks/results/long_runs/ as JSON, one file a run; docs/long_runs.md is made from them, and
-README's lines on how far the runs are.
+Of a run directory the models of `--keep_steps` and the best one are measured; no data are needed,
+and the run may still be going on: nothing is written to it. Results are kept in
+benchmarks/results/long_runs/ as JSON, one file a run; the figures, the table and the plots of
+docs/long_runs.md are made from them, and README's lines on the finished cell.
 """
 
 import argparse
@@ -16,13 +15,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import long_runs_page, timing
+from benchmarks import long_runs_page
 from benchmarks.long_runs_measures import measure, steps_kept
 from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
 from dvae.runs.json_files import write_json
 from dvae.runs.model_card import model_name
-from dvae.runs.records import checkpoint_place, read_bound, read_config
-from dvae.runs.trained_model import TrainedModel
+from dvae.runs.records import read_config
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "long_runs"
@@ -43,52 +41,27 @@ def read_curve(path: Path, name: str) -> list[tuple[int, float]]:
     return points
 
 
-def training_health(path: Path, step: int) -> Record:
-    """Scalars of the last summary up to a step."""
-    found = {}
-    for name in ("sampler/ess", "sampler/surviving_families", "kl_coeff", "learning_rate"):
-        earlier = [value for at, value in read_curve(path, name) if at <= step]
-        found[name] = earlier[-1] if earlier else None
-    return found
-
-
-def evaluate(path: Path, step: int, data_dir: str) -> Record:
-    """log Z and NLL of a kept model by the run's own protocol, and what its training took."""
-    manifest = read_bound(checkpoint_place(path, "kept", step) / "manifest.json")
-    found = TrainedModel(path, data_dir, step).evaluate()
-    del found["protocol"]["data"]  # names places of this machine
-    progress = {key: manifest["progress"][key] for key in ("train_seconds", "code")}
-    return {**found, **progress, "machine": timing.machine()}
-
-
-def measure_run(path: Path, again: bool, data_dir: str | None = None) -> None:
+def measure_run(path: Path, again: bool) -> None:
     """Measures what is new of a run, and keeps it model by model."""
     config, data_sha256 = read_config(path)
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     target = RESULTS / f"{name}.json"
-    old = (
-        json.loads(target.read_text(encoding="utf-8"))
-        if target.exists() and not again
-        else {"models": []}
-    )
-    measured = {model["step"]: model for model in old["models"]}
+    old: Record = {"models": [], "validation": []}
+    if target.exists():
+        old = json.loads(target.read_text(encoding="utf-8"))
+    measured = {} if again else {model["step"]: model for model in old["models"]}
     fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
     run = {field: getattr(config, field) for field in fields}
-    kept = steps_kept(path, "kept")
-    for step in kept or steps_kept(path, "best"):
+    weights = read_curve(path, "kl_coeff")
+    for step in sorted({*steps_kept(path, "kept"), *steps_kept(path, "best")}):
         if step not in measured:
-            measured[step] = measure(path, step)
-        if data_dir and [step] == kept[-1:] and "evaluation" not in measured[step]:
-            measured[step]["evaluation"] = evaluate(path, step, data_dir)
+            weight = [None, *(value for at, value in weights if at <= step)][-1]
+            measured[step] = {**measure(path, step), "training": {"kl_coeff": weight}}
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,
-            "validation": read_curve(path, "val/neg_ll"),
-            "last_step": max([*measured, *(at for at, _ in read_curve(path, "kl_coeff"))]),
-            "models": [
-                {**measured[number], "training": training_health(path, number)}
-                for number in sorted(measured)
-            ],
+            "validation": read_curve(path, "val/neg_ll") or old["validation"],
+            "models": [measured[number] for number in sorted(measured)],
         }
         RESULTS.mkdir(parents=True, exist_ok=True)
         write_json(target, record)
@@ -102,11 +75,10 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--again", action="store_true", help="also what was measured before")
-    parser.add_argument("--data_dir", help="of the run's data: evaluates its last kept model")
     options = parser.parse_args()
     enable_compile_cache(compile_cache_directory())
     for path in options.runs:
-        measure_run(path, options.again, options.data_dir)
+        measure_run(path, options.again)
     long_runs_page.write(RESULTS, ROOT)
 
 

@@ -1,6 +1,5 @@
 """What `benchmarks.long_runs` measures on one model that a run has kept."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from dvae.runs.records import read_config
 from dvae.train_state import NetworkVariables
 from samplers import ais, counter_random, diagnostics, log_partition, tempering
 from samplers.energy_model import fitted_base, uniform_base
-from samplers.rbm import Halves, RBMParameters, left_log_marginal, model_of
+from samplers.rbm import Halves, RBMParameters, model_of
 
 Record = dict[str, Any]
 
@@ -28,9 +27,8 @@ LADDERS, RUNGS, BURN_IN, RECORDINGS, SPACING = 512, 32, 250, 33, 25
 # Block-Gibbs chains whose correlations are measured.
 CHAINS, SWEEPS, SWEEPS_PER_CALL = 128, 4096, 256
 MODES = 20  # strongest modes of the coupling whose cross products are looked at
-LAGS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640)
 FITTED_LAGS = (1, 10)  # beside the sweeps of a step: where the slowest combination is looked for
-_POPULATION, _TEMPERED, _RUN, _AIS, _BRIDGES = range(5)
+_POPULATION, _TEMPERED, _RUN, _AIS = range(4)
 
 
 def steps_kept(path: Path, kind: str) -> list[int]:
@@ -55,7 +53,8 @@ def load_kept(path: Path, step: int) -> Kept:
     sampler = PriorSampler(config, model.prior.energy_model)
     key = counter_random.key(config.seed)
     variables = NetworkVariables(model, estimator)
-    like, wanted = variables.state(sampler.init(key)), step if steps_kept(path, "kept") else None
+    like = variables.state(sampler.init(key))
+    wanted = step if step in steps_kept(path, "kept") else None  # the best model
     found, _ = restore_model(directory, like, wanted)
     variables.assign(found)
     state, params = found.sampler, model.prior.parameters()
@@ -98,13 +97,13 @@ def tempered_states(params: RBMParameters, key: tf.Tensor) -> tf.Tensor:
 
 @tf.function(jit_compile=True, autograph=False)
 def _recorded_sweeps(params: RBMParameters, chains: Halves, key: tf.Tensor) -> tuple:
-    """(chains, their states after each sweep, [SWEEPS_PER_CALL, CHAINS, D])."""
+    """(chains, their left halves after each sweep, [SWEEPS_PER_CALL, CHAINS, L])."""
     model = model_of(params)
-    array = tf.TensorArray(tf.float32, SWEEPS_PER_CALL, element_shape=[CHAINS, model.num_units])
+    array = tf.TensorArray(tf.float32, SWEEPS_PER_CALL, element_shape=[CHAINS, model.num_left])
 
     def body(index: tf.Tensor, chains: Halves, array: Any) -> tuple:
         chains = model.sweeps(params, chains, counter_random.fold_in(key, index), 1)
-        return index + 1, chains, array.write(index, model.units(chains))
+        return index + 1, chains, array.write(index, chains.left)
 
     loop = (tf.constant(0), chains, array)
     _, chains, array = tf.while_loop(lambda index, *_: index < SWEEPS_PER_CALL, body, loop)
@@ -117,28 +116,16 @@ def _chains_from(params: RBMParameters, left: np.ndarray, key: tf.Tensor) -> Hal
 
 
 def correlations(params: RBMParameters, start: Halves, key: tf.Tensor, num_sweeps: int) -> Record:
-    """Correlation times of block-Gibbs chains, in sweeps, from a start of samples."""
+    """Correlation time of block-Gibbs chains, in sweeps, from a start of samples."""
     chains, parts = start, []
     for call in range(SWEEPS // SWEEPS_PER_CALL):
-        chains, states = _recorded_sweeps(params, chains, counter_random.fold_in(key, call))
-        parts.append(states.numpy().astype(np.uint8))
-    states = np.concatenate(parts)
-    num_left = params.left_bias.shape[0]
-    left = states[..., :num_left].astype(np.float32)
-    energy = -np.stack([left_log_marginal(params, tf.constant(now)).numpy() for now in left])
-    slowest = _slowest_combination(left, num_sweeps)
-    varying = np.flatnonzero(states.reshape(-1, states.shape[-1]).var(axis=0) > 0.0)
-    times = [chain_statistics.correlation_time(states[..., unit]) for unit in varying]
-    unit = max(times, key=lambda time: time.value)
-    lags = [lag for lag in LAGS if lag < SWEEPS]
-    measured = {"energy": energy, "slowest combination": slowest}
-    found = {name: chain_statistics.correlation_time(x)._asdict() for name, x in measured.items()}
+        chains, left = _recorded_sweeps(params, chains, counter_random.fold_in(key, call))
+        parts.append(left.numpy())
+    slowest = _slowest_combination(np.concatenate(parts), num_sweeps)
+    covariance = chain_statistics.autocovariance(slowest).mean(axis=0)
     return {
-        "times": {**found, "slowest unit": unit._asdict()},
-        "median unit": float(np.median([time.value for time in times])),
-        "lags": lags,
-        "correlation": {name: _at_lags(series, lags) for name, series in measured.items()},
-        "after a step": _at_lags(slowest, [num_sweeps])[0],
+        "times": {"slowest combination": chain_statistics.correlation_time(slowest)._asdict()},
+        "after a step": float(covariance[num_sweeps] / covariance[0]),
     }
 
 
@@ -156,11 +143,6 @@ def _slowest_combination(left: np.ndarray, num_sweeps: int) -> np.ndarray:
     lags = sorted({*FITTED_LAGS, num_sweeps})
     candidates = [chain_statistics.slowest_direction(left[:, :half], lag) for lag in lags]
     return left[:, half:] @ max(candidates, key=time)
-
-
-def _at_lags(series: np.ndarray, lags: Sequence[int]) -> list[float]:
-    covariance = chain_statistics.autocovariance(series).mean(axis=0)
-    return [float(covariance[lag] / covariance[0]) for lag in lags]
 
 
 def _subspaces(params: RBMParameters, chains: Halves) -> dict[str, np.ndarray]:
@@ -189,12 +171,6 @@ def _excess(found: Excess) -> Record:
     return {**found._asdict(), "score": found.score}
 
 
-def _successive_correlation(recorded: np.ndarray) -> float:
-    """Correlation of a ladder's successive recordings [T, N, L], over all units."""
-    centred = recorded - recorded.mean(axis=(0, 1))
-    return float(np.mean(centred[:-1] * centred[1:]) / np.mean(centred**2))
-
-
 def bias(kept: Kept, recorded: np.ndarray, key: tf.Tensor) -> Record:
     """Distance of the population from long tempered chains, and its cost in nats."""
     params, size = kept.params, kept.population.left.shape[0]
@@ -216,7 +192,6 @@ def bias(kept: Kept, recorded: np.ndarray, key: tf.Tensor) -> Record:
     return {
         "members": size,
         "sets": len(sets),
-        "successive_correlation": _successive_correlation(recorded),
         "distances": distances,
         "costs": {name: cost._asdict() for name, cost in costs.items()},
     }
@@ -262,8 +237,6 @@ def measure(path: Path, step: int) -> Record:
     return {
         "step": step,
         "num_sweeps": kept.num_sweeps,
-        "half": int(kept.params.left_bias.shape[0]),
-        "largest_coupling": float(np.abs(kept.params.coupling).max()),
         "recorded_sweeps": SWEEPS,
         "correlations": correlations(kept.params, start, key, kept.num_sweeps),
         "bias": bias(kept, recorded, key),

@@ -113,19 +113,19 @@ def model_card(
 ) -> str:
     """The text of an exported model's README.md, all of it from result.json and data.json.
 
-    path: where it lies, for the commands that use it; None: as those of this repository.
+    path: where it lies: its last part is the title; None: as those of this repository.
     """
     nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
     steps, published = config.num_train_iter, ExperimentConfig.num_train_iter
     reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
-    name, dataset = model_name(config), Path(config.dataset).stem
-    path = Path("models", name) if path is None else path
+    dataset = Path(config.dataset).stem
+    path = Path("models", model_name(config)) if path is None else path
     height, width = facts["image_shape"]
     return _CARD.format(
         c=config,
         r=result,
         p=protocol,
-        name=markdown(name),
+        name=markdown(path.name),
         steps=steps,
         seed=config.seed,
         best_step=result["best_step"],

@@ -223,9 +223,10 @@ def test_there_are_shipped_models():
 def test_shipped_models_are_small_sound_and_described_by_their_results(path):
     assert sum(map(len, contents(path).values())) <= MOST_BYTES
     model = dvae.load(path)
-    assert path.name == model_name(model.config)
+    name, facts = model_name(model.config), json.loads((path / "data.json").read_text())
+    assert path.name in (name, f"{name}-{model.config.num_train_iter}")
     assert (path / "README.md").read_text() == model_card(
-        model.config, model.result, json.loads((path / "data.json").read_text())
+        model.config, model.result, facts, path.relative_to(ROOT)
     )
     images = model.sample(20)
     assert images.shape == (20, *model.image_shape) and 0.0 <= images.min() < images.max() <= 1.0
