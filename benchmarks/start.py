@@ -49,7 +49,7 @@ def first_step(root: Path, folder: Path, cache: Path, flags: list[str]) -> Start
         raise SystemExit(f"the run did not start:\n{(folder / 'log').read_text()[-2000:]}")
     found, before = json.loads(ends.read_text(encoding="utf-8")), (0.0, 0.0)
     parts: Start = {}
-    for part in PARTS:
+    for part in sorted(PARTS, key=found.get):  # checkouts differ in their order
         parts[part] = tuple(end - start for end, start in zip(found[part], before, strict=True))
         before = found[part]
     return parts

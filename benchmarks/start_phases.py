@@ -24,7 +24,7 @@ def main() -> None:
     begun, ends = float(os.environ["START"]), dict[str, tuple[float, float]]()
 
     def note(part: str) -> None:
-        ends[part] = time.time() - begun, sum(os.times()[:2])
+        ends.setdefault(part, (time.time() - begun, sum(os.times()[:2])))
 
     def noted(
         function: Callable, after: str, before: str = "", then: Callable = lambda: None
@@ -45,9 +45,11 @@ def main() -> None:
         os._exit(0)
 
     sys.path.insert(0, os.getcwd())
+    import data
     import run
 
     make_job = run._JOBS["train"]
+    data.load = noted(data.load, "data", before="flags")
 
     def job() -> Callable[[], int]:
         go = make_job()
@@ -55,12 +57,10 @@ def main() -> None:
 
         def train() -> int:
             note("TensorFlow")
-            import data
             from dvae.runs import commands  # noqa: F401
             from dvae.train_step import TrainProgram as Program
 
             note("modules")
-            data.load = noted(data.load, "data")
             Program.__init__ = noted(Program.__init__, "model")
             Program.trace = noted(Program.trace, "tracing")
             Program.run = noted(Program.run, "first step", "logs", end)
