@@ -103,7 +103,10 @@ with fault("the offspring of a weight is off by one place", "test_systematic_anc
 with fault("every member has a uniform number of its own", "test_systematic_ancestors"):
     text("systematic_ancestors", "uniform(key, [« → size»], shares")
 with fault("log Z grows by the plain mean of new weights (SMC)", UNBIASED("never", "by ESS")):
-    text("_reweight", "tf.cast(«log_ratio → log_mean_exp(change)», tf.float64)")
+    text(
+        "_reweight",
+        "tf.cast(«log_ratio → tf.math.log(tf.reduce_mean(tf.exp(change)))», tf.float64)",
+    )
 with fault("a separate population is never bridged", "test_separate[4.0-True]"):
     value("_TRACKER_BRIDGE_ESS", 0.0)
 
