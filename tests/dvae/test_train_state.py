@@ -5,7 +5,15 @@ import pytest
 import tensorflow as tf
 
 from dvae.train_state import named_leaves
-from tests.helpers.tiny_training import STRUCTURES, config_of, make_program, snapshot
+from dvae.train_step import TrainProgram
+from tests.helpers.tiny_training import (
+    STRUCTURES,
+    config_of,
+    dataset,
+    make_program,
+    snapshot,
+    variables_of,
+)
 
 
 def test_leaves_are_named_in_order():
@@ -59,6 +67,14 @@ def test_one_step_maps_over_several_states(baseline):
             np.testing.assert_allclose(
                 leaf[place], expected[name], rtol=1e-4, atol=1e-5, err_msg=name
             )
+
+
+def test_a_new_state_is_that_of_the_networks():
+    program = TrainProgram(config_of(), dataset())
+    before = [v.numpy() for v in variables_of(program)]
+    program.state = program.state
+    for variable, old in zip(variables_of(program), before, strict=True):
+        np.testing.assert_array_equal(variable, old, err_msg=variable.path)
 
 
 def test_what_is_set_is_given_to_the_networks():

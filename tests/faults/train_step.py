@@ -86,7 +86,9 @@ with fault("a bad batch reaches batch norm's averages", "test_a_bad_batch_is_ski
     text("TrainProgram.one_step", "«averages → new[2]»,\n        sampler")
 with fault("batch norm's averages stand still", TWO):
     text("TrainProgram.one_step", "«averages → state.averages»,\n        sampler")
-with fault("weights take each other's places", TWO):
+with fault("gradients take each other's places", TWO):
+    text("TrainProgram.gradient", "flatten(tape.gradient(loss, variables)« → [::-1]»)")
+with fault("weights take each other's places", "test_a_new_state_is_that_of_the_networks"):
     within("NetworkVariables.state", "adam.flatten", lambda f, variables: f(variables[::-1]))
 
 # The metrics.
