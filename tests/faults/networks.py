@@ -105,9 +105,7 @@ with fault("the decoder has no offset", ONE):
     result("Bernoulli.offset", tf.zeros_like)
 with fault("the mean is clipped elsewhere", CONSTANT("MEAN_CLIP"), ONE):
     value("MEAN_CLIP", (0.01, 0.99))
-with fault(
-    "log p(x|z) is a mean over pixels", "test_training_and_evaluation_agree[bernoulli]", ONE
-):
+with fault("log p(x|z) is a mean of pixels", "test_training_and_evaluation_agree[bernoulli]", ONE):
     wrapped("Bernoulli.log_prob", lambda f, *a: f(*a) / float(a[1].shape[-1]))
 with fault("log p(x|z) of evaluation takes the images for their complement", ENUMERATION):
     argument("log_bernoulli", bits=lambda bits: 1.0 - bits)

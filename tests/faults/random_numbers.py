@@ -43,9 +43,7 @@ with fault("all sweeps draw the same numbers", BLOCKS, PCD):
     text("gibbs.sweeps", "stream = num_classes * «step → 0» +")
 with fault("the population for log Z draws the numbers of the chains", BLOCKS):
     text("PriorSampler.step", "keys[«1 → 0»],")
-with fault(
-    "halves of an image's chains share a stream", KERNEL("rows, sweeps"), METHOD("dvaess_pwl")
-):
+with fault("halves of image chains share a stream", KERNEL("rows, sweeps"), METHOD("dvaess_pwl")):
     text("row_rbms.sweeps", "2 * index« + 1 → »")
 with fault("all sweeps of an image's chains are alike", "test_row_rbms.test_sweeps[2]", FOLLOW):
     text("row_rbms.sweeps", "«2 * index → 0» + 1", "«2 * index → 0»)")
@@ -55,9 +53,7 @@ with fault("families last a step", "test_families_are_counted_anew_every_hundred
     value("FAMILY_WINDOW", 1)
 
 # AIS, tempering, population annealing, exact samples.
-with fault(
-    "halves share a stream in AIS of posteriors", KERNEL("rows, AIS"), COPIES("dvaess_pwl-1-12")
-):
+with fault("halves share streams in posterior AIS", KERNEL("rows, AIS"), COPIES("dvaess_pwl-1-12")):
     text("row_rbms._anneal", "left_logits, 2 * index« + 1 → »")
 with fault("both halves of the base of posteriors share a stream", KERNEL("rows, AIS")):
     text("row_rbms._anneal", "base(right_bias, «1 → 0»)")
@@ -81,13 +77,9 @@ with fault("tempering has no burn-in", KERNEL("log Z, all")):
     text("tempering.log_partition_estimate", "num_rounds «// 4 → * 0» if")
 with fault("all bridges of a step share their numbers", KERNEL("population, bridged")):
     within("population_annealing.step", "counter_random.fold_in", same)
-with fault(
-    "bridges take weights for equal", "test_bridges_are_judged_by_the_weights_so_far[True-1]"
-):
+with fault("bridges take equal weights", "test_bridges_are_judged_by_the_weights_so_far[True-1]"):
     argument("_largest_bridge", log_weights=tf.zeros_like)
-with fault(
-    "halves of exact samples share a key", KERNEL("exact samples", "log Z, measure exactly")
-):
+with fault("exact samples' halves share a key", KERNEL("exact samples", "log Z, measure exactly")):
     within("exact.samples", "counter_random.split", one_key)
 
 # Methods.

@@ -48,13 +48,9 @@ with fault("an evaluation that is not finite wins", CHOICE("NaN first", "never f
     within("monitor._is_better", "math.isfinite", lambda *_: True)
 with fault("a model is chosen by a log Z that is not to be trusted", CHOICE("failing at last")):
     argument("monitor._is_better", trusted=lambda _: True)
-with fault(
-    "a model of no update can be best", "test_a_model_that_took_no_update_is_never_the_best"
-):
+with fault("a model of no update can win", "test_a_model_that_took_no_update_is_never_the_best"):
     text("monitor._is_better", "«progress.updates == 0 or  → »")
-with fault(
-    "a run of no update has a result", "test_a_run_without_a_result_says_why[nothing trained]"
-):
+with fault("a run untrained has a result", "test_a_run_without_a_result_says_why[nothing trained]"):
     wrapped("Run._check_trained", nothing)
 with fault("a contradicted log Z is called checked", JUDGED("reverse five errors below")):
     text("LogPartition.doubts", "«self.exact is not None → True»")
@@ -98,14 +94,9 @@ with fault("every call begins with the batches of the first", BATCHES):
     within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
 
 # What checkpoints hold.
-with fault("a resumed run forgets batch norm's averages", CARRIED):
-    text("Saver.restore", FORGOTTEN.format("averages"))
-with fault("a resumed run forgets Adam's slots", CARRIED):
-    text("Saver.restore", FORGOTTEN.format("adam"))
-with fault("a resumed run forgets the chains", CARRIED):
-    text("Saver.restore", FORGOTTEN.format("sampler"))
-with fault("a resumed run forgets the sums of its metrics", CARRIED):
-    text("Saver.restore", FORGOTTEN.format("metric_sums"))
+for _field in ("averages", "adam", "sampler", "metric_sums"):
+    with fault(f"a resumed run forgets its {_field}", CARRIED):
+        text("Saver.restore", FORGOTTEN.format(_field))
 with fault("the best model leaves out batch norm's averages", BEST):
     text("TrainState.with_model", "averages=«model → self».averages")
 with fault("the best model leaves out the chains", BEST):

@@ -103,10 +103,7 @@ with fault("the offspring of a weight is off by one place", "test_systematic_anc
 with fault("every member has a uniform number of its own", "test_systematic_ancestors"):
     text("systematic_ancestors", "uniform(key, [« → size»], shares")
 with fault("log Z grows by the plain mean of new weights (SMC)", UNBIASED("never", "by ESS")):
-    text(
-        "_reweight",
-        "tf.cast(«log_ratio → tf.math.log(tf.reduce_mean(tf.exp(change)))», tf.float64)",
-    )
+    text("_reweight", "(«log_ratio → tf.math.log(tf.reduce_mean(tf.exp(change)))», tf.float64)")
 with fault("a separate population is never bridged", "test_separate[4.0-True]"):
     value("_TRACKER_BRIDGE_ESS", 0.0)
 
@@ -159,9 +156,7 @@ with fault("AIS may end before 1", "test_temperatures_rise_from_0_to_1[half of t
     text("checks.temperatures", "known[-1] «!= → >» 1.0")
 
 # What programs are laid out for.
-with fault(
-    "a layout has the program that was traced first", "test_no_layout_gets_the_program_of_another"
-):
+with fault("a layout has another one's program", "test_no_layout_gets_the_program_of_another"):
     text("hardware.Program.__call__", 'self._compiled[«layout() → "cpu"»]')
 with fault("a layout stays when its context is left", SET):
     result("hardware.use", contextlib.nullcontext)

@@ -54,9 +54,7 @@ with fault("the line is steeper where q is nearly certain", LINEAR, STRAIGHT("pw
     value("SLOPE_OFFSET", 1e-3)
 with fault("the line passes one half at ρ = q", ABOVE_HALF("PiecewiseLinear"), LINEAR):
     text("PiecewiseLinear.sample", "rho - «(1.0 - q) → q»")
-with fault(
-    "straight-through passes all on", ORDER("StraightThrough"), STRAIGHT("st-1-1", "st-4-5")
-):
+with fault("straight-through passes all", ORDER("StraightThrough"), STRAIGHT("st-1-1", "st-4-5")):
     within("StraightThrough.sample", "tf.sigmoid", same)
 with fault("hard bits are the likelier ones", ABOVE_HALF("ReinMax"), STRAIGHT("st-1-1")):
     wrapped("straight_relaxations._bits", lambda _, q, key: tf.cast(q.logits > 0.0, tf.float32))
@@ -121,11 +119,8 @@ with fault("the prior's energy is not half averaged", K1, K3):
 with fault("log q lets gradients into the posterior's own parameters", K1, K3):
     within("UndirectedEncoder.relaxed", "tf.stop_gradient", same)
 with fault("the relaxed left half does not see the relaxed right half", K1):
-    within(
-        "UndirectedEncoder.relaxed",
-        "row_rbms.left_field",
-        lambda f, q, z: f(q, tf.stop_gradient(z)),
-    )
+    stopped = "row_rbms.left_field", lambda f, q, z: f(q, tf.stop_gradient(z))
+    within("UndirectedEncoder.relaxed", *stopped)
 with fault("both halves are relaxed with one key", K1):
     text("UndirectedEncoder.relaxed", "keys[«0 → 1»]")
 with fault("chains begin anew at every step", OWN):
@@ -137,10 +132,7 @@ with fault("chains of other images are continued", STARTS):
 with fault("a bad batch moves its chains", COMPILED):
     text("TrainProgram.one_step", "state.image_states, indices, «rows → new[3]»)")
 with fault("a resumed run forgets the chains of images", RESUME):
-    text(
-        "Saver.restore",
-        FORGOTTEN.format("image_states"),
-    )
+    text("Saver.restore", FORGOTTEN.format("image_states"))
 with fault("a bound is logged that no step knows", TAKES_STEP):
     wrapped("PersistentPosterior.shares", lambda _, self: super(type(self), self).shares)
     text(
@@ -161,9 +153,7 @@ with fault("means are rounded more coarsely before modes are counted", MODES("0.
     value("MODE_ROUNDING", 0.02)
 with fault("undirected posteriors take several groups", "test_one_group_only"):
     entry("BASELINES", "dvaess_pwl", lambda baseline: replace(baseline, most_groups=None))
-with fault(
-    "couplings have the norm of others", "test_statistics_of_couplings_move_slowly", COUPLING
-):
+with fault("couplings have others' norm", "test_statistics_of_couplings_move_slowly", COUPLING):
     value("COUPLING_NORM", {"momentum": 0.8, "epsilon": 1e-2})
 with fault("posteriors are annealed at fewer temperatures", "test_temperatures_of_a_posterior"):
     value("POSTERIOR_TEMPERATURES", 100)
