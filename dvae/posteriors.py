@@ -196,7 +196,7 @@ class ShiftedGaussianPosterior(Posterior):
                 unit = normal(0.0, 1.0)
                 responsibility = tf.sigmoid(logits + unit.log_prob(at_1) - unit.log_prob(at_0))
                 log_q_density = self.log_density(relaxed, PosteriorParams(logits, shift, scale))
-                d_q = (normal.cdf(at_0) - normal.cdf(at_1)) / tf.exp(log_q_density)
+                d_q = (unit.cdf(at_0) - unit.cdf(at_1)) / tf.exp(log_q_density)
                 d_scale = (1.0 - responsibility) * at_0 + responsibility * at_1
                 return (
                     upstream * q * (1.0 - q) * d_q,
