@@ -46,7 +46,9 @@ def first_step(root: Path, folder: Path, cache: Path, flags: list[str]) -> Start
             timeout=_LIMIT_SECONDS,
         )
     if not ends.exists():
-        raise SystemExit(f"the run did not start:\n{(folder / 'log').read_text()[-2000:]}")
+        raise SystemExit(
+            f"the run did not start:\n{(folder / 'log').read_text(encoding='utf-8')[-2000:]}"
+        )
     found, before = json.loads(ends.read_text(encoding="utf-8")), (0.0, 0.0)
     parts: Start = {}
     for part in sorted(PARTS, key=found.get):  # checkouts differ in their order

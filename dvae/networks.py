@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.paper import BATCH_NORM, KERNEL_INIT_GAIN, WEIGHT_DECAY
+from samplers import hardware
 
 
 def layer_seed(seed: int, *path: int) -> int:
@@ -15,15 +16,15 @@ def layer_seed(seed: int, *path: int) -> int:
 
 
 class BatchNorm(keras.layers.BatchNormalization):
-    """Keras's, whose mean and variance in training come from one pass over the values [N, H].
+    """Keras's; on a GPU mean and variance in training come from one pass over the values [N, H].
 
-    Both are taken about the moving mean, so that little is lost when the square of the mean is
-    subtracted.
+    One kernel instead of two. Both are taken about the moving mean, so that little is lost when the
+    square of the mean is subtracted; a CPU has no reason to lose any.
     """
 
     def call(self, values: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: D102
-        if not training:
-            return super().call(values, training=False)
+        if not (training and hardware.on_gpu()):
+            return super().call(values, training=training)
         old_mean, old_variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
         shifted = values - old_mean
         first, second = tf.reduce_mean(shifted, axis=0), tf.reduce_mean(tf.square(shifted), axis=0)

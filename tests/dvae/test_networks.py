@@ -15,6 +15,7 @@ from dvae.likelihood import Bernoulli
 from dvae.networks import BatchNorm, Network, layer_seed, weight_decay
 from dvae.posteriors import MixturePosterior, ShiftedGaussianPosterior
 from dvae.smoothing import Exponential
+from samplers import hardware
 from tests.helpers import statistical, tiny_models
 
 PARTS, HIDDEN, OUTPUT, ROWS = [3, 2, 5], [7, 11], 13, 17
@@ -78,14 +79,14 @@ class TestNetwork:
             assert np.allclose(found, new_variance, rtol=1e-3, atol=1e-4)
 
     def test_batch_norm_in_one_pass(self):
-        """Outputs, averages and gradients of Keras's own, at a mean far from the moving one."""
+        """As a GPU has it: outputs, averages and gradients of Keras's, its mean far from before."""
         values = tf.constant(np.random.default_rng(2).normal(5.0, 0.5, [100, 8]), tf.float32)
         results = []
         for kind in (BatchNorm, keras.layers.BatchNormalization):
             norm = kind(**BATCH_NORM)
             norm.build((None, 8))
             norm.gamma.assign(tf.linspace(0.5, 2.0, 8))
-            with tf.GradientTape() as tape:
+            with tf.GradientTape() as tape, hardware.use("gpu"):
                 tape.watch(values)
                 outputs = norm(values, training=True)
                 loss = tf.reduce_sum(outputs**3)

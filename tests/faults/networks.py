@@ -12,7 +12,7 @@ BOTH_KINDS = STEP("dvaepp_exp-1-1", "dvaes_exp-2-5")
 ENUMERATION = "test_per_image"
 STAGE = STEP("dvaepp_power-2-1")
 WARM_UP = "test_kl_weight"
-AVERAGES = "test_training_mode_and_moving_averages"
+AVERAGES = "test_batch_norm_in_one_pass"
 
 
 def exchanged(values: tf.Tensor) -> tf.Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
-from benchmarks import exported
-from dvae.runs import isolation, process
+from benchmarks import device, exported
+from dvae.runs import isolation
 from samplers import hardware
 
 
@@ -45,10 +45,10 @@ def test_a_run_keeps_the_layout_that_it_starts_with(found, monkeypatch):
 
 
 def test_a_program_of_ours_sets_the_layout_of_its_device(found, monkeypatch):
-    monkeypatch.setattr(process, "share_gpus", lambda: None)
+    monkeypatch.setattr(device, "share_gpus", lambda: None)
     for name in ("enable_op_determinism", "enable_tensor_float_32_execution"):
         monkeypatch.setattr(tf.config.experimental, name, lambda *_: None)
-    process.prepare_device()
+    device.prepare_device()
     assert hardware._chosen == found
 
 
