@@ -9,7 +9,6 @@ began it.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import shutil
@@ -23,7 +22,7 @@ from configs.errors import UserError
 from configs.paper import ExperimentConfig
 from configs.registry import PRIORS, resolve
 from dvae.prior_sampler import PriorSampler
-from dvae.runs.checkpoint_store import CheckpointStore
+from dvae.runs.checkpoint_store import CheckpointStore, file_digest
 from dvae.runs.json_files import digest, read_checked, read_json
 from dvae.runs.records import (
     RunConfig,
@@ -146,9 +145,8 @@ def _convert_checkpoint(place: Path, store: CheckpointStore, old: _Old) -> None:
     if manifest[old.marked_as] != old.mark:
         raise UserError(f"{place} belongs to another run than the config.json above it")
     for name, sha256 in manifest["sha256"].items():
-        with (place / Path(name).name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise UserError(f"{place / name} does not match its checksum")
+        if file_digest(place / Path(name).name) != sha256:
+            raise UserError(f"{place / name} does not match its checksum")
     kind, leaves = place.name.split("-")[0], _model(place, old.run.config)
     store.save(kind, manifest["step"], manifest["progress"], leaves)
 

@@ -13,7 +13,8 @@ from data.dataset import Dataset
 
 __all__ = ["DOWNLOADED", "NAMES", "Dataset", "batch_indices", "citation", "load"]
 
-NAMES = ("binarized_mnist", "omniglot", "digits")
+_MODULES = {"binarized_mnist": binarized_mnist, "omniglot": omniglot, "digits": digits}
+NAMES = tuple(_MODULES)
 DOWNLOADED = ("binarized_mnist", "omniglot")  # these need `data_dir`
 
 
@@ -50,5 +51,4 @@ def load(dataset: str, data_dir: str, input_size: int | None = None) -> Dataset:
 
 def citation(dataset: str) -> str:
     """What is to be cited for a data set, by its name."""
-    modules = {"binarized_mnist": binarized_mnist, "omniglot": omniglot, "digits": digits}
-    return modules[dataset].CITATION if dataset in modules else "your own"
+    return _MODULES[dataset].CITATION if dataset in _MODULES else "your own"

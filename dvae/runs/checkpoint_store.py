@@ -55,7 +55,8 @@ def _prefix(directory: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as manifests have it. Raises UserError for what is no file, OSError."""
     with open_to_read(path, _MAX_TENSOR_BYTES, may_be_empty=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -128,7 +129,7 @@ class CheckpointStore:
                     shape_and_slices=whole,
                     tensors=list(tensors.values()),
                 )
-            files = {path.name: _digest(path) for path in sorted(aside.iterdir())}
+            files = {path.name: file_digest(path) for path in sorted(aside.iterdir())}
             manifest = {"step": step, "progress": progress, "sha256": files}
             write_bound(aside / _MANIFEST, manifest, self._owner)
             for path in aside.iterdir():
@@ -239,7 +240,7 @@ class CheckpointStore:
         try:
             manifest = _manifest_of(path)
             for name, expected in manifest["sha256"].items():
-                if _digest(path / name) != expected:
+                if file_digest(path / name) != expected:
                     raise DamagedCheckpoint(f"{name} does not match its checksum")
             if manifest["step"] != int(path.name.rsplit("-", 1)[1]):
                 raise DamagedCheckpoint(f"it is of step {manifest['step']}")
