@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from configs import graphs
 from configs.errors import UserError
 from configs.registry import (
     BASELINES,
@@ -65,7 +66,8 @@ MODE_ITERATIONS, MODE_ROUNDING, MODE_HITS = 40, 0.01, 5
 SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
 
 
-_DECIDING = [setting for setting in SETTINGS.values() if setting.decides]
+# The prior is a part of the structure.
+_DECIDING = [s for s in SETTINGS.values() if s.decides and s.name != "prior"]
 _Fields = dataclasses.make_dataclass(
     "_Fields",
     [
@@ -93,14 +95,24 @@ class ExperimentConfig(_Fields):
         """The name of the data set: of a user's own file, that of the file."""
         return Path(self.dataset).name
 
+    @property
+    def prior(self) -> str:
+        """The name of the prior, as --prior has it; of a file, that of the file and a digest."""
+        return self.structure.prior
+
     def run_directory(self, log_dir: str | Path) -> Path:
-        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
+        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<prior if no RBM, sampler, β, seed>."""
         leaf = f"{self.sampler}_beta{self.beta:g}_seed{self.seed}"
+        if self.prior != "rbm":
+            leaf = f"{self.prior.replace(':', '')}_{leaf}"
         return Path(log_dir) / self.dataset_name / self.struct / self.baseline / str(self.k) / leaf
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal configuration."""
-        return dataclasses.asdict(self)
+        record = dataclasses.asdict(self)
+        if not self.structure.edges:  # as every run before there were graphs
+            del record["structure"]["edges"]
+        return record
 
     @classmethod
     def from_json(cls, record: Any) -> "ExperimentConfig":
@@ -187,27 +199,42 @@ def _check_structure(structure: Structure) -> None:
         ("likelihood", LIKELIHOODS),
         ("prior", PRIORS),
     ):
-        name = getattr(structure, part)
-        _require(name in known, f"{part} {name} is unknown; choose one of: {', '.join(known)}")
+        name = structure.prior_kind if part == "prior" else getattr(structure, part)
+        _require(
+            name in known or (part == "prior" and structure.edges != ""),
+            f"{part} {name} is unknown; choose one of: {', '.join(known)}",
+        )
+    if structure.edges:
+        try:
+            edges = graphs.from_text(structure.edges)
+            _require(all(0 <= i < j < structure.num_latents for i, j in edges), "of no such units")
+            _require(len(set(edges)) == len(edges), "one twice")
+        except ValueError as error:
+            raise UserError(
+                f"the edges of the prior {structure.prior} are damaged: {error}"
+            ) from None
 
 
 def build_config(**given: Any) -> ExperimentConfig:
     """Fills in what the papers fix and checks the result.
 
     Args:
-      **given: fields of `ExperimentConfig` but `structure`, which `struct` decides. None for beta,
-        eval_batchsize, eval_every and sampler: as published.
+      **given: fields of `ExperimentConfig` but `structure`, which `struct` and `prior` (a name or
+        the path of a file of edges) decide. None for beta, eval_batchsize, eval_every and sampler:
+        as published.
 
     Raises:
       UserError: one line on the first setting that is wrong.
     """
     fields = {name: SETTINGS[name].checked(value) for name, value in given.items()}
     fields = {name: value for name, value in fields.items() if value is not None}
+    prior = fields.pop("prior", SETTINGS["prior"].default)
     config = ExperimentConfig(**fields)
     if config.has_own_data:
         config = dataclasses.replace(config, dataset=os.path.abspath(config.dataset))
     if config.struct in STRUCTURES:
-        config = dataclasses.replace(config, structure=STRUCTURES[config.struct])
+        structure = graphs.with_prior(STRUCTURES[config.struct], prior)
+        config = dataclasses.replace(config, structure=structure)
     # The names must be known before they can index a table.
     check_config(config)
     published = {

@@ -47,7 +47,7 @@ SETTINGS = by_name(
     Setting(
         "log_dir",
         "./logs",
-        "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>/",
+        "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<prior, sampler, beta, seed>/",
         Path,
         (*_CELL, *_SHOWN),
     ),
@@ -68,6 +68,16 @@ SETTINGS = by_name(
         _CELL,
         "training",
         axis="baselines",
+    ),
+    Setting(
+        "prior",
+        "rbm",
+        "couplings between latents: rbm, independent, complete, partite:N, pegasus:M, zephyr:M, or "
+        "the path of a file of edges",
+        Path,
+        _CELL,
+        "training",
+        axis="priors",
     ),
     Setting(
         "sampler",

@@ -196,7 +196,7 @@ def run_record(
 
     devices: how many steps each trained. code: each version that trained it, the last one last.
     """
-    cell = ("struct", "baseline", "k", "sampler", "beta", "seed", "num_train_iter")
+    cell = ("struct", "baseline", "k", "prior", "sampler", "beta", "seed", "num_train_iter")
     return {
         "dataset": config.dataset_name,
         **{name: getattr(config, name) for name in (*cell, "log_z_population")},
