@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 
 from configs import graphs
-from configs.paper import Structure
-from configs.registry import PRIORS, resolve
+from configs.registry import PRIORS, Structure, resolve
 from dvae.adam import flatten
 from samplers import hardware, rbm
 from samplers.boltzmann import BoltzmannMachine

@@ -9,7 +9,8 @@ import math
 import tensorflow as tf
 
 from configs import memory
-from configs.paper import ExperimentConfig, Structure
+from configs.experiment import ExperimentConfig
+from configs.registry import Structure
 from data.dataset import Dataset
 from dvae.priors import energy_model
 from samplers.energy_model import parameter_shapes

@@ -9,8 +9,8 @@ import pytest
 
 from configs import graphs
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, Structure, build_config
-from configs.registry import STRUCTURES
+from configs.experiment import ExperimentConfig, build_config
+from configs.registry import STRUCTURES, Structure
 
 ONE = STRUCTURES["1-layer-nonlin"]
 GRID = [(i, j) for i in range(36) for j in (i + 1, i + 6) if j < 36 and (j % 6 or j == i + 6)]
