@@ -25,6 +25,8 @@ from configs.settings import SETTINGS
 
 # The prior is a part of the structure.
 _DECIDING = [s for s in SETTINGS.values() if s.decides and s.name != "prior"]
+# Settings that came when runs had been recorded: a record leaves them out at their defaults.
+_LATER = {name: SETTINGS[name].field_default for name in ("num_temperatures",)}
 _Fields = dataclasses.make_dataclass(
     "_Fields",
     [
@@ -67,7 +69,10 @@ class ExperimentConfig(_Fields):
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal configuration."""
         record = dataclasses.asdict(self)
-        if not self.structure.edges:  # as every run before there were graphs
+        for name, default in _LATER.items():
+            if record[name] == default:
+                del record[name]
+        if not self.structure.edges:  # likewise
             del record["structure"]["edges"]
         return record
 
@@ -75,6 +80,7 @@ class ExperimentConfig(_Fields):
     def from_json(cls, record: Any) -> "ExperimentConfig":
         """The inverse of `to_json`. Raises UserError when the record does not fit."""
         try:
+            record = _LATER | record
             structure = Structure(**_typed(Structure, dict(record["structure"])))
             config = cls(
                 **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
@@ -131,6 +137,11 @@ def check_config(config: ExperimentConfig) -> None:
         method.most_groups is None or config.structure.num_groups <= method.most_groups,
         f"{config.baseline} knows models of one latent group only: choose --struct=1-layer-lin or "
         "1-layer-nonlin",
+    )
+    _require(
+        config.sampler != "pt" or config.num_chains >= config.num_temperatures,
+        f"--num_chains={config.num_chains} cannot be divided among --num_temperatures="
+        f"{config.num_temperatures}",
     )
     _check_structure(config.structure)
 

@@ -236,6 +236,7 @@ BASELINES: dict[str, Baseline] = {
 SAMPLERS: dict[str, Target] = {
     "pa": "dvae.prior_sampler:PopulationAnnealing",
     "pcd": "dvae.prior_sampler:PersistentContrastiveDivergence",
+    "pt": "dvae.prior_sampler:ParallelTempering",
 }
 # The parts of a model that a `Structure` names.
 ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:HierarchicalEncoder"}

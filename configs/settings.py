@@ -84,7 +84,7 @@ SETTINGS = by_name(
         "sampler",
         None,
         f"chains that feed the gradient of log Z: {', '.join(SAMPLERS)} (population annealing, "
-        "persistent contrastive divergence)",
+        "persistent contrastive divergence, parallel tempering)",
         str,
         _CELL,
         "training",
@@ -275,6 +275,17 @@ SETTINGS = by_name(
         **_COUNT,
         known_by=_RUN,
         decides="training",
+    ),
+    Setting(
+        "num_temperatures",
+        16,
+        "temperatures of --sampler=pt, among which num_chains are divided; the coldest feed the "
+        "gradient",
+        int,
+        _RUN,
+        "training",
+        least=2,
+        most=1000,
     ),
     Setting(
         "resample_threshold",

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from samplers import counter_random, hardware
 
-# A neighbour in a list costs as much as so many units of a dense product, measured on a CPU: a
-# sweep of 200 units of Zephyr takes 2.0 us a chain by lists and 1.8 as products, of 400 3.4 and 4.0.
+# A neighbour in a list costs as much as so many units of a dense product, measured on a CPU: by
+# lists a sweep of 200 units of Zephyr takes 2.0 us a chain, of 400 3.4; as products 1.8 and 4.0.
 _LIST_COST = 8
 # Up to so many dense classes are drawn by `samplers.gibbs`, one after the other without a loop.
 _FEW_CLASSES = 8
