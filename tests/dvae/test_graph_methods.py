@@ -144,7 +144,7 @@ def model_of(graph):
 
 
 @pytest.mark.usefixtures("kernel")
-class TestMeanField:
+class TestMeanFieldOfGraphs:
     """Exponential smoothing; float32 of up to 20 nats."""
 
     smoothing, exact = ours.Exponential(6.0), reference.Exponential(6.0)
@@ -198,7 +198,7 @@ class TestMeanField:
         assert expected > 1e-4 and "b_zeta_num" in shown
 
 
-class TestGaussianIntegral:
+class TestGaussianIntegralOfGraphs:
     def prior(self, graph, sharpness=5.0):
         prior = graph_relaxed_priors.GraphGaussianIntegralPrior(sharpness, model_of(graph))
         matrix = tf.constant(graph.matrix(), tf.float32)
@@ -248,7 +248,7 @@ class TestGaussianIntegral:
 
 
 @pytest.mark.parametrize("baseline", ["dvae_spike_exp", "dvaepp_exp", "dvaes_power", "dvaes_gi"])
-def test_training(baseline):
+def test_graphs_are_trained(baseline):
     """Two steps, eagerly: parameters move and stay finite, in one loop over nine classes."""
     structure = Structure(3, 3, 1, 5, prior="complete")
     with eager():

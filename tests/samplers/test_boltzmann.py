@@ -142,6 +142,9 @@ def test_a_loop_of_one_temperature(seed=2):
     one = complete.sweeps(params, start, key, 2, 0.3, base)
     each = complete.sweeps(params, start, key, 2, tf.fill([6, 1], 0.3), base)
     np.testing.assert_array_equal(complete.units(one), complete.units(each))
+    fair, zero = complete.independent(tf.zeros([9])), complete.state(tf.zeros([6, 9]))
+    drawn = complete.units(complete.sweeps(fair, zero, key, 1))
+    assert np.any(drawn[:3] != drawn[3:])  # the two halves have numbers of their own
 
 
 @pytest.mark.parametrize("num_chains", [13, 14])
