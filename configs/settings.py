@@ -1,8 +1,8 @@
 """Every setting of the program, once: what is not here is no flag and no argument of Python.
 
 From it come the flags of run.py and run_table.py with their help, the fields of
-`configs.paper.ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in README.md
-and docs/tables.md, the axes of tables, and which mode knows which setting.
+`configs.paper.ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in
+docs/running.md and docs/tables.md, the axes of tables, and which mode knows which setting.
 """
 
 from pathlib import Path
