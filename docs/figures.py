@@ -6,24 +6,23 @@ Everything comes from models/, benchmarks/results/, the papers' formulas, and th
 docs/samplers.md, which `rbm` runs.
 """
 
+import contextlib
 import json
 import re
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 
 import dvae
 from benchmarks import methods
+from dvae.runs.pictures import grid
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 LONGEST = ROOT / "models" / "binarized_mnist-1-layer-nonlin-dvaes_power-k1-1000000"
-_FAMILIES = {  # of methods: the others
+_FAMILIES = {  # of methods; the others smooth bits
     "relaxed or straight-through bits": ("gumbolt", "pwl", "concrete", "st", "reinmax"),
     "unbiased": ("loo", "vimco", "disarm", "rodeo"),
     "undirected posterior": ("dvaess_pwl", "dvaess_concrete"),
@@ -36,17 +35,10 @@ def _save(name: str) -> None:
     plt.close()
 
 
-def _tiles(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images [N, H, W] side by side, a grey line around each."""
-    padded = np.pad(images, ((0, 0), (1, 0), (1, 0)), constant_values=0.5)
-    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(images), columns)]
-    return np.pad(np.vstack(rows), ((0, 1), (0, 1)), constant_values=0.5)
-
-
 def samples() -> None:
     """Samples of the longest trained model, each pixel as a square of two by two."""
-    tiles = _tiles(dvae.load(LONGEST).sample(60), 15).repeat(2, axis=0).repeat(2, axis=1)
-    plt.imsave(IMAGES / "samples.png", tiles, cmap="gray", vmin=0, vmax=1)
+    tiles = grid(dvae.load(LONGEST).sample(60), (28, 28), 15)[..., 0]
+    plt.imsave(IMAGES / "samples.png", tiles.repeat(2, axis=0).repeat(2, axis=1), cmap="gray")
 
 
 def likelihoods() -> None:
@@ -54,13 +46,12 @@ def likelihoods() -> None:
     cells = methods.best_of_each(methods.kept())
     short = min(cell.results[0].config.num_train_iter for cell in cells)
     rows = [c.setting.baseline for c in cells if c.results[0].config.num_train_iter == short]
-    family = dict.fromkeys(rows, 3)
-    family |= {name: i for i, names in enumerate(_FAMILIES.values()) for name in names}
+    family = {name: i for i, names in enumerate(_FAMILIES.values()) for name in names}
     plt.figure(figsize=(8, 4.8), layout="constrained")
     for cell in cells:
         steps, name = cell.results[0].config.num_train_iter, cell.setting.baseline
         place = cell.sample.mean, rows.index(name)
-        plt.plot(*place, "o" if steps == short else "*", ms=7, color=f"C{family[name]}")
+        plt.plot(*place, "o" if steps == short else "*", ms=7, color=f"C{family.get(name, 3)}")
         if steps > short:
             plt.annotate(f"{steps:,} steps", place, (7, -4), textcoords="offset points")
     for index, name in enumerate(_FAMILIES):
@@ -76,37 +67,24 @@ def likelihoods() -> None:
 def intervals() -> None:
     """Every interval of the longest run, on two axes of one scale."""
     record = json.loads((LONGEST / "result.json").read_text())
-    z, nll = record["log_z_interval"], record["nll_interval"]
-    value, reverse = record["test_nll"], 1.96 * z["reverse_ais_stderr"]
+    z, nll, value = record["log_z_interval"], record["nll_interval"], record["test_nll"]
+    reverse, error = z["reverse_ais"], 1.96 * z["reverse_ais_stderr"]
     sampling = 1.96 * nll["importance_sampling_stderr"]
-    panels = {
-        "log Z of the RBM": {
-            "forward AIS": (z["low"], z["forward_ais"], z["high"]),
-            "reverse AIS": (
-                z["reverse_ais"] - reverse,
-                z["reverse_ais"],
-                z["reverse_ais"] + reverse,
-            ),
-            "Markov's bound: above": (z["markov_lower_bound"], None, z["high"] + 1),
-        },
-        "test NLL": {
-            "importance sampling alone": (value - sampling, value, value + sampling),
-            "with log Z: printed": (nll["low"], value, nll["high"]),
-            "with the finite test set": (
-                nll["low_with_test_set"],
-                value,
-                nll["high_with_test_set"],
-            ),
-        },
-    }
+    rows = (
+        ("forward AIS", z["low"], z["forward_ais"], z["high"]),
+        ("reverse AIS", reverse - error, reverse, reverse + error),
+        ("Markov's bound: above", z["markov_lower_bound"], None, z["high"] + 1),
+        ("importance sampling alone", value - sampling, value, value + sampling),
+        ("with log Z: printed", nll["low"], value, nll["high"]),
+        ("with the finite test set", nll["low_with_test_set"], value, nll["high_with_test_set"]),
+    )
     _, axes = plt.subplots(2, 1, figsize=(8, 3.6), layout="constrained")
-    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
-        for row, (low, middle, high) in enumerate(rows.values()):
+    for axis, title, part in zip(axes, ("log Z", "test NLL"), (rows[:3], rows[3:]), strict=True):
+        for row, (_, low, middle, high) in enumerate(part):
             axis.plot([low, high], [row, row], color="C0", lw=4, solid_capstyle="butt")
             axis.plot([middle], [row], "ko", ms=4)
-        axis.set_yticks(range(len(rows)), [*rows])
-        centre = next(iter(rows.values()))[1]
-        axis.set(ylim=(2.5, -0.5), xlim=(centre - 0.5, centre + 0.5), xlabel=f"{title}, nats")
+        axis.set_yticks(range(3), [name for name, *_ in part])
+        axis.set(ylim=(2.5, -0.5), xlim=part[0][2] + np.array([-0.5, 0.5]), xlabel=f"{title}, nats")
     _save("intervals")
 
 
@@ -114,16 +92,12 @@ def relaxations() -> None:
     """How relaxed bits lie between 0 and 1, for a bit that is 1 with probability 0.7."""
     q, rho = 0.7, (np.arange(200_000) + 0.5) / 200_000
     on = np.random.default_rng(0).random(len(rho)) < q
-
-    def mirrored(at_0: np.ndarray) -> np.ndarray:
-        return np.where(on, 1 - at_0, at_0)
-
-    noise = np.log(rho / (1 - rho)) + np.log(q / (1 - q))
+    exponential = -np.log1p(np.expm1(-12) * rho) / 12
     drawn = {
-        "exponential, β = 12": mirrored(-np.log1p(np.expm1(-12) * rho) / 12),
-        "power, β = 40": mirrored(rho**40),
+        "exponential, β = 12": np.where(on, 1 - exponential, exponential),
+        "power, β = 40": np.where(on, 1 - rho**40, rho**40),
         "pwl, β = 4": np.clip(0.5 + (rho - (1 - q)) / (q * (1 - q) + 0.01), 0, 1),
-        "concrete, β = 10": 0.5 + 0.5 * np.tanh(10 * noise / 2),
+        "concrete, β = 10": 0.5 + 0.5 * np.tanh(5 * np.log(rho / (1 - rho) * q / (1 - q))),
     }
     _, axes = plt.subplots(1, 4, figsize=(9, 2.4), sharey=True, layout="constrained")
     for axis, (name, value) in zip(axes, drawn.items(), strict=True):
@@ -134,21 +108,11 @@ def relaxations() -> None:
 
 
 def rbm() -> None:
-    """What the blocks of docs/samplers.md give: chains, and estimates of log Z."""
-    text = (ROOT / "docs" / "samplers.md").read_text()
-    found: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", text, re.S):
-        exec(block, found)
-    _, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    left.imshow(_tiles(found["means"].reshape(-1, 8, 8), 10), cmap="gray", vmin=0, vmax=1)
-    left.set(title="chains of the trained RBM", xticks=[], yticks=[])
-    for row, name in enumerate(("forward", "tempered", "annealed")):
-        value, error = (float(part) for part in found[name][:2])
-        right.errorbar(value - float(found["log_z"]), row, xerr=1.96 * error, fmt="ko", ecolor="C0")
-    right.set_yticks(range(3), ["AIS", "tempering", "population annealing"])
-    right.axvline(0, color="black", lw=0.8)
-    right.set(xlabel="log Z - enumerated, nats, 95 %", ylim=(2.5, -0.5))
-    _save("rbm")
+    """What the blocks of docs/samplers.md draw."""
+    text, names = (ROOT / "docs" / "samplers.md").read_text(), {}
+    with contextlib.chdir(IMAGES):
+        for block in re.findall(r"```python\n(.*?)```", text, re.S):
+            exec(block, names)
 
 
 if __name__ == "__main__":

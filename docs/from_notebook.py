@@ -1,6 +1,6 @@
 """Writes docs/tutorial.md and its pictures from examples/tour.ipynb as it was last executed.
 
-    python -m docs.from_notebook
+python -m docs.from_notebook
 """
 
 import base64
