@@ -36,9 +36,9 @@ def _save(name: str) -> None:
 
 
 def samples() -> None:
-    """Samples of the longest trained model, each pixel as a square of two by two."""
+    """Samples of the longest trained model, as they come."""
     tiles = grid(dvae.load(LONGEST).sample(60), (28, 28), 15)[..., 0]
-    plt.imsave(IMAGES / "samples.png", tiles.repeat(2, axis=0).repeat(2, axis=1), cmap="gray")
+    plt.imsave(IMAGES / "samples.png", tiles, cmap="gray")
 
 
 def likelihoods() -> None:
