@@ -35,6 +35,7 @@ def tutorial() -> tuple[str, dict[str, bytes]]:
             continue
         name = f"tutorial-{len(pictures) + 1}"
         text, picture = _shown(cell["outputs"], name)
+        source = source.removesuffix(";")  # which a notebook needs to show no more than a picture
         parts.append(f"```python\n{source}\n```\n{text}")
         if picture:
             pictures[name] = picture
