@@ -121,7 +121,8 @@ def check_known(settings: Iterable[Setting], mode: str, flag: str) -> None:
 
 
 def _fail(error: Exception) -> None:
-    print(f"error: {one_row(str(error))}", file=sys.stderr)
+    text = error.text("--") if isinstance(error, UserError) else str(error)
+    print(f"error: {one_row(text)}", file=sys.stderr)
     sys.exit(getattr(error, "exit_code", 2))
 
 

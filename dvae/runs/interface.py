@@ -1,11 +1,8 @@
 """The Python interface: `dvae.train`, `dvae.load` and `dvae.export`."""
 
-import contextlib
 import difflib
 import inspect
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +25,6 @@ _KNOWN = {name: setting for name, setting in SETTINGS.items() if "python" in set
 _PLACES = ("data_dir", "log_dir", "fresh")  # what is neither of the configuration nor an option
 # As everywhere but on the published command line, whose default is the directory of our loaders.
 _DATA_DIR = "datasets"
-
-
-def _of_arguments(message: str) -> str:
-    """What the command line says of flags and commands, said of arguments and calls."""
-    message = re.sub("--fresh(?! is)", "fresh=True", message).replace("same command", "same call")
-    return re.sub(r"(?<![^\s(])--(?=\w)", "", message)  # not within a path
-
-
-@contextlib.contextmanager
-def _errors_of_arguments() -> Iterator[None]:
-    """Turns errors that speak of flags into errors of arguments."""
-    try:
-        with path_errors():
-            yield
-    except UserError as error:
-        raise type(error)(_of_arguments(str(error))) from None
 
 
 def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +74,7 @@ def train(
         from it.
     """
     given = {"dataset": dataset, "struct": struct, "baseline": baseline, **settings}
-    with _errors_of_arguments():
+    with path_errors():
         given = {"data_dir": _DATA_DIR, **_checked_settings(given)}
         places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
         options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}
@@ -149,7 +130,7 @@ def load(
     Raises:
       ValueError: there is no such model, or it is damaged.
     """
-    with _errors_of_arguments():
+    with path_errors():
         return TrainedModel(
             _path("path", path),
             None if data_dir is None else str(_path("data_dir", data_dir)),
@@ -176,6 +157,6 @@ def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
     Raises:
       ValueError: the run is unfinished or damaged, or the directory exists or cannot be written.
     """
-    with _errors_of_arguments():
+    with path_errors():
         target = None if out_dir is None else _path("out_dir", out_dir)
         return TrainedModel(export_run(_path("path", path), target))

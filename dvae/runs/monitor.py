@@ -123,7 +123,7 @@ class Monitor:
         if families < COLLAPSED_SHARE * self._config.num_chains:
             logging.warning(
                 "the population has collapsed to %.0f families of %d: its log Z gradient is "
-                "poor; more --num_chains or --num_sweeps, or a smaller --base_lr, would help",
+                "poor; more num_chains or num_sweeps, or a smaller base_lr, would help",
                 families,
                 self._config.num_chains,
             )

@@ -17,7 +17,7 @@ from dvae.runs.json_files import checked, digest, read_checked, read_json, write
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
-_AGAIN = "remove it and start the same command again"  # a checkpoint is there still
+_AGAIN = "remove it and start again"  # a checkpoint is there still
 _Types = tuple | list | dict  # of values of JSON: any of these; [of each]; {of those of a name}
 _TEXT, _WHOLE, _KNOWN, _NUMBER = (str,), (int,), (float,), (int, float, NoneType)
 
