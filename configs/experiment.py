@@ -19,7 +19,7 @@ from configs.registry import (
     STRUCTURES,
     Structure,
 )
-from configs.setting import MAX_SIZE, shown
+from configs.setting import MAX_SIZE, value_text
 from configs.settings import SETTINGS
 
 _DECIDING = [setting for setting in SETTINGS.values() if setting.decides]
@@ -85,7 +85,7 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, types[name]):
-            raise TypeError(f"{name} is {shown(value)}, not of type {types[name].__name__}")
+            raise TypeError(f"{name} is {value_text(value)}, not of type {types[name].__name__}")
     return values
 
 
@@ -126,7 +126,9 @@ def check_config(config: ExperimentConfig) -> None:
 
 def _require_known(name: str, value: str, known: Iterable[str], more: str = "") -> None:
     choice = f"choose one of: {', '.join(known)}{more}"
-    _require(value in known, f"{name_of(name)}={shown(value, quotes=False)} is unknown; {choice}")
+    _require(
+        value in known, f"{name_of(name)}={value_text(value, quotes=False)} is unknown; {choice}"
+    )
 
 
 def _check_structure(structure: Structure) -> None:

@@ -15,7 +15,7 @@ MODES = ("train", "time", "evaluate", "generate", "log_z", "export")
 _TRAINING = ("train", "time")
 _RUN = (*_TRAINING, "table", "python")  # a setting of each run
 _CELL = (*_TRAINING, "python")  # run_table.py has an axis for it
-_SHOWN = ("evaluate", "generate", "log_z")  # what can be done with a run
+_ON_RUN = ("evaluate", "generate", "log_z")  # what works on a run that is there
 _COUNT = dict(kind=int, least=1, most=MAX_SIZE)
 _STEPS = dict(kind=int, least=1, most=MAX_STEPS)
 _POSITIVE = dict(kind=float, least=MIN_FLOAT, most=MAX_FLOAT)
@@ -50,7 +50,7 @@ SETTINGS = by_name(
         "./logs",
         "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>/",
         Path,
-        (*_CELL, *_SHOWN),
+        (*_CELL, *_ON_RUN),
     ),
     Setting(
         "struct",
@@ -167,7 +167,7 @@ SETTINGS = by_name(
         None,
         "directory of a run, or of an exported model, for evaluate, generate, log_z and export",
         Path,
-        (*_SHOWN, "export"),
+        (*_ON_RUN, "export"),
         unset="",
     ),
     Setting(
@@ -176,7 +176,7 @@ SETTINGS = by_name(
         "where these modes write; exported models are left as they are: "
         "LOG_DIR/models/NAME; --mode=export: exported/NAME",
         Path,
-        (*_SHOWN, "export"),
+        (*_ON_RUN, "export"),
         unset="the run directory",
     ),
     Setting(
@@ -184,7 +184,7 @@ SETTINGS = by_name(
         None,
         "the model of a step of --keep_steps instead of the best",
         **_STEPS,
-        known_by=_SHOWN,
+        known_by=_ON_RUN,
         unset="best",
     ),
     Setting(
@@ -193,7 +193,7 @@ SETTINGS = by_name(
         "same seed, same machine: same numbers; of a run's images and measurements "
         "another one gives other draws",
         int,
-        (*_CELL, *_SHOWN),
+        (*_CELL, *_ON_RUN),
         "training",
         axis="seeds",
         least=0,

@@ -95,7 +95,7 @@ def relaxed_bits(
     posterior: Target,
     estimator: Target,
 ) -> Method:
-    """Relaxed bits in the log ratio of binary ones, see `dvae.straight_relaxations`."""
+    """Relaxed bits in the log ratio of binary ones, see `dvae.relaxed_bernoulli`."""
     del structure, energy_model
     return Method(resolve(posterior)(sharpness), log_ratio.Binary(), resolve(estimator))
 

@@ -1,4 +1,4 @@
-"""The cache of compiled programs, which TensorFlow keeps on disk and is told of by a variable.
+"""The cache of compiled programs, which TensorFlow keeps where an environment variable says.
 
 It must be set up before TensorFlow is imported.
 """

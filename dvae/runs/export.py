@@ -30,7 +30,7 @@ _MAX_BYTES = 1 << 40
 _REMEDY = "put the file itself there"
 
 
-def _shown(target: Path) -> Path:
+def _card_path(target: Path) -> Path:
     """How a card names its directory: from where it was exported, or, elsewhere, its name alone.
 
     A card is for others, and says nothing of the places of a machine.
@@ -136,7 +136,9 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         aside.path.mkdir(parents=True)
         _fill(run, aside)
         TrainedModel(aside.path)
-        card = model_card(config, read_result(aside.result), read_json(aside.data), _shown(target))
+        card = model_card(
+            config, read_result(aside.result), read_json(aside.data), _card_path(target)
+        )
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)

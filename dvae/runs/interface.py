@@ -10,7 +10,7 @@ import data
 from configs.errors import UserError
 from configs.experiment import build_config
 from configs.files import path_errors
-from configs.setting import shown
+from configs.setting import value_text
 from configs.settings import SETTINGS
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
@@ -35,7 +35,7 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
             hint = "help(dvae.train) lists the settings"
             if near:
                 hint = f"did you mean {' or '.join(near)}?"
-            raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
+            raise TypeError(f"train() has no setting {value_text(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 
 
@@ -44,7 +44,7 @@ def _path(what: str, value: str | Path) -> Path:
     try:
         return Path(os.path.expanduser(os.fspath(value)))
     except TypeError:
-        raise UserError(f"{what} is {shown(value)}, not a path") from None
+        raise UserError(f"{what} is {value_text(value)}, not a path") from None
 
 
 @isolated()
@@ -59,7 +59,7 @@ def train(
     A finished run of the same settings is loaded and not trained again. Progress is printed.
     Numbers are those of run.py with the same settings. While it trains in the main thread,
     SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button), SIGHUP, SIGUSR2 and SIGXCPU write a
-    checkpoint first; the handlers of before are then put back.
+    checkpoint first; the earlier handlers are then put back.
 
     Args:
       SETTINGS

@@ -230,12 +230,12 @@ class Run:
             stream_key(self.program.run_key, Stream.FINAL),
             self._signals.raise_if_stopped,
         )
-        inspector = self.monitor.inspector
-        images, latents = self.monitor.inspected_batch(config.num_train_iter)
-        recon = inspector.reconstructions(images, latents["reconstruction"])
+        diagnostics = self.monitor.diagnostics
+        images, latents = self.monitor.diagnostic_batch(config.num_train_iter)
+        recon = diagnostics.reconstructions(images, latents["reconstruction"])
         write_png(self.directory.path / "reconstructions.png", recon)
         units = self.program.model.prior.energy_model.units(chains)
-        generated = inspector.generated(units)
+        generated = diagnostics.generated(units)
         write_png(self.directory.path / "samples.png", generated)
         result = run_record(
             config,

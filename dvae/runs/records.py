@@ -243,7 +243,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """
     record = read_bound(path)
     for name in ("log_z_interval", "nll_interval"):
-        if isinstance(record.get(name), dict):  # those of before said nothing of it
+        if isinstance(record.get(name), dict):  # earlier runs did not record it
             record[name] = {"trusted": True, "reasons": [], **record[name]}
     if not (_fits(record, _TYPES) and _agree(record)):
         raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")
