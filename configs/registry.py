@@ -139,9 +139,7 @@ _UNDIRECTED = (
 # in Vahdat et al. 2019, which compares with them. Those are here that hold for binarised MNIST.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
-        method="dvae.methods:dvae",
-        sharpness=by_structure(5, 5, 4),
-        source=_DVAE,
+        method="dvae.methods:dvae", sharpness=by_structure(5, 5, 4), source=_DVAE
     ),
     "dvaepp_exp": Baseline(
         method="dvae.methods:dvaepp",

@@ -115,10 +115,7 @@ def test_a_circle_is_found():
     graph = _graph({"dvae.build": text, "dvae.methods": ""})
     assert graph == {"dvae.build": {"dvae.methods"}, "dvae.methods": set()}
     circle = _graph(
-        {
-            "dvae.build": text,
-            "dvae.methods": "if TYPE_CHECKING:\n    from dvae.build import build",
-        }
+        {"dvae.build": text, "dvae.methods": "if TYPE_CHECKING:\n    from dvae.build import build"}
     )
     with pytest.raises(graphlib.CycleError):
         graphlib.TopologicalSorter(circle).prepare()
