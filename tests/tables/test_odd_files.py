@@ -166,7 +166,12 @@ def test_odd_lines_of_metrics_leave_the_curve(tmp_path, monkeypatch):
     odd = "\n".join(_LINES).encode() + b"\n\xff\xfe\n"
     (directory / "metrics.jsonl").write_bytes(odd + whole.encode())
     drawn, plot = [], axes.Axes.plot
-    monkeypatch.setattr(axes.Axes, "plot", lambda *a, **o: drawn.append(a[1:]) or plot(*a, **o))
+
+    def note(self, *arguments, **options):
+        drawn.append(tuple(map(list, arguments)))
+        return plot(self, *arguments, **options)
+
+    monkeypatch.setattr(axes.Axes, "plot", note)
     with no_hang(60):
         driver.write_report(tmp_path, tmp_path)
     assert drawn == [([1, 2], [9.0, 7.0]), ([2], [8.0])]
