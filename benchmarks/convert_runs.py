@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.priors import energy_model
 from dvae.runs.checkpoint_store import CheckpointStore, file_digest
 from dvae.runs.json_files import digest, read_checked, read_json
@@ -129,7 +129,7 @@ def _model(checkpoint: Path, config: ExperimentConfig) -> dict[str, tf.Tensor]:
         tf.constant(np.concatenate([np.zeros(0, np.float32), *found[moving]]))
         for moving in (False, True)
     )
-    sampler = PriorSampler(config, energy_model(config.structure))
+    sampler = PriorChains(config, energy_model(config.structure))
     state = TrainState(weights, averages, sampler.init(counter_random.key(0)))
     leaves = named_leaves(state)
     chains = [name for name in leaves if name.startswith("sampler/")]

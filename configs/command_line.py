@@ -41,7 +41,7 @@ except UserError as unsupported:  # before anything that needs such a system is 
 
 
 class _Unfailing(io.FileIO):
-    """A standard stream that takes what nobody reads any more or no disk has room for."""
+    """A standard stream whose writes never fail, though nobody reads it or the disk is full."""
 
     def write(self, data: Any) -> int | None:
         try:
@@ -51,10 +51,10 @@ class _Unfailing(io.FileIO):
 
 
 def _keep_streams() -> None:
-    """Lets standard output and error never fail: what cannot be shown ends no run.
+    """Makes standard output and error unable to fail, so that no run ends for want of a terminal.
 
-    A closed one (`>&-`) leads nowhere; the next file that is opened would get its number, and what
-    is printed.
+    A closed one (`>&-`) is opened on /dev/null; or else the next file that is opened would get its
+    number, and receive what is printed.
     """
     for descriptor in range(3):
         try:
@@ -73,7 +73,7 @@ def _keep_streams() -> None:
             options["errors"] = "backslashreplace"  # old terminals know no ±
         raw = _Unfailing(descriptor, "wb", closefd=False)
         setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), **options))
-    logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it took the one of before
+    logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it has kept the old one
 
 
 def define(settings: Iterable[Setting]) -> None:
@@ -121,7 +121,8 @@ def check_known(settings: Iterable[Setting], mode: str, flag: str) -> None:
 
 
 def _fail(error: Exception) -> None:
-    print(f"error: {one_row(str(error))}", file=sys.stderr)
+    text = error.text("--") if isinstance(error, UserError) else str(error)
+    print(f"error: {one_row(text)}", file=sys.stderr)
     sys.exit(getattr(error, "exit_code", 2))
 
 
@@ -135,7 +136,7 @@ def _check_text() -> None:
 def _check_flag_files(arguments: Sequence[str]) -> None:
     """Reads the flag files that are named, and those that they name, before absl does.
 
-    It would wait for a pipe in their place for ever.
+    absl would wait for ever where one of them is a pipe.
 
     Raises:
       UserError: one is no regular file.
@@ -160,8 +161,8 @@ def parse(argv: Sequence[str]) -> None:
         if len(rest) > 1:
             if rest[1].startswith("\ufeff"):
                 raise UserError("a flag file starts with a byte-order mark: save it without one")
-            shown = repr(rest[1][:80])
-            raise UserError(f"unexpected argument {shown}: flags are written --name=value")
+            name = repr(rest[1][:80])
+            raise UserError(f"unexpected argument {name}: flags are written --name=value")
         _check_text()
     except UnicodeError as error:
         _fail(UserError(f"a flag file is no text in UTF-8 ({error})"))

@@ -22,12 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from configs.errors import UserError
-from configs.files import bad_file, read_bytes
+from configs.errors import UserError, name_of
+from configs.files import bad_file, exists, read_bytes
 from configs.registry import GRAPHS, PRIORS, Structure
-from configs.setting import shown
+from configs.setting import value_text
 
 Edge = tuple[int, int]
+_PRIOR = name_of("prior")
 MISSING = "hardware graphs need packages: pip install -r requirements-annealing.txt"
 _FORMAT = "a file of edges has the number of nodes N in its first line, then one edge i j a line"
 _MAX_BYTES = 1 << 26
@@ -57,7 +58,7 @@ def complete(num_units: int) -> tuple[Edge, ...]:
 def partite(num_units: int, num_parts: int) -> tuple[Edge, ...]:
     """All pairs of units of different parts: consecutive units, the first parts one larger."""
     if not 2 <= num_parts <= num_units:
-        raise UserError(f"--prior=partite:{num_parts} needs 2 to {num_units} parts")
+        raise UserError(f"{_PRIOR}=partite:{num_parts} needs 2 to {num_units} parts")
     size, more = divmod(num_units, num_parts)
     part = [p for p in range(num_parts) for _ in range(size + (p < more))]
     return tuple((i, j) for i, j in complete(num_units) if part[i] != part[j])
@@ -67,7 +68,9 @@ def argument(name: str) -> int:
     """The number after the colon of a prior's name. Raises UserError."""
     kind, _, text = name.partition(":")
     if not re.fullmatch("[0-9]{1,4}", text):
-        raise UserError(f"--prior={shown(name, quotes=False)} must be {kind}:N, a whole number N")
+        raise UserError(
+            f"{_PRIOR}={value_text(name, quotes=False)} must be {kind}:N, a whole number N"
+        )
     return int(text)
 
 
@@ -101,7 +104,7 @@ def part(graph: Graph, num_units: int) -> tuple[Edge, ...]:
     if num_units > graph.num_nodes:
         raise UserError(
             f"the model has {num_units} latent units and the graph {graph.num_nodes} nodes: choose "
-            "a larger graph, or another --struct"
+            f"a larger graph, or another {name_of('struct')}"
         )
     near = graph.neighbours()
     newest = _middle(near)
@@ -126,13 +129,13 @@ def hardware(name: str, size: int) -> Graph:
     """
     least = 2 if name == "pegasus" else 1
     if not least <= size <= 16:
-        raise UserError(f"--prior={name}:{size} must have a size of {least} to 16")
+        raise UserError(f"{_PRIOR}={name}:{size} must have a size of {least} to 16")
     try:
         package = importlib.import_module("dwave.graphs")
         made = getattr(package, f"{name}_graph")(size, coordinates=True)
         four_colour = getattr(package, f"{name}_four_color")
     except ImportError as error:
-        raise UserError(f"--prior={name}:{size}: {MISSING} ({error})") from None
+        raise UserError(f"{_PRIOR}={name}:{size}: {MISSING} ({error})") from None
     nodes = sorted(made.nodes)
     number = {node: index for index, node in enumerate(nodes)}
     edges = (sorted((number[i], number[j])) for i, j in made.edges)
@@ -173,7 +176,7 @@ def read_edges(path: Path) -> Graph:
             if seen.setdefault(edge, number) != number:
                 raise ValueError(f"is that of line {seen[edge]} again")
         except ValueError as error:
-            raise bad_file(path, f"line {number}: {shown(line)} {error}", _FORMAT) from None
+            raise bad_file(path, f"line {number}: {value_text(line)} {error}", _FORMAT) from None
     graph = Graph(num_nodes, tuple(sorted(seen)), (0,) * num_nodes)
     reached = _distances(graph.neighbours(), 0)
     if len(reached) < num_nodes:
@@ -209,17 +212,17 @@ def with_prior(structure: Structure, name: str) -> Structure:
         if kind == "partite":
             partite(structure.num_latents, argument(name))
         elif kind != name:
-            raise UserError(f"--prior={shown(name, quotes=False)}: {kind} takes no number")
+            raise UserError(f"{_PRIOR}={value_text(name, quotes=False)}: {kind} takes no number")
         return dataclasses.replace(structure, prior=name, edges="")
     if kind in GRAPHS:
         graph = hardware(kind, argument(name))
-    elif Path(name).exists():
+    elif exists(Path(name)):
         graph = read_edges(Path(name))
     else:
-        known = [*PRIORS, *(f"{graph}:M" for graph in GRAPHS)]
-        known[known.index("partite")] = "partite:N"
+        known = ["partite:N" if prior == "partite" else prior for prior in PRIORS]
+        choice = ", ".join([*known, *(f"{graph}:M" for graph in GRAPHS)])
         raise UserError(
-            f"--prior={shown(name, quotes=False)} is unknown; choose one of: {', '.join(known)}, "
+            f"{_PRIOR}={value_text(name, quotes=False)} is unknown; choose one of: {choice}, "
             "or the path of a file of edges"
         )
     edges = as_text(part(graph, structure.num_latents))

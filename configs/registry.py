@@ -66,11 +66,11 @@ def by_structure(
 
 
 def _doubly_reparameterized(posterior: str, sharpness: float, source: str) -> Baseline:
-    """Relaxed bits of a class of `dvae.straight_relaxations`."""
+    """Relaxed bits of a class of `dvae.relaxed_bernoulli`."""
     return Baseline(
         method="dvae.methods:relaxed_bits",
         options={
-            "posterior": f"dvae.straight_relaxations:{posterior}",
+            "posterior": f"dvae.relaxed_bernoulli:{posterior}",
             "estimator": "dvae.estimators.doubly_reparameterized:DoublyReparameterized",
         },
         importance_weighted=True,
@@ -135,66 +135,58 @@ _UNDIRECTED = (
     "MCMC Updates, arXiv 1901.03440"
 )
 
+
+def _smoothed(
+    method: str, smoothing: str, sharpness: tuple[float, float, float], source: str, **fields: Any
+) -> Baseline:
+    """A method with a class of `dvae.smoothing`."""
+    return Baseline(
+        method=f"dvae.methods:{method}",
+        options={"smoothing": f"dvae.smoothing:{smoothing}"},
+        sharpness=by_structure(*sharpness),
+        source=source,
+        **fields,
+    )
+
+
+def _dvaes(smoothing: str, sharpness: tuple[float, float, float], **fields: Any) -> Baseline:
+    return _smoothed("dvaes", smoothing, sharpness, _DVAES, importance_weighted=True, **fields)
+
+
+def _undirected(relaxation: str, sharpness: float) -> Baseline:
+    """An RBM for each image, with relaxed bits of a class of `dvae.relaxed_bernoulli`."""
+    return Baseline(
+        method="dvae.methods:undirected",
+        options={"relaxation": f"dvae.relaxed_bernoulli:{relaxation}"},
+        importance_weighted=True,
+        sharpness=by_structure(sharpness),
+        most_groups=1,
+        source=_UNDIRECTED,
+    )
+
+
 # Every sharpness of DVAE, DVAE++ and DVAE# is in the supplement of DVAE#, those of relaxed bits are
 # in Vahdat et al. 2019, which compares with them. Those are here that hold for binarised MNIST.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
-        method="dvae.methods:dvae",
-        sharpness=by_structure(5, 5, 4),
-        source=_DVAE,
+        method="dvae.methods:dvae", sharpness=by_structure(5, 5, 4), source=_DVAE
     ),
-    "dvaepp_exp": Baseline(
-        method="dvae.methods:dvaepp",
-        options={"smoothing": "dvae.smoothing:Exponential"},
-        sharpness=by_structure(12, 14, 10),
-        source=_DVAEPP,
-    ),
-    "dvaepp_power": Baseline(
-        method="dvae.methods:dvaepp",
-        options={"smoothing": "dvae.smoothing:Power"},
-        sharpness=by_structure(40, 30, 30),
-        least_sharpness=1.0,
-        source=_DVAEPP,
-    ),
+    "dvaepp_exp": _smoothed("dvaepp", "Exponential", (12, 14, 10), _DVAEPP),
+    "dvaepp_power": _smoothed("dvaepp", "Power", (40, 30, 30), _DVAEPP, least_sharpness=1.0),
     "dvaes_gi": Baseline(
         method="dvae.methods:dvaes_gaussian_integral",
         importance_weighted=True,
         sharpness=by_structure(40, 30, 30),
         source=_DVAES,
     ),
-    "dvaes_gauss": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:Gaussian"},
-        importance_weighted=True,
-        sharpness=by_structure(40, 30, 25),
-        source=_DVAES,
-    ),
-    "dvaes_exp": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:Exponential"},
-        importance_weighted=True,
-        sharpness=by_structure(12, 12, 10),
-        source=_DVAES,
-    ),
-    "dvaes_unexp": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:UniformExponential"},
-        importance_weighted=True,
-        sharpness=by_structure(40, 30, 16),
-        source=_DVAES,
-    ),
-    "dvaes_power": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:Power"},
-        importance_weighted=True,
-        sharpness=by_structure(40, 40, 30),
-        least_sharpness=1.0,
-        source=_DVAES,
-    ),
+    "dvaes_gauss": _dvaes("Gaussian", (40, 30, 25)),
+    "dvaes_exp": _dvaes("Exponential", (12, 12, 10)),
+    "dvaes_unexp": _dvaes("UniformExponential", (40, 30, 16)),
+    "dvaes_power": _dvaes("Power", (40, 40, 30), least_sharpness=1.0),
     "gumbolt": Baseline(
         method="dvae.methods:relaxed_bits",
         options={
-            "posterior": "dvae.straight_relaxations:Concrete",
+            "posterior": "dvae.relaxed_bernoulli:Concrete",
             "estimator": "dvae.estimators.pathwise:Pathwise",
         },
         importance_weighted=True,
@@ -213,30 +205,15 @@ BASELINES: dict[str, Baseline] = {
     "rodeo": _binary("dvae.estimators.rodeo:Rodeo", source=_RODEO),
     # The gradient itself, for priors small enough.
     "exact": _binary("dvae.estimators.enumeration:Exact", importance_weighted=True),
-    # An RBM for each image.
-    "dvaess_pwl": Baseline(
-        method="dvae.methods:undirected",
-        options={"relaxation": "dvae.straight_relaxations:PiecewiseLinear"},
-        importance_weighted=True,
-        sharpness=by_structure(4),
-        most_groups=1,
-        source=_UNDIRECTED,
-    ),
-    "dvaess_concrete": Baseline(
-        method="dvae.methods:undirected",
-        options={"relaxation": "dvae.straight_relaxations:Concrete"},
-        importance_weighted=True,
-        sharpness=by_structure(10),
-        most_groups=1,
-        source=_UNDIRECTED,
-    ),
+    "dvaess_pwl": _undirected("PiecewiseLinear", 4),
+    "dvaess_concrete": _undirected("Concrete", 10),
 }
 
-# Chains of the prior that feed the gradient of log Z: `dvae.prior_sampler.ChainSampler`.
+# Chains of the prior that feed the gradient of log Z: `dvae.prior_chains.ChainSampler`.
 SAMPLERS: dict[str, Target] = {
-    "pa": "dvae.prior_sampler:PopulationAnnealing",
-    "pcd": "dvae.prior_sampler:PersistentContrastiveDivergence",
-    "pt": "dvae.prior_sampler:ParallelTempering",
+    "pa": "dvae.prior_chains:PopulationAnnealing",
+    "pcd": "dvae.prior_chains:PersistentContrastiveDivergence",
+    "pt": "dvae.prior_chains:ParallelTempering",
 }
 # The parts of a model that a `Structure` names.
 ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:HierarchicalEncoder"}

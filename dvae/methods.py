@@ -7,7 +7,7 @@ its own module.
 
 from typing import NamedTuple
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.registry import Structure, Target, resolve
 from dvae import graph_log_ratio, log_ratio
 from dvae.estimators.base import Estimator
@@ -46,7 +46,7 @@ def _require_graph(energy_model: EnergyModel) -> None:
     if not isinstance(energy_model, RBM | BoltzmannMachine):
         raise UserError(
             f"this method is made for a Boltzmann machine, not for a prior of {energy_model}: "
-            "choose another --baseline"
+            f"choose another {name_of('baseline')}"
         )
 
 
@@ -108,7 +108,7 @@ def relaxed_bits(
     posterior: Target,
     estimator: Target,
 ) -> Method:
-    """Relaxed bits in the log ratio of binary ones, see `dvae.straight_relaxations`."""
+    """Relaxed bits in the log ratio of binary ones, see `dvae.relaxed_bernoulli`."""
     del structure, energy_model
     return Method(resolve(posterior)(sharpness), log_ratio.Binary(), resolve(estimator))
 

@@ -49,7 +49,7 @@ class UndirectedEncoder(Encoder):
         super().__init__(dtype="float32")
         self.posterior = posterior
         self.num_temperatures = POSTERIOR_TEMPERATURES
-        self._mean = tf.constant(train_mean, tf.float32)
+        self.mean = tf.constant(train_mean, tf.float32)
         self.num_left = structure.num_latents // 2
         self._num_right = structure.num_latents - self.num_left
         num_couplings = self.num_left * self._num_right
@@ -61,7 +61,7 @@ class UndirectedEncoder(Encoder):
 
     def posteriors(self, images: tf.Tensor, training: bool) -> RBMParameters:
         """The RBMs of images [B, X] (0/1): biases [B, L] and [B, R], couplings [B, L, R]."""
-        product = self.network.product(0, images - self._mean)
+        product = self.network.product(0, images - self.mean)
         outputs = self.network.finish(product, training)
         halves = [self.num_left, self._num_right]
         left, right, weights = tf.split(outputs, [*halves, -1], axis=1)
@@ -126,8 +126,8 @@ class UndirectedEncoder(Encoder):
         keys = counter_random.split(key, 2)
         rbm = self.posteriors(batch.images, training)
         stopped = RBMParameters(*map(tf.stop_gradient, rbm))
-        found = row_rbms.anneal(stopped, keys[0], num_samples, self.num_temperatures)
-        return self.relaxed(rbm, found.chains.left, keys[1])
+        annealed = row_rbms.anneal(stopped, keys[0], num_samples, self.num_temperatures)
+        return self.relaxed(rbm, annealed.chains.left, keys[1])
 
     def sample_binary(self, condition: RBMParameters, num_samples: int, key: tf.Tensor) -> Sample:
         """K binary samples per image by annealed importance sampling, for evaluation.
@@ -169,8 +169,8 @@ class UndirectedEncoder(Encoder):
                 tf.constant(filled[first : first + _MODES_AT_ONCE], tf.float32), False
             )
             part_key = counter_random.fold_in(key, first)
-            found = row_rbms.anneal(rbm, part_key, num_samples, self.num_temperatures)
-            counts.append(modes_from(rbm, found.chains.left))
+            annealed = row_rbms.anneal(rbm, part_key, num_samples, self.num_temperatures)
+            counts.append(modes_from(rbm, annealed.chains.left))
         return np.concatenate(counts)[: len(images)]
 
     def decayed_variables(self) -> list[keras.Variable]:

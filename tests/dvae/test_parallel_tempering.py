@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
-from dvae import prior_sampler
-from dvae.prior_sampler import ParallelTempering
+from dvae import prior_chains
+from dvae.prior_chains import ParallelTempering
 from samplers import counter_random, tempering
 from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters
 from samplers.rbm import RBM
@@ -53,7 +53,7 @@ def test_equal_rejections(rejections):
 def run():
     """Twelve steps of 20 rounds at fixed parameters, with a window of four steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prior_sampler, "LADDER_WINDOW", 4)
+        patch.setattr(prior_chains, "LADDER_WINDOW", 4)
         return followed(sampler(), PARAMS, 12)
 
 
@@ -117,7 +117,7 @@ def test_of_an_rbm():
 
 
 def test_settings():
-    with pytest.raises(UserError, match="--num_chains=15 cannot be divided"):
+    with pytest.raises(UserError, match="^num_chains=15 cannot be divided"):
         build_config(sampler="pt", num_chains=15)
     record = build_config(sampler="pt").to_json()
     assert "num_temperatures" not in record  # as records of before there was one
