@@ -117,7 +117,7 @@ def test_of_an_rbm():
 
 
 def test_settings():
-    with pytest.raises(UserError, match="^num_chains=15 cannot be divided"):
+    with pytest.raises(UserError, match="num_chains=15 cannot be divided"):
         build_config(sampler="pt", num_chains=15)
     record = build_config(sampler="pt").to_json()
     assert "num_temperatures" not in record  # as records of before there was one
