@@ -198,6 +198,46 @@ class BoltzmannMachine(EnergyModel):
         return self.state(units + tf.matmul(drawn, columns))
 
 
+class SpinParameters(NamedTuple):
+    """field h [D] and coupling K [M] of spins s = 2 z - 1; offset: a scalar, all in nats.
+
+    E = -(Σ_i h_i s_i + Σ_(i,j) K_ij s_i s_j) + offset over the edges of a machine.
+    """
+
+    field: tf.Tensor
+    coupling: tf.Tensor
+    offset: tf.Tensor
+
+
+def _sums(model: BoltzmannMachine, coupling: tf.Tensor) -> tf.Tensor:
+    """The sum of each unit's couplings, [D]."""
+    pairs = np.array(model.edges, np.int32).reshape(-1, 2)
+    ends = tf.concat([coupling, coupling], axis=0)
+    return tf.math.unsorted_segment_sum(ends, pairs.T.ravel(), model.num_units)
+
+
+def spins(model: BoltzmannMachine, params: BoltzmannParameters) -> SpinParameters:
+    """The same energies in spins. log Z is that of the spins without the offset, less the offset.
+
+    `dimod` has the other sign: linear -h, quadratic -K, offset.
+    """
+    model.check_parameters(params)
+    bias, coupling = params
+    field = 0.5 * bias + 0.25 * _sums(model, coupling)
+    offset = -(0.5 * tf.reduce_sum(bias) + 0.25 * tf.reduce_sum(coupling))
+    return SpinParameters(field, 0.25 * coupling, offset)
+
+
+def bits(
+    model: BoltzmannMachine, of_spins: SpinParameters
+) -> tuple[BoltzmannParameters, tf.Tensor]:
+    """The inverse of `spins`, and by how much energies of spins exceed those of bits, a scalar."""
+    field, coupling, offset = of_spins
+    params = BoltzmannParameters(2.0 * field - 2.0 * _sums(model, coupling), 4.0 * coupling)
+    model.check_parameters(params)
+    return params, offset + tf.reduce_sum(field) - tf.reduce_sum(coupling)
+
+
 def _colors(classes: Classes) -> dict[int, int]:
     return {unit: c for c, units in enumerate(classes) for unit in units}
 

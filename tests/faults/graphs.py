@@ -56,6 +56,9 @@ with fault("a temperature leaves biases of a loop as they are", LOOP):
 with fault("sweeps of a loop forget their base", SWEPT("lists", "rows")):
     argument("class_loop.sweeps", base=lambda _: None)
 
+with fault("bits of spins forget their couplings' share of the biases", "test_bits_and_spins"):
+    text("boltzmann.bits", "2.0 * field« - 2.0 * _sums(model, coupling) → »")
+
 # What methods make of them.
 with fault("DVAE++ on a graph has q for ν", SAME("smoothed")):
     within("SmoothedGroups.__call__", "Smoothing.log_ratio", lambda _, self, zeta: 0.0 * zeta)

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import logsumexp
 
 from samplers import class_loop, counter_random, exact
-from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters, greedy_colouring
+from samplers.boltzmann import (
+    BoltzmannMachine,
+    BoltzmannParameters,
+    bits,
+    greedy_colouring,
+    spins,
+)
 from samplers.rbm import RBM, RBMParameters
 from tests.helpers import statistical
 from tests.reference.graph import king_moves, random_graph
@@ -64,6 +71,22 @@ def test_energy_and_moments():
     np.testing.assert_allclose(found, REFERENCE.moments(), atol=1e-12)
     plain = np.concatenate(MODEL.moments(state))
     np.testing.assert_allclose(plain, REFERENCE.features(states).mean(axis=0), atol=1e-12)
+
+
+def test_bits_and_spins():
+    """Both ways: energies of all states, log Z with the offset, and back where it began."""
+    params, states = params_of(REFERENCE, tf.float64), REFERENCE.states()
+    found = spins(MODEL, params)
+    s, pairs = 2.0 * states - 1.0, np.array(MODEL.edges)
+    products = s[:, pairs[:, 0]] * s[:, pairs[:, 1]]
+    plain = -(s @ found.field.numpy() + products @ found.coupling.numpy())
+    np.testing.assert_allclose(plain + float(found.offset), REFERENCE.energy(states), atol=1e-12)
+    log_z = logsumexp(-plain) - float(found.offset)
+    assert np.isclose(log_z, REFERENCE.log_partition(), atol=1e-12)
+    back, above = bits(MODEL, found._replace(offset=found.offset + 0.75))
+    assert np.isclose(above, 0.75, atol=1e-12)
+    for one, other in zip(back, params, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
 
 
 def test_exact():
