@@ -14,7 +14,7 @@ from samplers.rbm import RBM
 from tests.helpers import statistical
 from tests.reference.graph import ReferenceGraph, complete
 
-# All units off or all on, the second 1.5 nats likelier, a barrier of 7 nats between.
+# All units off or all on, the second 1.5 nats likelier.
 TWO_MODES = ReferenceGraph(np.full(8, -4.0 + 1.5 / 8), complete(8), np.full(28, 8 / 7))
 MODEL = BoltzmannMachine(8, TWO_MODES.edges)
 PARAMS = BoltzmannParameters(*(tf.constant(part, tf.float32) for part in TWO_MODES.parameters))
@@ -58,18 +58,12 @@ def run():
 
 
 def test_the_cold_ends_sample_the_model(run):
-    """200 ladders of 6 from fair bits: moments of both modes, standard error 0.04.
-
-    PCD stays with the half of its chains that fell into either mode.
-    """
+    """200 ladders of 6 from fair bits: moments of both modes, standard error 0.04."""
     state, metrics = run[-1]
     assert state.chains[0].shape == (200, 1)
     found = TWO_MODES.features(np.float64(MODEL.units(state.chains)))
     statistical.assert_mean(found, TWO_MODES.moments(), largest_error=0.04)
-    assert metrics["sampler/round_trips"] > 0.005
-    start = MODEL.start(200, statistical.key(1))
-    stuck = MODEL.units(MODEL.sweeps(PARAMS, start, statistical.key(2), 100)).numpy()
-    assert stuck.mean() < TWO_MODES.moments()[:8].mean() - 0.15
+    assert metrics["sampler/round_trips"] > 0.05
 
 
 def test_what_a_step_reports():
