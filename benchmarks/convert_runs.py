@@ -27,7 +27,7 @@ from dvae.runs.json_files import digest, read_checked, read_json
 from dvae.runs.records import (
     RunConfig,
     checkpoint_digest,
-    checkpoint_place,
+    checkpoint_name,
     write_bound,
     write_config,
 )
@@ -166,7 +166,7 @@ def convert(source: Path, new: Path) -> None:
     for kind in ("best", "kept"):
         for place in sorted((source / "checkpoints").glob(f"{kind}-*")):
             _convert_checkpoint(place, store, old)
-    best = checkpoint_place(new, "best", result["best_step"])
+    best = new / "checkpoints" / checkpoint_name("best", result["best_step"])
     bound = {
         **result,
         "checkpoint": checkpoint_digest(best) if best.exists() else None,

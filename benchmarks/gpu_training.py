@@ -219,11 +219,11 @@ def take(
             _assign(program, model)
             progress.step, progress.updates = step, step - program.state.skipped
             if step in keep_steps:
-                saver.save_kept(progress)
+                saver.save_model("kept", progress)
             if step % config.summary_every == 0:
                 monitor.summarize(progress)
             if monitor.evaluate(progress, lambda: None):
-                saver.save_best(progress)
+                saver.save_model("best", progress)
         summaries.flush()
         _assign(program, last)
         _note(progress, facts, job["code"])

@@ -4,9 +4,11 @@ Runs of one name but other settings lie side by side and are never mixed.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,14 @@ _LOST = "restore it, or remove it and start the run's command again, which write
 
 
 def _differences(place: Path, run: RunConfig) -> str:
-    """In what a run lies at a place that another would have: "seed: 0 there, 1 now; ..."; or "".
-
-    Raises:
-      UserError: its config.json cannot be read.
-    """
+    """In what a run lies at a place that another would have; see `RunConfig.differences`."""
     return run.differences(read_config(place).binding(), "now")
+
+
+def _first_free(path: Path, taken: Callable[[Path], bool]) -> Path:
+    """The first of PATH, PATH-2, PATH-3, ... that is not taken."""
+    beside = (path.with_name(f"{path.name}-{serial}") for serial in itertools.count(2))
+    return next(place for place in itertools.chain([path], beside) if not taken(place))
 
 
 def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
@@ -58,13 +62,11 @@ def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
                 return place
         except UserError as error:
             unreadable = error
-    if unreadable is not None and not fresh:
+    if fresh:
+        return path
+    if unreadable is not None:
         raise unreadable
-    serial, place = 1, path
-    while place in found and not fresh:
-        serial += 1
-        place = path.with_name(f"{path.name}-{serial}")
-    return place
+    return _first_free(path, found.__contains__)
 
 
 def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | None) -> Dataset:
@@ -113,7 +115,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.card = path / "README.md"  # the model card, of exported models alone
-        self._lock = RunLock(path / "lock.json")
+        self.lock = RunLock(path / "lock.json")
         self._run: RunConfig | None = None
         self._facts: dict[str, Any] = {}
 
@@ -162,7 +164,7 @@ class RunDirectory:
                     f"{self.checkpoints} is a link, and a run writes into its own directory alone: "
                     "put a directory in its place"
                 )
-            self._lock.take()
+            self.lock.take()
             try:
                 self._claim(RunConfig(config, data_sha256), fresh)
             except BaseException:  # a session may live on for days
@@ -172,14 +174,13 @@ class RunDirectory:
     def _claim(self, run: RunConfig, fresh: bool) -> None:
         if fresh and self.config.exists():
             self._move_aside()
-        if self.config.exists():
-            changed = _differences(self.path, run)
-            if changed:
-                raise UserError(
-                    f"{self.path} holds a run of another configuration ({changed}): "
-                    "use its settings, another --log_dir, or --fresh to move it aside"
-                )
-        if not self.config.exists() or read_config(self.path) != run:
+        there = read_config(self.path) if self.config.exists() else None
+        if there and (changed := run.differences(there.binding(), "now")):
+            raise UserError(
+                f"{self.path} holds a run of another configuration ({changed}): "
+                "use its settings, another --log_dir, or --fresh to move it aside"
+            )
+        if there != run:
             write_config(self.config, run)  # says where own data lie now
         self._run = run
 
@@ -197,11 +198,11 @@ class RunDirectory:
             "image_shape": list(dataset.image_shape),
             "train_mean": [float(value) for value in dataset.train_mean],
         }
-        if self.data.exists():
-            self.read_data_facts()
-            return
         with writing_to(self.path, "choose another --log_dir"):
-            write_bound(self.data, self._facts, self.owner())
+            if self.data.exists():
+                self.read_data_facts()
+            else:
+                write_bound(self.data, self._facts, self.owner())
 
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
         """Image shape and training mean, float32 [X].
@@ -213,10 +214,13 @@ class RunDirectory:
             facts, run = read_bound(self.data), read_config(self.path)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
-            sound = facts["identity"] == run.identity and isinstance(facts["notes"], str)
-            sound = sound and mean.shape == (height * width,) == (run.config.input_size,)
-            sound = sound and height > 0
-            sound = sound and np.all((mean >= 0.0) & (mean <= 1.0))
+            sound = (
+                facts["identity"] == run.identity
+                and isinstance(facts["notes"], str)
+                and mean.shape == (height * width,) == (run.config.input_size,)
+                and height > 0
+                and np.all((mean >= 0.0) & (mean <= 1.0))
+            )
         except UserError as error:
             raise UserError(f"{str(error).partition(': restore')[0]}: {_LOST}") from None
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -229,7 +233,7 @@ class RunDirectory:
         """Makes an opened directory anew that was removed under the run. Raises OSError."""
         if self._run and not self.config.exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.take()
+            self.lock.take()
             write_config(self.config, self._run)
             if self._facts:
                 write_bound(self.data, self._facts, self._run.identity)
@@ -241,24 +245,17 @@ class RunDirectory:
 
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""
-        target = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
-        serial = 1
-        while target.exists():
-            serial += 1
-            target = target.with_name(f"{target.name}-{serial}")
+        old = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
+        target = _first_free(old, Path.exists)
         target.mkdir()
         for entry in self.path.iterdir():
-            if entry != self._lock.path:
+            if entry != self.lock.path:
                 os.rename(entry, target / entry.name)
         logging.warning("the old run was moved to %s", target)
 
-    def check_lock(self) -> None:
-        """Raises UserError when another process has taken this run over."""
-        self._lock.check()
-
     def unlock(self) -> None:
         """Gives the directory back."""
-        self._lock.release()
+        self.lock.release()
 
     def forget_after(self, step: int, evaluated_step: int) -> None:
         """Drops logged points that a resumed run will write again; see `dvae.runs.logs`."""

@@ -1,5 +1,6 @@
 """Read-outs of a model for people: grids of images as arrays and PNG files, histograms, scalars."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from dvae.model import DVAE
 from samplers import hardware
 
 
-def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.ndarray:
+def grid(images: Sequence[np.ndarray], image_shape: tuple[int, int], columns: int) -> np.ndarray:
     """Tiles images [N, X] in [0, 1] row by row with a grey line between: uint8 [H, W, 1]."""
     height, width = image_shape
     rows = -(-len(images) // columns)
@@ -23,14 +24,6 @@ def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.n
         canvas[top : top + height, left : left + width] = image.reshape(image_shape)
     canvas = np.nan_to_num(np.clip(canvas, 0.0, 1.0))  # black where there is no number
     return np.uint8(np.round(255 * canvas))[..., None]
-
-
-def above_each_other(upper: np.ndarray, lower: np.ndarray, columns: int) -> np.ndarray:
-    """Interleaves two sets [N, X] so that `grid` shows each row of `upper` over its `lower`."""
-    pairs = []
-    for start in range(0, len(upper), columns):
-        pairs += [upper[start : start + columns], lower[start : start + columns]]
-    return np.concatenate(pairs)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -55,9 +48,8 @@ class Inspector:
         num_samples: int = 1,
     ) -> None:
         """log_ratio: what `latents` and `scalars` show too; num_samples: K of `latents`."""
-        self._model = model
+        self._model, self._image_shape = model, image_shape
         self._log_ratio, self._num_samples = log_ratio, num_samples
-        self._image_shape = image_shape
         self._latents = hardware.Program(self._latents_of)
         self._decode = hardware.Program(self._decode_latents)
 
@@ -96,8 +88,10 @@ class Inspector:
         """A picture of 50 inputs, each above the first of its reconstructions."""
         count = min(5 * _COLUMNS, images.shape[0])
         first = means.reshape(images.shape[0], -1, means.shape[1])[:count, 0]
-        rows = above_each_other(images.numpy()[:count], first, _COLUMNS)
-        return grid(rows, self._image_shape, _COLUMNS)
+        tiles: list[np.ndarray] = []
+        for row in (slice(start, start + _COLUMNS) for start in range(0, count, _COLUMNS)):
+            tiles += [*images.numpy()[:count][row], *first[row]]
+        return grid(tiles, self._image_shape, _COLUMNS)
 
     def scalars(self, latents: dict[str, np.ndarray]) -> dict[str, float]:
         """Scalars that describe posterior and prior, given the arrays of `latents`."""

@@ -49,7 +49,7 @@ class _Bar(tqdm):
             super().close()
 
 
-def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
+def progress_bar(total: int, initial: int, what: str, unit: str, seen: bool = True) -> tqdm:
     """A bar with rate and remaining time; in a log file it becomes a line every half minute."""
     return _Bar(
         total=total,
@@ -59,7 +59,7 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
         dynamic_ncols=True,
         mininterval=0.2 if sys.stderr is not None and sys.stderr.isatty() else 30.0,
         file=sys.stderr,
-        disable=sys.stderr is None,
+        disable=sys.stderr is None or not seen,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from configs.errors import NothingTrained, UserError
 from configs.files import bad_file, exists
 from configs.paper import ExperimentConfig
-from dvae.runs.json_files import checked, digest, read_checked, read_json, write_checked
+from dvae.runs.json_files import checked, digest, read_json, write_checked
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
@@ -113,18 +113,14 @@ def read_bound(path: Path) -> dict[str, Any]:
       UserError: there is none, it is damaged, or of another format.
     """
     record = read_json(path)
-    found = record.get("format")
-    if found is None or (type(found) is int and 0 < found < FORMAT):
-        raise UserError(
-            f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
-            "copy of a finished run, or of an exported model, in the format of this one"
-        )
-    if found != FORMAT or isinstance(found, bool):
-        raise UserError(
-            f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "
-            "version that wrote it"
-        )
-    return checked(path, record)
+    found = record.get("format", 0)
+    if found == FORMAT:
+        return checked(path, record)
+    raise UserError(
+        f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the version "
+        "that wrote it, or, of a finished run or an exported model that an older one wrote, make a "
+        "copy by python -m benchmarks.convert_runs"
+    )
 
 
 def write_config(path: Path, run: RunConfig) -> None:
@@ -167,9 +163,9 @@ def places_of(path: Path) -> list[Path]:
     return [found[number] for number in sorted(found)]
 
 
-def checkpoint_place(directory: Path, kind: str, step: int) -> Path:
-    """Where the checkpoint of a kind and a step lies in a run's directory."""
-    return directory / "checkpoints" / f"{kind}-{step:010d}"
+def checkpoint_name(kind: str, step: int) -> str:
+    """The directory of the checkpoint of a kind and a step, among a run's checkpoints."""
+    return f"{kind}-{step:010d}"
 
 
 def checkpoint_digest(checkpoint: Path) -> str:
@@ -177,22 +173,21 @@ def checkpoint_digest(checkpoint: Path) -> str:
     return digest(read_bound(checkpoint / "manifest.json").get("sha256", {}))
 
 
-def write_result(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Writes result.json, bound to config.json and the best checkpoint beside it; returns it.
+def write_result(directory: Path, record: dict[str, Any]) -> None:
+    """Writes result.json, bound to config.json and the best checkpoint beside it.
 
     Raises:
       OSError: it cannot be written.
       UserError: there is no config.json, or it is damaged.
     """
     run = read_config(directory)
-    best = checkpoint_place(directory, "best", record["best_step"])
+    best = directory / "checkpoints" / checkpoint_name("best", record["best_step"])
     bound = {
         "checkpoint": checkpoint_digest(best) if exists(best) else None,
         "config": run.binding(),
         **record,
     }
     write_bound(directory / "result.json", bound, run.identity)
-    return read_checked(directory / "result.json")
 
 
 def _check_belongs(path: Path, record: dict[str, Any]) -> None:
@@ -204,7 +199,7 @@ def _check_belongs(path: Path, record: dict[str, Any]) -> None:
         raise UserError(
             f"{path} is of another run than the config.json beside it ({differences}): {remedy}"
         )
-    best = checkpoint_place(path.parent, "best", record["best_step"])
+    best = path.parent / "checkpoints" / checkpoint_name("best", record["best_step"])
     places = sorted(best.parent.glob("best-*"))
     if not places:  # results alone are kept, or it was lost
         return
