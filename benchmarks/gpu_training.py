@@ -207,11 +207,11 @@ def take(
             )
         summaries = Summaries(directory)
         if progress is None:
-            directory.forget_after(-1, -1)
+            summaries.forget_after(-1, -1)
             summaries.start(config, "")
             progress = Progress()
         else:
-            directory.forget_after(progress.step, progress.evaluated_step)
+            summaries.forget_after(progress.step, progress.evaluated_step)
         monitor = Monitor(config, dataset, program, summaries)
         if progress.step == 0:
             monitor.begin(progress)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from configs.errors import NothingTrained, UserError
 from configs.files import one_line
+from configs.settings import SETTINGS
 from dvae.runs.checkpoint_store import CheckpointStore, DamagedCheckpoint
 from dvae.runs.directory import RunDirectory
 from dvae.train_state import TrainState, named_leaves
@@ -62,11 +63,8 @@ class RunOptions:
     keep_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if any(step < 1 for step in self.keep_steps):
-            raise UserError(f"--keep_steps={min(self.keep_steps)} must be at least 1")
-        for name in ("checkpoint_minutes", "max_unsaved_minutes"):
-            if not getattr(self, name) >= 0.0:
-                raise UserError(f"--{name}={getattr(self, name):g} must be 0 or more minutes")
+        for name in ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps"):
+            SETTINGS[name].checked(getattr(self, name))
 
 
 def _store(directory: RunDirectory) -> CheckpointStore:

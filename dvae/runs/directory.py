@@ -46,15 +46,9 @@ def _first_free(path: Path, taken: Callable[[Path], bool]) -> Path:
 
 
 def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
-    """The directory of a run: where it lies, or else the first free one.
+    """The directory of a run: where it lies, or else `path`, if fresh, or the first free one.
 
-    Args:
-      path: of the first run of this name; runs of one name but other settings lie side by side.
-      run: what its config.json holds, or will.
-      fresh: whether the run at `path` is to be moved aside, if this one is not there yet.
-
-    Raises:
-      UserError: it is nowhere, and the config.json of a run of this name cannot be read.
+    Raises UserError when it is nowhere and the config.json of a run of this name cannot be read.
     """
     found, unreadable = places_of(path), None
     for place in found:
@@ -71,16 +65,10 @@ def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
 
 
 def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | None) -> Dataset:
-    """The data of a run.
+    """The data of the run at `path`. Raises UserError: they are not found, or are not those.
 
-    Args:
-      path: of the run.
-      run: what its config.json holds.
-      data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
-      moved_to: where a user's own file lies now.
-
-    Raises:
-      UserError: they are not to be found, or are not those.
+    data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
+    moved_to: where a user's own file lies now.
     """
     config = run.config
     name = moved_to or config.dataset
@@ -130,11 +118,7 @@ class RunDirectory:
     def of_run(
         cls, path: Path, config: ExperimentConfig, data_sha256: str, fresh: bool
     ) -> "RunDirectory":
-        """Opens the run of a configuration: at `path`, or beside it where another run has that.
-
-        Raises:
-          UserError: as `open` does.
-        """
+        """Opens the run of a configuration: at `path`, or beside it; raises as `open` does."""
         run = RunConfig(config, data_sha256)
         while True:
             place = _place_for(path, run, fresh)
@@ -155,9 +139,8 @@ class RunDirectory:
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.
 
-        Raises:
-          UserError: it cannot be written, another process trains in it, or it holds a run of
-            another configuration (naming the fields that differ).
+        Raises UserError when it cannot be written, another process trains in it, or it holds a run
+        of another configuration, whose fields that differ are named.
         """
         with writing_to(self.path, "choose another --log_dir"):
             if self.checkpoints.is_symlink():
@@ -188,8 +171,7 @@ class RunDirectory:
     def keep_data_facts(self, dataset: Dataset) -> None:
         """Writes what a model needs of its data, so that it can be used without them.
 
-        Raises:
-          UserError: it cannot be written, or another is there already and damaged.
+        Raises UserError when that cannot be, or what is there already is damaged.
         """
         self._facts = {
             "name": dataset.name,
@@ -208,8 +190,7 @@ class RunDirectory:
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
         """Image shape and training mean, float32 [X].
 
-        Raises:
-          UserError: the file is missing, damaged, or of another run.
+        Raises UserError when the file is missing, damaged, or of another run.
         """
         try:
             facts, run = read_bound(self.data), read_config(self.path)
@@ -257,9 +238,3 @@ class RunDirectory:
     def unlock(self) -> None:
         """Gives the directory back."""
         self.lock.release()
-
-    def forget_after(self, step: int, evaluated_step: int) -> None:
-        """Drops logged points that a resumed run will write again; see `dvae.runs.logs`."""
-        from dvae.runs import logs  # TensorFlow's
-
-        logs.forget_after(self.metrics, step, evaluated_step)

@@ -85,12 +85,12 @@ class Run:
         restored = self._saver.restore()
         if restored is None:
             # A run that was killed before its first checkpoint may have left some.
-            self.directory.forget_after(-1, -1)
+            self._summaries.forget_after(-1, -1)
             self._summaries.start(self.config, self.options.flags_text)
             self.monitor.begin(self.progress)
         else:
             self.progress = restored
-            self.directory.forget_after(restored.step, restored.evaluated_step)
+            self._summaries.forget_after(restored.step, restored.evaluated_step)
             say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
         self._note_code()
 

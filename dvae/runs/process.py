@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -31,22 +31,20 @@ def say(message: str) -> None:
         sys.stdout.flush()
 
 
+def _borne(method: Callable) -> Callable:
+    def borne(*arguments: Any, **options: Any) -> None:
+        with suppress(OSError):
+            method(*arguments, **options)
+
+    return borne
+
+
 class _Bar(tqdm):
     """A bar that goes on unseen when its stream cannot be written to."""
 
     monitor_interval = 0  # no thread that outlives it
 
-    def display(self, *arguments: Any, **options: Any) -> None:
-        with suppress(OSError):
-            super().display(*arguments, **options)
-
-    def clear(self, *arguments: Any, **options: Any) -> None:
-        with suppress(OSError):
-            super().clear(*arguments, **options)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
+    display, clear, close = map(_borne, (tqdm.display, tqdm.clear, tqdm.close))
 
 
 def progress_bar(total: int, initial: int, what: str, unit: str, seen: bool = True) -> tqdm:

@@ -1,23 +1,28 @@
-"""What a run writes for people: TensorBoard events, metrics.jsonl and pictures.
+"""What a run writes for people: TensorBoard events and metrics.jsonl.
 
 A failed summary never stops training: the first failure of its kind is warned of, and writing is
-tried again at the next summary.
+tried again at the next summary. A resumed run forgets the points that it will write again;
+whatever else bears the name of such a file is set aside.
 """
 
+import contextlib
 import functools
 import json
 import logging
 import os
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import api as hp
 
 from configs.experiment import ExperimentConfig
-from configs.files import open_to_append
+from configs.files import one_line, open_to_append, read_bytes, replacing
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import digest
@@ -25,6 +30,12 @@ from samplers.diagnostics import known
 
 # Fields of result.json that become metrics of TensorBoard's HParams page.
 _RESULT_FIELDS = ("test_nll", "val_nll", "log_z")
+# What an evaluation writes; everything else belongs to the training summaries.
+EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
+# What a run writes once it is finished, the last thing: a resumed run writes it again.
+RESULT_TAGS = ("result/",)
+_MAX_METRICS_BYTES = 1 << 31
+Keep = Callable[[str, int], bool]  # whether the point of a tag at a step stays
 
 
 def _borne(write: Callable) -> Callable:
@@ -64,6 +75,27 @@ class Summaries:
             self._writer = tf.summary.create_file_writer(os.fsencode(path), filename_suffix=suffix)
             self._inode = path.stat().st_ino
         return self._writer
+
+    def forget_after(self, step: int, evaluated_step: int) -> None:
+        """Drops logged points that a resumed run will write again.
+
+        step: of the checkpoint that training resumes from; -1 when it starts over.
+        evaluated_step: of the last evaluation that the checkpoint knows.
+        """
+        events = sorted(self._directory.path.glob("events.out.tfevents.*"))
+        for path in events:
+            if path.is_symlink() or not path.is_file():
+                _set_aside(path, "it is no file")
+
+        def keep(tag: str, at: int) -> bool:
+            last = evaluated_step if tag.startswith(EVALUATION_TAGS) else step
+            return at <= last and not tag.startswith(RESULT_TAGS)
+
+        for path in (self._directory.metrics, *events):
+            if step < 0:
+                path.unlink(missing_ok=True)
+            elif path.exists():
+                (_rewrite_events if path in events else _rewrite_lines)(path, keep)
 
     @_borne
     def start(self, config: ExperimentConfig, flags: str) -> None:
@@ -113,3 +145,40 @@ class Summaries:
     def flush(self) -> None:
         """Brings everything written so far to the file."""
         self._writer.flush()
+
+
+def _set_aside(path: Path, why: object) -> None:
+    """Renames a file of events, so that neither a run nor TensorBoard reads it again."""
+    target = path.with_name(f"damaged-{secrets.token_hex(4)}.events")
+    logging.warning("%s was set aside as %s: %s", path, target.name, one_line(why))
+    os.rename(path, target)
+
+
+def _rewrite_lines(path: Path, keep: Keep) -> None:
+    kept, remedy = [], "remove it and start again"
+    for line in read_bytes(path, _MAX_METRICS_BYTES, remedy, may_be_empty=True).splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            # Else it is the torn last line of a killed writer.
+            record = json.loads(line)
+            tag = "val/" if record["kind"] == "evaluation" else "train/"
+            if keep(tag, record["step"]):
+                kept.append(line)
+    with replacing(path) as file:
+        file.write(b"".join(line + b"\n" for line in kept))
+
+
+def _rewrite_events(path: Path, keep: Keep) -> None:
+    # TensorBoard's own loader drops points that a later file writes again; its Python reader
+    # (EventAccumulator) shows both.
+    # Paths as bytes: they need not be text.
+    with replacing(path) as file, tf.io.TFRecordWriter(os.fsencode(file.name)) as writer:
+        try:
+            for record in tf.data.TFRecordDataset(os.fsencode(path)).as_numpy_iterator():
+                event = Event.FromString(record)
+                tags = [value.tag for value in event.summary.value] or [""]
+                if keep(tags[0], event.step):
+                    writer.write(record)
+        except (tf.errors.OpError, DecodeError) as error:
+            # What comes before stays. The torn last record of a killed writer is no damage.
+            if "truncated record" not in str(error):
+                _set_aside(path, f"it cannot be read to its end ({error})")
