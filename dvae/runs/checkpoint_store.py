@@ -66,9 +66,7 @@ def _step_of(path: Path) -> int:
 def _manifest_of(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint, which names every file that TensorFlow reads.
 
-    Raises:
-      UserError: it is damaged.
-      OSError: the directory cannot be read.
+    Raises UserError when it is damaged, OSError when the directory cannot be read.
     """
     manifest = read_bound(path / _MANIFEST)
     types = {"step": int, "identity": str, "progress": dict, "sha256": dict}
@@ -81,11 +79,9 @@ def _manifest_of(path: Path) -> dict[str, Any]:
 
 
 class CheckpointStore:
-    """Checkpoints of one run in one directory.
+    """Checkpoints of one run in one directory, which is made when the first one is written.
 
-    Args:
-      directory: made when the first one is written.
-      owner: of the run's configuration; checkpoints of another owner are refused.
+    owner: of the run's configuration; checkpoints of another owner are refused.
     """
 
     def __init__(self, directory: Path, owner: str = "") -> None:
@@ -186,8 +182,7 @@ class CheckpointStore:
     def files(self, kind: str, step: int) -> list[str]:
         """Names of the files of a checkpoint, each as it was written; [] where it is not whole.
 
-        Raises:
-          UserError: it is of another configuration.
+        Raises UserError when it is of another configuration.
         """
         try:
             manifest = self._checked_manifest(self._directory / checkpoint_name(kind, step))

@@ -67,24 +67,22 @@ class RunOptions:
             SETTINGS[name].checked(getattr(self, name))
 
 
+Read = tuple[dict[str, Any], TrainState]  # progress, and the state or the model's part of it
+
+
 def _store(directory: RunDirectory) -> CheckpointStore:
     return CheckpointStore(directory.checkpoints, directory.owner())
 
 
 def _read(
     store: CheckpointStore, kind: str, like: TrainState, step: int | None = None
-) -> tuple[dict[str, Any], TrainState] | None:
-    """Progress and state, of the structure of `like`; see `CheckpointStore.restore`."""
+) -> Read | None:
+    """As `CheckpointStore.restore`, a state of the structure of `like`."""
     found = store.restore(kind, named_leaves(like), step)
-    if found is None:
-        return None
-    progress, tensors = found
-    return progress, tf.nest.pack_sequence_as(like, list(tensors.values()))
+    return found and (found[0], tf.nest.pack_sequence_as(like, list(found[1].values())))
 
 
-def _read_model(
-    store: CheckpointStore, like: TrainState, step: int
-) -> tuple[dict[str, Any], TrainState] | None:
+def _read_model(store: CheckpointStore, like: TrainState, step: int) -> Read | None:
     """The model of a step from whichever kind of checkpoint has it whole, with its progress."""
     for kind in ("best", "kept", "latest"):
         with contextlib.suppress(DamagedCheckpoint):
@@ -211,13 +209,10 @@ class Saver:
         return step > self._saved_step and time.monotonic() >= self._due_at
 
     def save(self, progress: Progress) -> None:
-        """Writes `latest`. A failure is warned of; it ends the run only after the limit.
+        """Writes `latest`. Raises UserError when none could be written for `max_unsaved_minutes`.
 
         Models that could not be written come first: a run that goes on from here passes by them
         no more.
-
-        Raises:
-          UserError: none could be written for `max_unsaved_minutes`.
         """
         with self._failure_borne():
             self._write_waiting()

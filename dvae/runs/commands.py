@@ -52,11 +52,7 @@ def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
 
 
 def train_run(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    run_path: Path,
-    fresh: bool,
-    options: RunOptions,
+    config: ExperimentConfig, dataset: Dataset, run_path: Path, fresh: bool, options: RunOptions
 ) -> Path:
     """Trains to the end from wherever the run stands; a finished one is left as it is.
 

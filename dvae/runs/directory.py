@@ -20,23 +20,17 @@ from configs.errors import UserError
 from configs.experiment import ExperimentConfig
 from configs.files import exists, writing_to
 from data.dataset import Dataset
+from dvae.runs import records
 from dvae.runs.lock import RunLock
 from dvae.runs.process import say
-from dvae.runs.records import (
-    RunConfig,
-    places_of,
-    read_bound,
-    read_config,
-    write_bound,
-    write_config,
-)
+from dvae.runs.records import RunConfig
 
 _LOST = "restore it, or remove it and start the run's command again, which writes it anew"
 
 
 def _differences(place: Path, run: RunConfig) -> str:
     """In what a run lies at a place that another would have; see `RunConfig.differences`."""
-    return run.differences(read_config(place).binding(), "now")
+    return run.differences(records.read_config(place).binding(), "now")
 
 
 def _first_free(path: Path, taken: Callable[[Path], bool]) -> Path:
@@ -50,7 +44,7 @@ def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
 
     Raises UserError when it is nowhere and the config.json of a run of this name cannot be read.
     """
-    found, unreadable = places_of(path), None
+    found, unreadable = records.places_of(path), None
     for place in found:
         try:
             if not _differences(place, run):
@@ -158,14 +152,14 @@ class RunDirectory:
     def _claim(self, run: RunConfig, fresh: bool) -> None:
         if fresh and self.config.exists():
             self._move_aside()
-        there = read_config(self.path) if self.config.exists() else None
+        there = records.read_config(self.path) if self.config.exists() else None
         if there and (changed := run.differences(there.binding(), "now")):
             raise UserError(
                 f"{self.path} holds a run of another configuration ({changed}): "
                 "use its settings, another --log_dir, or --fresh to move it aside"
             )
         if there != run:
-            write_config(self.config, run)  # says where own data lie now
+            records.write_config(self.config, run)  # says where own data lie now
         self._run = run
 
     def keep_data_facts(self, dataset: Dataset) -> None:
@@ -185,7 +179,7 @@ class RunDirectory:
             if self.data.exists():
                 self.read_data_facts()
             else:
-                write_bound(self.data, self._facts, self.owner())
+                records.write_bound(self.data, self._facts, self.owner())
 
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
         """Image shape and training mean, float32 [X].
@@ -193,7 +187,7 @@ class RunDirectory:
         Raises UserError when the file is missing, damaged, or of another run.
         """
         try:
-            facts, run = read_bound(self.data), read_config(self.path)
+            facts, run = records.read_bound(self.data), records.read_config(self.path)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
             sound = (
@@ -216,14 +210,14 @@ class RunDirectory:
         if self._run and not self.config.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock.take()
-            write_config(self.config, self._run)
+            records.write_config(self.config, self._run)
             if self._facts:
-                write_bound(self.data, self._facts, self._run.identity)
+                records.write_bound(self.data, self._facts, self._run.identity)
             logging.warning("%s had been removed: made it again", self.path)
 
     def owner(self) -> str:
         """The run's identity, which its checkpoints hold; "" before there is a configuration."""
-        return read_config(self.path).identity if self.config.exists() else ""
+        return records.read_config(self.path).identity if self.config.exists() else ""
 
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""

@@ -11,18 +11,11 @@ from pathlib import Path
 
 from configs.errors import UserError
 from configs.files import aside_of, exists, open_to_read
+from dvae.runs import records
 from dvae.runs.checkpoints import best_files
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import read_json
 from dvae.runs.model_card import model_card, model_name
-from dvae.runs.records import (
-    checkpoint_name,
-    read_bound,
-    read_config,
-    read_result,
-    write_bound,
-    write_config,
-)
 from dvae.runs.trained_model import TrainedModel
 
 _MAX_BYTES = 1 << 40
@@ -62,19 +55,19 @@ def copy_result(run: Path, target: Path) -> None:
       UserError: the result is damaged or of another run.
       OSError: nothing can be written.
     """
-    found, result = read_config(run), read_result(run / "result.json")
+    found, result = records.read_config(run), records.read_result(run / "result.json")
     result["protocol"]["data"] = _without_place(result["protocol"]["data"])
     if found.config.has_own_data:
         config = dataclasses.replace(found.config, dataset=found.config.dataset_name)
         found = found._replace(config=config)
-    write_config(target / "config.json", found)
-    write_bound(target / "result.json", result, result.pop("identity"))
+    records.write_config(target / "config.json", found)
+    records.write_bound(target / "result.json", result, result.pop("identity"))
 
 
 def _fill(run: RunDirectory, target: RunDirectory) -> None:
     """Everything but the card; the checkpoint byte for byte."""
-    best = read_result(run.result)["best_step"]
-    place = f"{run.checkpoints.name}/{checkpoint_name('best', best)}"
+    best = records.read_result(run.result)["best_step"]
+    place = f"{run.checkpoints.name}/{records.checkpoint_name('best', best)}"
     names = [f"{place}/{name}" for name in best_files(run, best)]
     for path in (run.config, run.data, run.result):
         if path.is_symlink():
@@ -84,9 +77,9 @@ def _fill(run: RunDirectory, target: RunDirectory) -> None:
     for name in names:
         copy_file(run.path, name, target.path)
     run.read_data_facts()
-    facts = read_bound(run.data)
+    facts = records.read_bound(run.data)
     facts["notes"] = _without_place(facts["notes"])
-    write_bound(target.data, facts, facts.pop("identity"))
+    records.write_bound(target.data, facts, facts.pop("identity"))
     copy_result(run.path, target.path)
 
 
@@ -107,7 +100,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         written.
     """
     run = RunDirectory(path)
-    config = read_config(path).config
+    config = records.read_config(path).config
     if not run.result.exists():
         raise UserError(f"{path} is not finished: its command, started again, goes on or says why")
     if target is None:
@@ -123,7 +116,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         beside, shown = target.absolute(), Path(target.name)
         if beside.is_relative_to(Path.cwd()):
             shown = beside.relative_to(Path.cwd())
-        card = model_card(config, read_result(aside.result), read_json(aside.data), shown)
+        card = model_card(config, records.read_result(aside.result), read_json(aside.data), shown)
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from configs.errors import UserError
@@ -104,23 +105,24 @@ def measure(
 
     Arguments as in `evaluate_model`.
     """
-    prior, most = evaluator.model.prior, config.eval_batchsize
-    keys = [counter_random.fold_in(key, use) for use in EvaluationKey]
+    prior = evaluator.model.prior
+
+    def likelihood(
+        images: np.ndarray, samples: int, use: EvaluationKey, progress: Callable[[int], None]
+    ) -> LikelihoodEstimate:
+        most, own_key = config.eval_batchsize, counter_random.fold_in(key, use)
+        return evaluator.likelihood(images, samples, most, own_key, progress=progress)
+
     log_z = log_partition.measure(
         prior.energy_model,
         prior.parameters(),
         chains,
-        keys[EvaluationKey.LOG_PARTITION],
+        counter_random.fold_in(key, EvaluationKey.LOG_PARTITION),
         ais_settings(config),
     )
     check()
-    validation = evaluator.likelihood(
-        dataset.validation,
-        SELECTION_SAMPLES,
-        most,
-        keys[EvaluationKey.VALIDATION],
-        progress=lambda _: check(),
-    )
+    use = EvaluationKey.VALIDATION
+    validation = likelihood(dataset.validation, SELECTION_SAMPLES, use, lambda _: check())
     what, seen = "test likelihood", num_samples > SELECTION_SAMPLES
     with progress_bar(len(dataset.test), 0, what, "image", seen) as bar:
 
@@ -128,8 +130,7 @@ def measure(
             bar.update(done - bar.n)
             check()
 
-        test_key = keys[EvaluationKey.TEST]
-        test = evaluator.likelihood(dataset.test, num_samples, most, test_key, progress=progress)
+        test = likelihood(dataset.test, num_samples, EvaluationKey.TEST, progress)
     return log_z, validation, test
 
 

@@ -73,7 +73,7 @@ with fault("the final AIS has the chains of the last step", BEST):
 with fault("the last evaluation is left out", BEST):
     text("Run._boundary", "« or at_end → »)")
 with fault("validation and test images are exchanged in evaluations", BEST, SAMPLES):
-    text("result.measure", "dataset.«validation → test»,\n", "(dataset.«test → validation», num")
+    text("result.measure", "(dataset.«validation → test», S", "(dataset.«test → validation», num")
 with fault("the test set has the samples of the selection in the end", SAMPLES):
     text("evaluate_model", "chains, key, «samples → SELECTION_SAMPLES», check")
 with fault("the final test likelihood is of the validation images", BEST, SAMPLES):
@@ -89,7 +89,7 @@ with fault("log Z is left out of the validation NLL", BEST):
 with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
     argument("Monitor._key", step=lambda _: 0)
 with fault("validation and test share a key", SAMPLES):
-    text("result.measure", "test_key = keys[«EvaluationKey.TEST → EvaluationKey.VALIDATION»]")
+    text("result.measure", "num_samples, «EvaluationKey.TEST → use», progress")
 with fault("every call begins with the batches of the first", BATCHES):
     within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
 

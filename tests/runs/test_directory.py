@@ -12,7 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
-from dvae.runs import directory as run_directory
+from dvae.runs import records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.lock import RunLock
 from dvae.runs.records import read_config
@@ -97,7 +97,7 @@ def test_a_directory_that_cannot_be_used_is_left_unlocked(tmp_path, config, monk
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(run_directory, "write_config", full)
+        monkeypatch.setattr(records, "write_config", full)
     with pytest.raises(UserError):
         open_at(tmp_path, config)
     assert not (tmp_path / "lock.json").exists()
