@@ -17,6 +17,7 @@ from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import read_json
 from dvae.runs.model_card import model_card, model_name
 from dvae.runs.trained_model import TrainedModel
+from dvae.runs.weights_file import write_weights
 
 _MAX_BYTES = 1 << 40
 _REMEDY = "put the file itself there"
@@ -93,7 +94,8 @@ def export_run(path: Path, target: Path | None = None) -> Path:
 
     Returns:
       The new directory: config.json, data.json, result.json, README.md (the model card),
-      samples.png and the best checkpoint. It has been read back once.
+      samples.png, the best checkpoint, and weights.npz: its weights and chains once more, for
+      programs that have NumPy alone. It has been read back once.
 
     Raises:
       UserError: the run is unfinished or damaged, or the directory is there already or cannot be
@@ -111,12 +113,14 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     try:
         aside.path.mkdir(parents=True)
         _fill(run, aside)
-        TrainedModel(aside.path)
+        arrays = TrainedModel(aside.path).arrays()
+        write_weights(aside.path / "weights.npz", arrays)
         # A card is for others, and says nothing of the places of a machine.
         beside, shown = target.absolute(), Path(target.name)
         if beside.is_relative_to(Path.cwd()):
             shown = beside.relative_to(Path.cwd())
-        card = model_card(config, records.read_result(aside.result), read_json(aside.data), shown)
+        result, facts = records.read_result(aside.result), read_json(aside.data)
+        card = model_card(config, result, facts, arrays, shown)
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)
