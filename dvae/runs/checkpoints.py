@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.errors import NothingTrained, UserError
+from configs.errors import NothingTrained, UserError, name_of
 from configs.files import one_line
 from configs.settings import SETTINGS
 from dvae.runs.checkpoint_store import CheckpointStore, DamagedCheckpoint
@@ -118,7 +118,9 @@ def restore_model(
         return found[1], wanted
     if step is None:
         raise UserError(_best_is_lost(directory, wanted))
-    raise UserError(f"no model of step {step} in {directory.checkpoints}: see --keep_steps")
+    raise UserError(
+        f"no model of step {step} in {directory.checkpoints}: see {name_of('keep_steps')}"
+    )
 
 
 def best_files(directory: RunDirectory, step: int) -> list[str]:
@@ -175,7 +177,7 @@ class Saver:
         except TypeError:
             raise UserError(
                 f"the newest checkpoint in {self._directory.checkpoints} is of another version of "
-                "the code: go on with that one, or start anew with --fresh"
+                f"the code: go on with that one, or start anew with {name_of('fresh')}=True"
             ) from None
         self._saved_step, best = progress.step, progress.best_step
         if best is None or self._store.files("best", best):
@@ -258,7 +260,7 @@ class Saver:
             if unsaved >= (self._options.max_unsaved_minutes if minutes is None else minutes):
                 raise UserError(
                     f"no checkpoint could be written for {unsaved:.0f} minutes "
-                    f"({one_line(error)}): free some space and start the same command again"
+                    f"({one_line(error)}): free some space and start again"
                 ) from None
             warning = "no checkpoint could be written (%s); it will be tried again"
             logging.warning(warning, one_line(error))

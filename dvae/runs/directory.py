@@ -16,7 +16,7 @@ import numpy as np
 
 import data
 from configs.datasets import DATASETS
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import exists, writing_to
 from data.dataset import Dataset
@@ -74,7 +74,7 @@ def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | 
         if found is None:
             raise UserError(
                 f"{name}, which {path} was trained on, does not exist: say where the file lies "
-                "now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
+                f"now with {name_of('dataset')}=PATH"
             )
         name = found
     dataset = data.load(name, data_dir or "", config.input_size)
@@ -82,7 +82,7 @@ def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | 
         raise UserError(
             f"the data found ({dataset.notes}) are not what {path} was trained on (sha256 "
             f"{dataset.sha256} here, {run.data_sha256} there): say where those lie with "
-            f"--{'dataset' if config.has_own_data else 'data_dir'}"
+            f"{name_of('dataset' if config.has_own_data else 'data_dir')}"
         )
     return dataset
 
@@ -136,7 +136,7 @@ class RunDirectory:
         Raises UserError when it cannot be written, another process trains in it, or it holds a run
         of another configuration, whose fields that differ are named.
         """
-        with writing_to(self.path, "choose another --log_dir"):
+        with writing_to(self.path, f"choose another {name_of('log_dir')}"):
             if self.checkpoints.is_symlink():
                 raise UserError(
                     f"{self.checkpoints} is a link, and a run writes into its own directory alone: "
@@ -156,7 +156,8 @@ class RunDirectory:
         if there and (changed := run.differences(there.binding(), "now")):
             raise UserError(
                 f"{self.path} holds a run of another configuration ({changed}): "
-                "use its settings, another --log_dir, or --fresh to move it aside"
+                f"use its settings, another {name_of('log_dir')}, or {name_of('fresh')}=True to "
+                "move it aside"
             )
         if there != run:
             records.write_config(self.config, run)  # says where own data lie now
@@ -175,7 +176,7 @@ class RunDirectory:
             "image_shape": list(dataset.image_shape),
             "train_mean": [float(value) for value in dataset.train_mean],
         }
-        with writing_to(self.path, "choose another --log_dir"):
+        with writing_to(self.path, f"choose another {name_of('log_dir')}"):
             if self.data.exists():
                 self.read_data_facts()
             else:

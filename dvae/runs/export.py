@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.files import aside_of, exists, open_to_read
 from dvae.runs import records
 from dvae.runs.checkpoints import best_files
@@ -108,7 +108,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     if target is None:
         target = Path("exported") / f"{model_name(config)}-{config.run_directory('.').name}"
     if target.exists():
-        raise UserError(f"{target} exists: remove it, or choose another --out_dir")
+        raise UserError(f"{target} exists: remove it, or choose another {name_of('out_dir')}")
     aside = RunDirectory(aside_of(target))
     try:
         aside.path.mkdir(parents=True)

@@ -189,7 +189,7 @@ class RunLock:
         if text is None:
             raise UserError(
                 f"{self.path} is not a lock that can be read: make sure that no process trains "
-                "there, remove it and start the same command again"
+                "there, remove it and start again"
             )
         holder = _parse(text)
         alive = False if holder is None else _alive(holder, me)

@@ -6,7 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from configs.errors import NothingTrained, UserError
+from configs.errors import NothingTrained, UserError, name_of
 from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
@@ -26,7 +26,7 @@ from dvae.train_step import TrainProgram
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
 MAX_SKIPPED_SHARE = 0.01  # of a run, from where on its end speaks of it
-_SMALLER = "Try a smaller --base_lr or --beta"
+_SMALLER = f"Try a smaller {name_of('base_lr')} or {name_of('beta')}"
 
 
 class Run:
@@ -77,7 +77,7 @@ class Run:
         except OSError as error:  # checkpoints and summaries bear their failures themselves
             raise UserError(
                 f"cannot write to {self.directory.path} ({error.strerror}): mend that and start "
-                "the same command again"
+                "again"
             ) from None
 
     def _resume(self) -> None:
@@ -214,8 +214,8 @@ class Run:
         write_result(self.directory.path, result)
         if skipped > MAX_SKIPPED_SHARE * steps:
             logging.warning(
-                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller --base_lr "
-                "or --beta would help",
+                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller base_lr "
+                "or beta would help",
                 skipped,
                 steps,
                 100.0 * skipped / steps,

@@ -15,7 +15,7 @@ from dvae.evaluation import Evaluator, normalized
 from dvae.networks import weight_decay
 from dvae.objective import RECONSTRUCTION
 from dvae.runs.checkpoints import Progress
-from dvae.runs.pictures import Inspector
+from dvae.runs.pictures import Diagnostics
 from dvae.runs.process import say
 from dvae.runs.result import ais_settings, likelihood_doubts, measure
 from dvae.runs.summaries import Summaries
@@ -47,7 +47,7 @@ class Monitor:
         self.summaries = summaries
         self.evaluator = Evaluator(program.model)
         self._objective = program.estimator.objective
-        self.inspector = Inspector(
+        self.diagnostics = Diagnostics(
             program.model, dataset.image_shape, self._objective.log_ratio, config.k
         )
         self._run_key = counter_random.key(config.seed)
@@ -75,7 +75,7 @@ class Monitor:
         if log_z is not None:
             values["log_z/train"] = float(log_z)
         recon, generated, latents = self.pictures(step)
-        values |= self.inspector.scalars(latents)
+        values |= self.diagnostics.scalars(latents)
         self.summaries.scalars("train", step, values)
         self.summaries.histograms(step, latents)
         self.summaries.image("recon", step, recon)
@@ -105,22 +105,22 @@ class Monitor:
     def pictures(self, step: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """Reconstructions of some validation images, samples of the prior, and arrays of latents.
 
-        The images are the same at each step, the latents are theirs: see `Inspector.latents`.
+        The images are the same at each step, the latents are theirs: see `Diagnostics.latents`.
         """
         count = min(self._config.train_batchsize, len(self._dataset.validation))
         images = tf.cast(self._dataset.validation[:count], tf.float32)
-        latents = self.inspector.latents(images, self._key(Stream.INSPECTION, step))
-        recon = self.inspector.reconstructions(images, latents.pop("reconstruction"))
+        latents = self.diagnostics.latents(images, self._key(Stream.DIAGNOSTICS, step))
+        recon = self.diagnostics.reconstructions(images, latents.pop("reconstruction"))
         chains = self._program.sampler.chains(self._program.state.sampler)
         units = self._model.prior.energy_model.units(chains)
-        return recon, self.inspector.generated(units), latents
+        return recon, self.diagnostics.generated(units), latents
 
     def _warn_of_collapse(self, values: dict[str, float]) -> None:
         families = values.get("sampler/surviving_families", math.inf)
         if families < COLLAPSED_SHARE * self._config.num_chains:
             logging.warning(
                 "the population has collapsed to %.0f families of %d: its log Z gradient is "
-                "poor; more --num_chains or --num_sweeps, or a smaller --base_lr, would help",
+                "poor; more num_chains or num_sweeps, or a smaller base_lr, would help",
                 families,
                 self._config.num_chains,
             )
