@@ -1,16 +1,12 @@
 """Bias and variance of every method's gradient, against the exact gradient of a small model.
 
     python -m benchmarks.estimators [--baselines=A,B] [--groups=1,2,4] [--ks=1,2,5] [--quick]
-    python -m benchmarks.estimators --time      milliseconds of training steps, on an idle machine
 
-Results are kept in benchmarks/results/estimators/ as JSON, each row in the place of an older one of
-the same method, groups and k; `python -m benchmarks.pages` puts them into docs/estimators.md. A
-quick run keeps nothing.
+Each row is kept in the place of an older one of the same method, groups and k; a quick run keeps
+nothing. Milliseconds of steps are measured by `benchmarks.train_step`.
 """
 
-import argparse
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -18,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from benchmarks import pages, timing
+from benchmarks import records
+from benchmarks.records import Record
 from benchmarks.small_models import (
     STRUCTURES,
     SmallModel,
@@ -26,9 +23,7 @@ from benchmarks.small_models import (
     part_variables,
     small_model,
 )
-from benchmarks.train_step import random_images, step_program
 from configs.errors import UserError
-from configs.paper import build_config
 from configs.registry import BASELINES
 from dvae.adam import unflatten
 from dvae.encoder import Batch
@@ -43,12 +38,9 @@ BLOCKS, COPIES, QUICK_BLOCKS, LEAST_BLOCKS = 256, 256, 64, 3
 # Of the chains of images, where a method has some: at first, and before each gradient.
 WARM_STEPS, STEPS_BETWEEN = 50, 4
 TUNING_STEPS, TUNING_COPIES, TUNING_RATE = 500, 16, 0.01  # of what an estimator learns for itself
-TIMED_STRUCT = "1-layer-nonlin"
 LIMIT = 4.0  # standard errors
 # Of sums of single-precision numbers, relative to the largest component.
 ROUNDING = 1e-4
-
-Record = dict[str, Any]
 
 
 class Sample(NamedTuple):
@@ -126,17 +118,6 @@ def tune(small: SmallModel, seed: int = 2) -> None:
         optimizer.apply_gradients(zip(gradient(key), own, strict=True))
 
 
-def is_sampled(small: SmallModel) -> bool:
-    """Whether the gradient of a step has any use for random numbers."""
-
-    def one(key: tf.Tensor) -> tf.Tensor:
-        states = _warm_states(small, 1, counter_random.key(0))
-        return flat_gradient(small, small.model.trainable_variables, 1, key, states)
-
-    traced = tf.function(one, autograph=False).get_concrete_function(tf.TensorSpec([2], tf.int32))
-    return bool(traced.inputs[0].consumers())
-
-
 def gradient_blocks(
     small: SmallModel, num_blocks: int, copies: int, seed: int = 1, kl_weight: float = 1.0
 ) -> dict[str, np.ndarray]:
@@ -210,27 +191,23 @@ def measure(baseline: str, num_groups: int, k: int, num_blocks: int) -> Record:
     try:
         small = small_model(baseline, num_groups, k)
         tune(small)
-        sampled = is_sampled(small)
-        copies = COPIES if sampled else 1
-        found = gradient_blocks(small, num_blocks if sampled else LEAST_BLOCKS, copies)
+        copies, found = 1, gradient_blocks(small, LEAST_BLOCKS, 1)
+        sampled = any(np.ptp(blocks, axis=0).any() for blocks in found.values())
+        if sampled:
+            copies, found = COPIES, gradient_blocks(small, num_blocks, COPIES)
     except UserError as error:
         return {**row, "left_out": str(error)}
     target = exact_gradient(small)
-    parts = {
-        part: statistics_of(Sample(blocks, target[part], copies)) for part, blocks in found.items()
-    }
+    weighted = small.estimator.objective.importance_weighted
     return {
         **row,
-        "objective": f"L_{k}" if small.estimator.objective.importance_weighted else "ELBO",
-        "sharpness": small.config.beta,
+        **{"objective": f"L_{k}" if weighted else "ELBO", "sharpness": small.config.beta},
         "sampled": sampled,
         "own_posterior": isinstance(small.model.encoder, UndirectedEncoder),
-        "blocks": len(found["prior"]),
-        "copies": copies,
-        "images": len(small.images),
-        "pixels": small.images.shape[1],
+        **{"blocks": len(found["prior"]), "copies": copies},
+        **{"images": len(small.images), "pixels": small.images.shape[1]},
         "seconds": time.perf_counter() - start,
-        "parts": parts,
+        "parts": {p: statistics_of(Sample(b, target[p], copies)) for p, b in found.items()},
     }
 
 
@@ -240,73 +217,33 @@ def keep(name: str, rows: list[Record], about: Record) -> None:
     def place(row: Record) -> tuple:
         return list(BASELINES).index(row["baseline"]), row.get("groups", 0), row["k"]
 
-    old = pages.read(PAGE).get(name, {"rows": []})["rows"]
+    old = records.read(PAGE).get(name, {"rows": []})["rows"]
     merged = {place(row): row for row in old if row["baseline"] in BASELINES}
     merged |= {place(row): row for row in rows}
-    pages.keep(PAGE, name, {**about, "rows": [merged[key] for key in sorted(merged)]})
-
-
-def show(row: Record) -> None:
-    """One line per part of a row, as it is measured."""
-    title = f"{row['baseline']}, {row['groups']} groups, k={row['k']}"
-    if "left_out" in row:
-        print(f"{title}: left out, {row['left_out']}", flush=True)
-        return
-    print(f"{title}: {row['seconds']:.1f} s", flush=True)
-    for part, found in row["parts"].items():
-        shown = (f"{name.replace('_', ' ')} {value:.3g}" for name, value in found.items())
-        print(f"  {part}: {', '.join(shown)}", flush=True)
-
-
-def times(baselines: list[str], k: int, steps: int, repeats: int) -> Iterator[Record]:
-    """Milliseconds of one training step of each method that is made for k, by medians."""
-    dataset, programs = random_images(), {}
-    for baseline in baselines:
-        try:
-            config = build_config(struct=TIMED_STRUCT, baseline=baseline, k=k)
-            programs[baseline] = step_program(config, dataset, steps)
-        except UserError as error:
-            print(f"{baseline}, k={k}: left out, {error}", flush=True)
-    for baseline, values in timing.interleaved(programs, repeats).items():
-        row = {"baseline": baseline, "k": k, "ms": 1e3 * float(np.median(values)) / steps}
-        print(f"{baseline}, k={k}: {row['ms']:.2f} ms a step", flush=True)
-        yield row
+    records.keep(PAGE, name, {**about, "rows": [merged[key] for key in sorted(merged)]})
 
 
 def main() -> None:
     """Measures what is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    numbers = lambda text: [int(number) for number in text.split(",")]  # noqa: E731
-    parser.add_argument("--baselines", type=lambda text: text.split(","), default=list(BASELINES))
-    parser.add_argument("--groups", type=numbers, default=list(STRUCTURES))
-    parser.add_argument("--ks", type=numbers, default=list(KS))
+    parser = records.parser(__doc__)
+    parser.add_argument("--baselines", type=records.names, default=list(BASELINES))
+    parser.add_argument("--groups", type=records.numbers, default=list(STRUCTURES))
+    parser.add_argument("--ks", type=records.numbers, default=list(KS))
     parser.add_argument("--quick", action="store_true", help="few gradients, nothing kept")
-    parser.add_argument("--time", action="store_true", help="time training steps instead")
-    parser.add_argument("--steps", type=int, default=10, help="in one timed call")
-    parser.add_argument("--repeats", type=int, default=7, help="timed calls of each program")
     options = parser.parse_args()
     for given, known in ((options.baselines, BASELINES), (options.groups, STRUCTURES)):
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(map(str, unknown))}")
-    if not options.time:
-        tf.config.set_visible_devices([], "GPU")  # whose batch norm asks for no norm of ours
+    tf.config.set_visible_devices([], "GPU")  # whose batch norm asks for no norm of ours
     tf.get_logger().setLevel("ERROR")  # every setting has a program of its own, and means to
     enable_compile_cache(compile_cache_directory())
-    if options.time:
-        for k in options.ks:
-            rows = list(times(options.baselines, k, options.steps, options.repeats))
-            if not options.quick:
-                keep("times", rows, {"struct": TIMED_STRUCT, "machine": timing.machine()})
-        return
-    num_blocks = QUICK_BLOCKS if options.quick else BLOCKS
     for num_groups in options.groups:
         rows = []
         for baseline in options.baselines:
             for k in options.ks:
-                rows.append(measure(baseline, num_groups, k, num_blocks))
-                show(rows[-1])
+                blocks = QUICK_BLOCKS if options.quick else BLOCKS
+                rows.append(measure(baseline, num_groups, k, blocks))
+                print(rows[-1], flush=True)
         if not options.quick:
             keep(f"groups-{num_groups}", rows, {"groups": num_groups})
 

@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -35,12 +36,8 @@ class CompilationError(Exception):
 def _command(binary: Path) -> list[str]:
     wheel = Path(tf.__file__).parent
     include = wheel / "include"
-    folders = [
-        HERE / "stubs",
-        include / "external" / "farmhash_archive" / "src",
-        include,
-        *sorted((include / "external").iterdir()),
-    ]
+    farmhash = include / "external" / "farmhash_archive" / "src"
+    folders = [HERE / "stubs", farmhash, include, *sorted((include / "external").iterdir())]
     return [
         *("g++", "-std=c++17", "-O0", "-w"),
         *tf.sysconfig.get_compile_flags()[1:],  # the first is the folder of the headers
@@ -50,12 +47,14 @@ def _command(binary: Path) -> list[str]:
     ]
 
 
-def build() -> Path:
-    """The compiler's program, built where it is not yet (some minutes).
+def run(command: list[str], **more: Any) -> subprocess.CompletedProcess:
+    """A program's end, whatever it is, and what it said."""
+    how = {"capture_output": True, "encoding": "utf-8", "errors": "replace", "check": False}
+    return subprocess.run(command, **how, **more)
 
-    Raises:
-      NoCompilerError: no g++, not Linux, or headers that do not fit.
-    """
+
+def build() -> Path:
+    """The compiler's program, built where it is not yet (some minutes). Raises NoCompilerError."""
     if platform.system() != "Linux":
         raise NoCompilerError("TensorFlow carries its GPU compiler on Linux only")
     sources = b"".join(path.read_bytes() for path in sorted(HERE.rglob("*.[ch]*")))
@@ -68,9 +67,7 @@ def build() -> Path:
     BUILD.mkdir(parents=True, exist_ok=True)
     print("building benchmarks/gpu_compiler (some minutes, once)", flush=True)
     unfinished = binary.with_suffix(f".{os.getpid()}")
-    built = subprocess.run(
-        _command(unfinished), capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    built = run(_command(unfinished))
     if built.returncode != 0:
         errors = [line for line in built.stderr.splitlines() if "error" in line]
         raise NoCompilerError(f"g++ failed: {(errors or ['no error named'])[0]}")
@@ -81,28 +78,16 @@ def build() -> Path:
 def compile_program(hlo: bytes, target: str, folder: Path) -> None:
     """Compiles serialized, unoptimised HLO for a GPU of `TARGETS`; what came out lies in `folder`.
 
-    Raises:
-      NoCompilerError: see `build`.
-      CompilationError: XLA refuses the program.
+    Raises NoCompilerError, or CompilationError where XLA refuses the program.
     """
     binary = build()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     program = folder / "program.hlo.pb"
     program.write_bytes(hlo)
-    environment = os.environ | {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "XLA_FLAGS": f"{_FLAGS} --xla_dump_to={folder}",
-    }
-    command = [str(binary), str(program), str(TARGETS[target])]
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    flags = f"{_FLAGS} --xla_dump_to={folder}"
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_FLAGS": flags}
+    done = run([str(binary), str(program), str(TARGETS[target])], env=environment)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise CompilationError(last)

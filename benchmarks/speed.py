@@ -1,0 +1,254 @@
+"""Times of the sampler, of training steps and of an evaluation, each beside its floor.
+
+    python -m benchmarks.speed sampler [--sizes=100,200] [--chains=1000] [--full] [--keep=sampler]
+    python -m benchmarks.speed step [--structs=...] [--baselines=all] [--ks=1] [--keep=train_step]
+    python -m benchmarks.speed evaluation [--struct=...] [--images=10000] [--keep=evaluation]
+
+A floor is one XLA loop of the same matrix products and nothing else. All programs run in one
+process, one after the other in each round, so that other work on the machine meets them all:
+compare ratios. A step is what `run.py` does in one: sampler, batch, forward and backward pass,
+update, metrics. Images are random bits and models untrained: times do not depend on them.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks import records
+from benchmarks.records import Record
+from configs.errors import UserError
+from configs.paper import STRUCTURES, ExperimentConfig, build_config
+from configs.registry import BASELINES, SAMPLERS
+from data.dataset import Dataset
+from dvae import evaluation
+from dvae.build import build
+from dvae.train_step import TrainProgram
+from samplers import counter_random, gibbs
+from samplers.rbm import RBM, Halves, RBMParameters
+
+FLOOR, OURS = "matrix products alone", "ours"
+QUICK_WORK = 1000 * 1000**2  # chains times couplings: larger problems take minutes
+NUM_IMAGES, IMAGE_SHAPE = 5000, (28, 28)
+# Idle threads spin for a while: each program rests until those of the one before are asleep, and
+# is called some times before the call that is timed, so that its own are awake.
+_REST_SECONDS, _WARMING_CALLS = 0.1, 4
+
+Program = Callable[[], Any]  # returns when its result is there
+
+
+def interleaved(programs: dict[str, Program], repeats: int) -> dict[str, list[float]]:
+    """Seconds in `repeats` rounds of all programs, after one call of each to compile."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for program in programs.values():
+        program()
+    for _ in range(repeats):
+        for name, program in programs.items():
+            time.sleep(_REST_SECONDS)
+            for _ in range(_WARMING_CALLS):
+                program()
+            start = time.perf_counter()
+            program()
+            times[name].append(time.perf_counter() - start)
+    return times
+
+
+def summary(title: str, times: dict[str, list[float]]) -> list[Record]:
+    """One row per program: milliseconds, and both over those of the floor; printed too."""
+    rows, (floor, floor_least) = [], (f(times[FLOOR]) for f in (statistics.median, min))
+    print(f"\n{title}\n{'':34s}{'median':>10s}{'min':>10s}      over the floor: median, min")
+    for name, values in times.items():
+        median, least = statistics.median(values), min(values)
+        ratios = {
+            "median_ratio": median / floor,
+            "min_ratio": least / floor_least,
+        }
+        row = {"program": name, "median_ms": 1e3 * median, "min_ms": 1e3 * least, **ratios}
+        print("{:34s}{:10.2f}{:10.2f} ms{:12.2f}{:8.2f}".format(*row.values()), flush=True)
+        rows.append({**row, "repeats": len(values)})
+    return rows
+
+
+def problem(size: int, num_chains: int) -> tuple[RBM, RBMParameters, tf.Tensor]:
+    """A model, parameters at which units are neither free nor frozen, and right halves [C, R]."""
+    generator = np.random.default_rng(size)
+    biases = 0.5 * generator.normal(size=(2, size))
+    coupling = generator.normal(size=(size, size)) / np.sqrt(size)
+    right = generator.integers(0, 2, size=(num_chains, size))
+    arrays = [tf.constant(array, tf.float32) for array in (*biases, coupling, right)]
+    return RBM(size, size), RBMParameters(*arrays[:3]), arrays[3]
+
+
+def compiled(function: Callable, *arguments: Any) -> Program:
+    """A call that waits for its result."""
+
+    def with_element(*arguments: Any) -> tuple[Any, tf.Tensor]:
+        states = function(*arguments)
+        return states, tf.nest.flatten(states)[-1][0, 0]
+
+    program = tf.function(with_element, jit_compile=True, autograph=False)
+    # Reading one number waits for all of them, without a copy from a GPU.
+    return lambda: program(*arguments)[1].numpy()
+
+
+def repeated(products: Callable, rows: tf.Tensor, count: int, *kernels: tf.Tensor) -> Program:
+    """The floor: products of rows and kernels, so many times in one loop."""
+
+    def loop(rows: tf.Tensor, *kernels: tf.Tensor) -> tf.Tensor:
+        body = lambda index, rows: (index + 1, products(rows, *kernels))  # noqa: E731
+        return tf.while_loop(lambda index, _: index < count, body, (tf.constant(0), rows))[1]
+
+    return compiled(loop, rows, *kernels)
+
+
+def sampler_floor(size: int, num_chains: int, num_sweeps: int) -> Program:
+    """Both matrix products of each sweep."""
+    _, params, right = problem(size, num_chains)
+    both = lambda right, w: tf.matmul(tf.matmul(right, w, transpose_b=True), w)  # noqa: E731
+    # An orthogonal matrix keeps the numbers from overflow and from underflow.
+    return repeated(both, right, num_sweeps, tf.linalg.qr(params.coupling)[0])
+
+
+def sampler(size: int, num_chains: int, num_sweeps: int) -> Program:
+    """Sweeps as training uses them."""
+    model, params, right = problem(size, num_chains)
+    chains = model.start(num_chains, counter_random.key(1))._replace(right=right)
+
+    def sweeps(params: RBMParameters, chains: Halves, key: tf.Tensor) -> Halves:
+        # Both halves are returned, as in training. Were the left one dropped, XLA would let the
+        # halves of the chains share its memory, and they would wait for each other.
+        return gibbs.sweeps(model.blocks(params), chains, key, num_sweeps, concurrent=True)
+
+    return compiled(sweeps, params, chains, counter_random.key(1))
+
+
+def time_sampler(options: argparse.Namespace) -> Record:
+    """Floor and sampler for each RBM and number of chains."""
+    results = []
+    for size, chains in ((size, chains) for size in options.sizes for chains in options.chains):
+        if options.full or chains * size**2 <= QUICK_WORK:
+            about = {"size": size, "chains": chains, "sweeps": options.sweeps}
+            programs = {FLOOR: sampler_floor(*about.values()), OURS: sampler(*about.values())}
+            # Large ones average over their own length.
+            repeats = max(3, int(options.repeats / max(1.0, chains * size**2 / 1e8)))
+            rows = summary(f"RBM {about}", interleaved(programs, repeats))
+            results.append({**about, "rows": rows})
+    return {"results": results}
+
+
+def random_images() -> Dataset:
+    """A data set of MNIST's image size."""
+    size = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
+    images = np.random.default_rng(1).integers(0, 2, (NUM_IMAGES, size), dtype=np.uint8)
+    return Dataset("random", images, 1.0, False, images[:100], images[:100], IMAGE_SHAPE, "", "")
+
+
+def step_program(config: ExperimentConfig, dataset: Dataset, num_steps: int) -> Program:
+    """`num_steps` training steps as one call."""
+    program = TrainProgram(config, dataset)
+    shape = (num_steps, config.train_batchsize)
+    indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
+    return lambda: (program.run(indices, num_steps), program.state.counts.numpy())
+
+
+def time_step(options: argparse.Namespace) -> Record:
+    """Of each structure the floor, and a step of all methods that are made for it."""
+    results, dataset = [], random_images()
+    methods = list(BASELINES) if options.baselines == ["all"] else options.baselines
+    for struct in options.structs:
+        programs, chosen = {}, []
+        for baseline, k in ((baseline, k) for baseline in methods for k in options.ks):
+            cell = {"baseline": baseline, "k": k, "sampler": options.sampler}
+            try:
+                config = build_config(struct=struct, **cell)
+                step = step_program(config, dataset, options.steps)
+            except UserError as error:
+                print(f"{baseline}, k={k}: left out, {error}", flush=True)
+                continue
+            programs[f"{baseline}, k={k}, {options.sampler}"] = step
+            chosen.append(cell)
+        shape = config.structure.num_latents // 2, config.num_chains, config.num_sweeps
+        programs[FLOOR] = sampler_floor(*shape)
+        times = interleaved(programs, options.repeats)
+        for name in programs.keys() - {FLOOR}:
+            times[name] = [seconds / options.steps for seconds in times[name]]
+        *rows, last = summary(struct, times)
+        rows = [row | cell for row, cell in zip(rows, chosen, strict=True)]
+        results.append({"struct": struct, "chains": config.num_chains, "rows": [*rows, last]})
+    return {"results": results}
+
+
+def time_evaluation(options: argparse.Namespace) -> Record:
+    """Seconds and peak memory of one evaluation, and the decoder's products before and after it."""
+    config = build_config(struct=options.struct, baseline=options.baseline)
+    images = np.resize(random_images().train, [options.images, config.input_size])
+    model, _ = build(config, np.full(config.input_size, 0.2, np.float32))
+    evaluator = evaluation.Evaluator(model)
+    arguments = (options.samples, config.eval_batchsize, counter_random.key(1))
+    evaluator.per_image(images[: config.eval_batchsize], *arguments)  # compiles
+    network = model.decoder.network
+    first, *rest = [layer.kernel.value for layer in (network.first[0], *network.rest)]
+    per_pass = evaluation.rows_per_pass(config.eval_batchsize, options.samples)
+    passes = options.images * options.samples // per_pass
+    rows = np.random.default_rng(1).integers(0, 2, [per_pass, first.shape[0]])
+
+    def products(rows: tf.Tensor, *kernels: tf.Tensor) -> tf.Tensor:
+        values = rows
+        for kernel in kernels:
+            values = tf.matmul(values, kernel)
+        return rows + 1e-30 * values[:, : rows.shape[1]]  # so that no pass is left out
+
+    part = max(passes // 50, 1)
+    floor = repeated(products, tf.constant(rows, tf.float32), part, first, *rest)
+    times = []
+    for program in (floor, floor, lambda: evaluator.per_image(images, *arguments), floor):
+        start = time.perf_counter()
+        program()
+        times.append(time.perf_counter() - start)
+    return {
+        **{name: getattr(options, name) for name in ("struct", "baseline", "images", "samples")},
+        "seconds": times[2],
+        "matrix_products_alone": [times[1] * passes / part, times[3] * passes / part],
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+
+
+def main() -> None:
+    """Times what is asked for."""
+    parser = records.parser(__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    sweeps, steps, whole = map(parts.add_parser, ("sampler", "step", "evaluation"))
+    sweeps.set_defaults(run=time_sampler)
+    sweeps.add_argument("--sizes", type=records.numbers, default=[100, 200, 400, 1000])
+    sweeps.add_argument("--chains", type=records.numbers, default=[100, 1000, 10_000, 100_000])
+    sweeps.add_argument("--sweeps", type=int, default=40)
+    sweeps.add_argument("--full", action="store_true", help="the largest problems too (an hour)")
+    steps.set_defaults(run=time_step)
+    steps.add_argument("--structs", type=records.names, default=["1-layer-nonlin"])
+    steps.add_argument("--baselines", type=records.names, default=["dvaes_power"], help="or all")
+    steps.add_argument("--ks", type=records.numbers, default=[1])
+    steps.add_argument("--sampler", choices=SAMPLERS, default="pa")
+    steps.add_argument("--steps", type=int, default=20, help="in one compiled call")
+    whole.set_defaults(run=time_evaluation)
+    whole.add_argument("--struct", default="1-layer-nonlin", choices=STRUCTURES)
+    whole.add_argument("--baseline", default="dvaes_power", choices=BASELINES)
+    whole.add_argument("--images", type=int, default=10_000)
+    whole.add_argument("--samples", type=int, default=4000)
+    for part in (sweeps, steps, whole):
+        part.add_argument("--repeats", type=int, default=30, help="rounds of a small problem")
+        part.add_argument("--keep", metavar="NAME", help="in benchmarks/results/performance")
+    options = parser.parse_args()
+    tf.get_logger().setLevel("ERROR")  # every problem is a new program, and meant to be
+    record = options.run(options)
+    print(record)
+    if options.keep:
+        records.keep("performance", options.keep, record)
+
+
+if __name__ == "__main__":
+    main()
