@@ -23,7 +23,7 @@ from benchmarks.exported import Call
 from benchmarks.gpu_compiler import counts
 from benchmarks.records import Record
 from benchmarks.speed import NUM_IMAGES, random_images
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae.train_step import TrainProgram
 from samplers import counter_random, hardware
 

@@ -30,7 +30,7 @@ import data
 from benchmarks import exported, records
 from benchmarks.run_exported import read_arrays, read_job
 from configs.errors import UserError
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver

@@ -23,8 +23,8 @@ import tensorflow as tf
 from benchmarks import records
 from benchmarks.records import Record
 from configs.errors import UserError
-from configs.paper import STRUCTURES, ExperimentConfig, build_config
-from configs.registry import BASELINES, SAMPLERS
+from configs.experiment import ExperimentConfig, build_config
+from configs.registry import BASELINES, SAMPLERS, STRUCTURES
 from data.dataset import Dataset
 from dvae import evaluation
 from dvae.build import build

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.likelihood import Likelihood
 from dvae.networks import Network, layer_seed
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.likelihood import log_bernoulli
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams, Sample, concat

@@ -15,8 +15,8 @@ from configs.paper import (
     POSTERIOR_SCALE,
     POSTERIOR_SWEEPS,
     POSTERIOR_TEMPERATURES,
-    Structure,
 )
+from configs.registry import Structure
 from dvae.encoder import Batch, Encoder
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams, Sample

@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import data
-from configs.paper import ExperimentConfig
+from configs.datasets import DATASETS
+from configs.experiment import ExperimentConfig
 from configs.registry import BASELINES
 from configs.text import markdown, one_row
 from dvae.runs.code_version import version_name
@@ -148,5 +148,5 @@ def model_card(
         width=width,
         schedule=reduced if steps < published else "the published number of steps",
         method_source=BASELINES[config.baseline].source,
-        data_source=data.citation(dataset),
+        data_source=DATASETS[config.dataset].citation if config.dataset in DATASETS else "your own",
     )

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, check_config
+from configs.experiment import ExperimentConfig, check_config
 from data.dataset import Dataset
 from dvae.build import build
 from dvae.encoder import Batch

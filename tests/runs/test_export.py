@@ -12,8 +12,7 @@ import pytest
 
 import dvae
 from configs.errors import UserError
-from configs.paper import Structure
-from configs.registry import BASELINES
+from configs.registry import BASELINES, Structure
 from dvae.runs import commands
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
