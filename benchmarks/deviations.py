@@ -13,7 +13,6 @@ from benchmarks.records import Record
 from dvae.relaxed_priors import LAMBDA_MARGIN, gram_powers, largest_singular_value
 from dvae.runs.trained_model import TrainedModel
 from samplers import ais, counter_random
-from samplers.diagnostics import LogMeanEstimate
 from samplers.energy_model import EnergyModel, fitted_base, uniform_base
 from samplers.rbm import RBM
 
@@ -26,24 +25,18 @@ class UnsummedRBM(RBM):
     path = EnergyModel.path
 
 
-def _spread(estimate: LogMeanEstimate) -> Record:
-    return {name: float(getattr(estimate, name)) for name in ("value", "stderr", "ess")}
-
-
 def ais_weights(trained: TrainedModel) -> Record:
     """log Z, its standard error and ESS with and without the right half summed out."""
     rbm, params = trained.model.prior.energy_model, trained.model.prior.parameters()
-    key, (count, steps) = counter_random.key(1), _AIS_SETTINGS.values()
     unsummed = UnsummedRBM(rbm.num_left, rbm.num_right)
-    models = {"right half summed out": rbm, "both halves": unsummed}
     bases = {"uniform": uniform_base(rbm), "fitted": fitted_base(tf.constant(trained.chains))}
-    return {
-        name: {
-            weights: _spread(ais.log_partition_estimate(model, params, base, key, count, steps))
-            for weights, model in models.items()
-        }
-        for name, base in bases.items()
-    }
+    found: Record = {name: {} for name in bases}
+    for name, base in bases.items():
+        for weights, model in (("right half summed out", rbm), ("both halves", unsummed)):
+            settings = counter_random.key(1), *_AIS_SETTINGS.values()
+            estimate = ais.log_partition_estimate(model, params, base, *settings)
+            found[name][weights] = {field: float(v) for field, v in estimate._asdict().items()}
+    return found
 
 
 def largest_value_bound(coupling: tf.Tensor) -> Record:

@@ -6,8 +6,9 @@ Each row is kept in the place of an older one of the same method, groups and k; 
 nothing. Milliseconds of steps are measured by `benchmarks.train_step`.
 """
 
+import itertools
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,8 +33,6 @@ from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cach
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact
 
-PAGE = "estimators"
-KS = (1, 2, 5)
 BLOCKS, COPIES, QUICK_BLOCKS, LEAST_BLOCKS = 256, 256, 64, 3
 # Of the chains of images, where a method has some: at first, and before each gradient.
 WARM_STEPS, STEPS_BETWEEN = 50, 4
@@ -43,20 +42,10 @@ LIMIT = 4.0  # standard errors
 ROUNDING = 1e-4
 
 
-class Sample(NamedTuple):
-    """Means over blocks of `copies` independent gradients, [T, P] of a part, and the exact one."""
-
-    blocks: np.ndarray
-    exact: np.ndarray
-    copies: int
-
-
-def _step(
-    small: SmallModel, copies: int, key: tf.Tensor, states: Any, kl_weight: tf.Tensor
-) -> Step:
+def _step(small: SmallModel, copies: int, key: tf.Tensor, states: Any, weight: float) -> Step:
     """One step on copies of all images."""
     batch = Batch(tf.tile(tf.constant(small.images), [copies, 1]))
-    inputs = Inputs(batch, small.model.prior.parameters(), key, kl_weight)
+    inputs = Inputs(batch, small.model.prior.parameters(), key, tf.constant(weight))
     return small.estimator.step(small.model, inputs, states)
 
 
@@ -65,7 +54,7 @@ def _follow(small: SmallModel, copies: int, key: tf.Tensor, states: Any, steps: 
 
     def body(index: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
         index_key = counter_random.fold_in(key, index)
-        return index + 1, _step(small, copies, index_key, states, tf.constant(1.0)).state
+        return index + 1, _step(small, copies, index_key, states, 1.0).state
 
     return tf.while_loop(lambda index, _: index < steps, body, (tf.constant(0), states))[1]
 
@@ -78,24 +67,19 @@ def _warm_states(small: SmallModel, copies: int, key: tf.Tensor) -> Any:
 
 
 def flat_gradient(
-    small: SmallModel,
-    variables: list[keras.Variable],
-    copies: int,
-    key: tf.Tensor,
-    states: Any = (),
-    kl_weight: float = 1.0,
+    small: SmallModel, of: list[Any], copies: int, key: tf.Tensor, states: Any, kl_weight: float
 ) -> tf.Tensor:
-    """The gradient of one step's surrogate for some variables, [P], on copies of all images."""
+    """The gradient of one step's surrogate of some variables, [P], on copies of all images."""
     if tf.nest.flatten(states):
         key, moving = tf.unstack(counter_random.split(key, 2))
         states = _follow(small, copies, moving, states, STEPS_BETWEEN)
-    values = [tf.convert_to_tensor(variable) for variable in variables]
+    values = [tf.convert_to_tensor(variable) for variable in of]
     with (
-        keras.StatelessScope(zip(variables, values, strict=True)),
+        keras.StatelessScope(zip(of, values, strict=True)),
         tf.GradientTape(watch_accessed_variables=False) as tape,
     ):
         tape.watch(values)
-        found = _step(small, copies, key, states, tf.constant(kl_weight))
+        found = _step(small, copies, key, states, kl_weight)
     zero = tf.UnconnectedGradients.ZERO
     gradients = tape.gradient(found.surrogate, values, unconnected_gradients=zero)
     return tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
@@ -112,7 +96,7 @@ def tune(small: SmallModel, seed: int = 2) -> None:
 
     @tf.function(jit_compile=True, autograph=False)
     def gradient(key: tf.Tensor) -> list[tf.Tensor]:
-        return unflatten(-flat_gradient(small, own, TUNING_COPIES, key, states), own)
+        return unflatten(-flat_gradient(small, own, TUNING_COPIES, key, states, 1.0), own)
 
     for key in keys[:-1]:
         optimizer.apply_gradients(zip(gradient(key), own, strict=True))
@@ -121,13 +105,10 @@ def tune(small: SmallModel, seed: int = 2) -> None:
 def gradient_blocks(
     small: SmallModel, num_blocks: int, copies: int, seed: int = 1, kl_weight: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """Gradients of one training step on all images: means over blocks of independent ones.
+    """Gradients of one training step on all images, float64 [num_blocks, P] for each part.
 
-    Within a block they are those of copies of the images in one batch, whose rows are independent.
-    That of log Z is the exact one.
-
-    Returns:
-      [num_blocks, P] float64 for encoder, prior and decoder.
+    Within a block they are means over copies of the images in one batch, whose rows are
+    independent. That of log Z is the exact one.
     """
     parts = part_variables(small.model)
     variables = [variable for part in parts.values() for variable in part]
@@ -151,8 +132,8 @@ def gradient_blocks(
     return {**found, "prior": found["prior"] - kl_weight * log_z}
 
 
-def statistics_of(sample: Sample) -> Record:
-    """Bias and variance of one part of the parameters, relative to the exact gradient.
+def statistics_of(blocks: np.ndarray, exact: np.ndarray, copies: int) -> Record:
+    """Bias and variance of means over blocks of independent gradients [T, P], beside the exact one.
 
     squared_bias: ‖E g - g*‖² / ‖g*‖², without the bias of noise: the mean of d_s'd_t over all pairs
     of blocks, d = g - g*; stderr: by the jackknife over blocks, up to 1.4 times too large where
@@ -160,8 +141,8 @@ def statistics_of(sample: Sample) -> Record:
     |mean - g*| over its standard error; beyond: components for which this exceeds `LIMIT`.
     seen: relative bias of a gradient (1 + r) g* that `LIMIT` misses with 5 % at most.
     """
-    used = sample.exact != 0.0  # what the binary model does not depend on is no part of it
-    blocks, target = sample.blocks[:, used], sample.exact[used]
+    used = exact != 0.0  # what the binary model does not depend on is no part of it
+    blocks, target = blocks[:, used], exact[used]
     count, norm = len(blocks), float(target @ target)
     distances = blocks - target
     products = distances @ distances.T
@@ -175,7 +156,7 @@ def statistics_of(sample: Sample) -> Record:
     return {
         "squared_bias": float(products.sum() / pairs / norm),
         "stderr": float(np.sqrt((count - 1) * without.var()) / norm),
-        "variance": float(sample.copies * variances.sum() / norm),
+        "variance": float(copies * variances.sum() / norm),
         "components": int(used.sum()),
         "beyond": int((scores > LIMIT).sum()),
         "largest": float(scores.max()),
@@ -207,20 +188,17 @@ def measure(baseline: str, num_groups: int, k: int, num_blocks: int) -> Record:
         **{"blocks": len(found["prior"]), "copies": copies},
         **{"images": len(small.images), "pixels": small.images.shape[1]},
         "seconds": time.perf_counter() - start,
-        "parts": {p: statistics_of(Sample(b, target[p], copies)) for p, b in found.items()},
+        "parts": {p: statistics_of(b, target[p], copies) for p, b in found.items()},
     }
 
 
-def keep(name: str, rows: list[Record], about: Record) -> None:
-    """Keeps rows, each in the place of an older one of the same method, groups and k."""
-
-    def place(row: Record) -> tuple:
-        return list(BASELINES).index(row["baseline"]), row.get("groups", 0), row["k"]
-
-    old = records.read(PAGE).get(name, {"rows": []})["rows"]
-    merged = {place(row): row for row in old if row["baseline"] in BASELINES}
-    merged |= {place(row): row for row in rows}
-    records.keep(PAGE, name, {**about, "rows": [merged[key] for key in sorted(merged)]})
+def keep(groups: int, rows: list[Record]) -> None:
+    """Keeps rows, each in the place of an older one of the same method and k."""
+    name, order = f"groups-{groups}", list(BASELINES)
+    old = records.read("estimators").get(name, {"rows": []})["rows"]
+    merged = {(order.index(row["baseline"]), row["k"]): row for row in (*old, *rows)}
+    kept = [merged[place] for place in sorted(merged)]
+    records.keep("estimators", name, {"groups": groups, "rows": kept})
 
 
 def main() -> None:
@@ -228,24 +206,21 @@ def main() -> None:
     parser = records.parser(__doc__)
     parser.add_argument("--baselines", type=records.names, default=list(BASELINES))
     parser.add_argument("--groups", type=records.numbers, default=list(STRUCTURES))
-    parser.add_argument("--ks", type=records.numbers, default=list(KS))
+    parser.add_argument("--ks", type=records.numbers, default=[1, 2, 5])
     parser.add_argument("--quick", action="store_true", help="few gradients, nothing kept")
     options = parser.parse_args()
-    for given, known in ((options.baselines, BASELINES), (options.groups, STRUCTURES)):
-        if unknown := set(given) - set(known):
-            parser.error(f"unknown: {', '.join(map(str, unknown))}")
+    if unknown := {*options.baselines, *options.groups} - {*BASELINES, *STRUCTURES}:
+        parser.error(f"unknown: {', '.join(map(str, unknown))}")
     tf.config.set_visible_devices([], "GPU")  # whose batch norm asks for no norm of ours
     tf.get_logger().setLevel("ERROR")  # every setting has a program of its own, and means to
     enable_compile_cache(compile_cache_directory())
     for num_groups in options.groups:
-        rows = []
-        for baseline in options.baselines:
-            for k in options.ks:
-                blocks = QUICK_BLOCKS if options.quick else BLOCKS
-                rows.append(measure(baseline, num_groups, k, blocks))
-                print(rows[-1], flush=True)
+        rows, blocks = [], QUICK_BLOCKS if options.quick else BLOCKS
+        for baseline, k in itertools.product(options.baselines, options.ks):
+            rows.append(measure(baseline, num_groups, k, blocks))
+            print(rows[-1], flush=True)
         if not options.quick:
-            keep(f"groups-{num_groups}", rows, {"groups": num_groups})
+            keep(num_groups, rows)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ Counts are facts of the compiler in this version of TensorFlow, microseconds are
 
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
@@ -28,79 +27,49 @@ from dvae.train_step import TrainProgram
 from samplers import counter_random, hardware
 
 
-class Program(NamedTuple):
-    """A program, and how it is counted.
-
-    make: gives it. unit: what is counted. units: of them in a trip of the outermost loop; 0: the
-    call is the unit.
-    """
-
-    make: Callable[[], Call]
-    unit: str
-    units: int
-
-
-def sweeps(size: int = 100, chains: int = 1000, num: int = 40) -> Program:
+def sweeps(size: int, chains: int = 1000, num: int = 40) -> Call:
     """Block Gibbs sweeps of an RBM."""
-
-    def make() -> Call:
-        model, params, _ = speed.problem(size, chains)
-        key = counter_random.key(1)
-        function = tf.function(
-            lambda *state: model.sweeps(*state, num), jit_compile=True, autograph=False
-        )
-        return Call(function, (params, model.start(chains, key), key))
-
-    return Program(make, f"{num} sweeps", 0)
+    model, params, _ = speed.problem(size, chains)
+    key, sweep = counter_random.key(1), lambda *state: model.sweeps(*state, num)
+    function = tf.function(sweep, jit_compile=True, autograph=False)
+    return Call(function, (params, model.start(chains, key), key))
 
 
-def step(**fields: Any) -> Program:
-    """A training step, of dvaes_power on 1-layer-nonlin with k = 1 and pa but for some fields."""
-    fields = {
-        "struct": "1-layer-nonlin",
-        "baseline": "dvaes_power",
-        "k": 1,
-        "sampler": "pa",
-    } | fields
-    config, steps = build_config(**fields), 100
-
-    def make() -> Call:
-        program = TrainProgram(config, random_images())
-        shape = (steps, config.train_batchsize)
-        indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
-        given = tf.constant(indices), tf.constant(steps), hardware.STEPS_A_TRIP
-        return Call(program.compiled, program.arguments(*given), program.state)
-
-    return Program(make, "step", hardware.STEPS_A_TRIP)
+def steps(num: int = 100, **fields: Any) -> Call:
+    """Training steps, of dvaes_power on 1-layer-nonlin with k = 1 and pa but for some fields."""
+    config = build_config(**{"struct": "1-layer-nonlin", "baseline": "dvaes_power"} | fields)
+    program = TrainProgram(config, random_images())
+    shape = (num, config.train_batchsize)
+    indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
+    given = tf.constant(indices), tf.constant(num), hardware.STEPS_A_TRIP
+    return Call(program.compiled, program.arguments(*given), program.state)
 
 
-PROGRAMS = {
-    "sweeps 100x100": sweeps,
+PROGRAMS: dict[str, Callable[[], Call]] = {
+    "sweeps 100x100": lambda: sweeps(100),
     "sweeps 200x200": lambda: sweeps(200),
-    "training dvaes_power": step,
-    "training dvaes_gi": lambda: step(baseline="dvaes_gi"),
-    "training dvaes_power, k=5, pcd": lambda: step(k=5, sampler="pcd"),
-    "training dvaes_power, 4-layer-nonlin": lambda: step(struct="4-layer-nonlin"),
+    "training dvaes_power": steps,
+    "training dvaes_gi": lambda: steps(baseline="dvaes_gi"),
+    "training dvaes_power, k=5, pcd": lambda: steps(k=5, sampler="pcd"),
+    "training dvaes_power, 4-layer-nonlin": lambda: steps(struct="4-layer-nonlin"),
 }
 
 
-def measure(name: str, program: Program, hlo: bytes, target: str, folder: Path) -> Record:
-    """Compiles one program for one GPU, and counts by its unit."""
-    start = time.perf_counter()
-    gpu_compiler.compile_program(hlo, target, folder)
-    seconds = time.perf_counter() - start
-    found = counts.count(folder)
-    counted = found.in_loop if program.units else found.in_call
-    per_unit = {key: counted.get(key, 0) / max(program.units, 1) for key in counts.KEYS}
-    return {
-        **{"program": name, "gpu": target, "unit": program.unit, **per_unit},
-        "microseconds": counts.microseconds(per_unit),
-        "compile_seconds": seconds,
-    }
+def measure(name: str, make: Callable[[], Call], target: str) -> Record:
+    """Compiles a program for a GPU, and counts 40 sweeps, or one training step."""
+    with tempfile.TemporaryDirectory() as folder:
+        gpu_compiler.compile_program(exported.export(make).hlo, target, Path(folder) / "made")
+        found = counts.count(Path(folder) / "made")
+    of_sweeps = name.startswith("sweeps")
+    counted = found.in_call if of_sweeps else found.in_loop
+    units = 1 if of_sweeps else hardware.STEPS_A_TRIP
+    per_unit = {key: counted.get(key, 0) / units for key in counts.KEYS}
+    about = {"program": name, "gpu": target, "unit": "40 sweeps" if of_sweeps else "step"}
+    return about | per_unit | {"microseconds": counts.microseconds(per_unit)}
 
 
 def main() -> None:
-    """Prints a line for each program and GPU."""
+    """Prints what is counted of each program and GPU."""
     parser = records.parser(__doc__)
     parser.add_argument("--targets", type=records.names, default=["h100", "t4"])
     parser.add_argument("--programs", type=records.names, default=[""], help="words of the names")
@@ -108,22 +77,16 @@ def main() -> None:
     options = parser.parse_args()
     records.prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
-    chosen = [name for name in PROGRAMS if any(word in name for word in options.programs)]
     found = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in chosen:
-            program = PROGRAMS[name]()
-            made = exported.export(program.make)
-            for target in options.targets:
-                try:
-                    found.append(measure(name, program, made.hlo, target, Path(scratch) / target))
-                except gpu_compiler.NoCompilerError as error:
-                    raise SystemExit(f"nothing was compiled: {error}") from None
-                print(found[-1], flush=True)
+    for name in (n for n in PROGRAMS if any(word in n for word in options.programs)):
+        for target in options.targets:
+            try:
+                found.append(measure(name, PROGRAMS[name], target))
+            except gpu_compiler.NoCompilerError as error:
+                raise SystemExit(f"nothing was compiled: {error}") from None
+            print(found[-1], flush=True)
     if options.keep:
-        records.keep(
-            "performance", "gpu_programs", {"assumptions": counts.ASSUMPTIONS, "programs": found}
-        )
+        records.keep("performance", "gpu_programs", {"programs": found})
 
 
 if __name__ == "__main__":

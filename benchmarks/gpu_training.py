@@ -11,7 +11,6 @@ The models that come back on the way are evaluated, and the best is kept. `rehea
 of a run that hopped against the same steps of its own program.
 """
 
-import argparse
 import hashlib
 import json
 import math
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -71,28 +69,9 @@ def job_name(config: ExperimentConfig) -> str:
 
 
 def restored(directory: RunDirectory, program: TrainProgram) -> tuple[Saver, Progress | None]:
-    """Loads the newest checkpoint; returns what writes the next, and None where none was."""
+    """Loads the newest checkpoint, if any; returns what writes the next, and how far it is."""
     saver = Saver(directory, program, RunOptions(max_unsaved_minutes=0.0))  # a failure ends it
     return saver, saver.restore()
-
-
-def _plan(
-    config: ExperimentConfig, dataset: Dataset, first: int, last: int | None, every: int | None
-) -> dict[str, Any]:
-    """The steps of a hop, and what its batches are made of."""
-    last = config.num_train_iter if last is None else last
-    every = every or max(config.eval_every, config.num_train_iter // _MODELS)
-    if not first < last <= config.num_train_iter or every < 1:
-        raise UserError(
-            f"the run stands at step {first} of {config.num_train_iter}: "
-            f"it cannot be trained to step {last} with a model every {every}"
-        )
-    return {
-        **{"first": first, "last": last, "per_call": STEPS_PER_CALL, "seed": config.seed},
-        **{"summary_every": config.summary_every, "model_every": every},
-        **{"num_images": len(dataset.train), "batch_size": config.train_batchsize},
-        **{"most_bad": MAX_SKIPPED_IN_A_ROW, "rows": _ROWS, "count": _COUNT},
-    }
 
 
 def export(
@@ -104,25 +83,29 @@ def export(
 ) -> None:
     """Writes a run as a job that goes on from its newest checkpoint.
 
-    Args:
-      folder: of all jobs.
-      directory: of the run; it is only read.
-      dataset: the run's.
-      last: step to train to; None: the run's last.
-      model_every: steps between models that come back; None: as evaluations, or every twentieth of
-        the run, whichever is less often.
-
-    Raises:
-      UserError: there is nothing to train.
+    last: step to train to; None: the run's last. model_every: steps between models that come back;
+    None: as evaluations, or every twentieth of the run, whichever is less often. Raises UserError
+    when there is nothing to train.
     """
     config, _ = read_config(directory.path)
-    made: list[Any] = []
+    last = config.num_train_iter if last is None else last
+    every = model_every or max(config.eval_every, config.num_train_iter // _MODELS)
+    plan = {
+        **{"last": last, "per_call": STEPS_PER_CALL, "seed": config.seed},
+        **{"summary_every": config.summary_every, "model_every": every},
+        **{"num_images": len(dataset.train), "batch_size": config.train_batchsize},
+        **{"most_bad": MAX_SKIPPED_IN_A_ROW, "rows": _ROWS, "count": _COUNT},
+    }
+    made: list[TrainProgram] = []
 
     def make() -> exported.Call:
         program = TrainProgram(config, dataset)
         _, progress = restored(directory, program)
-        plan = _plan(config, dataset, progress.step if progress else 0, last, model_every)
-        made.extend((program, plan))
+        plan["first"] = first = progress.step if progress else 0
+        if not first < last <= config.num_train_iter or every < 1:
+            at = f"the run stands at step {first} of {config.num_train_iter}"
+            raise UserError(f"{at}: it cannot be trained to step {last} with a model every {every}")
+        made.append(program)
         # A loop's trips of as many steps as divide whatever a call has to take.
         steps = [plan[n] for n in ("first", "last", "per_call", "summary_every", "model_every")]
         rows = tf.zeros([STEPS_PER_CALL, config.train_batchsize], tf.int32)
@@ -131,7 +114,7 @@ def export(
         return exported.Call(program.compiled, arguments, program.state)
 
     found = exported.export(make)
-    program, plan = made
+    [program] = made
     places = dict(zip(named_leaves(program.state), found.carried, strict=True))
     # Of a model on the way, evaluations and summaries need no more.
     model = list(named_leaves(program.state._replace(adam=(), image_states=())))
@@ -145,12 +128,11 @@ def export(
 def _models(out: Path, name: str, before: int) -> dict[int, Arrays]:
     """The models that came back of steps before this one, by step."""
     models: dict[int, Arrays] = {}
-    for path in sorted(out.glob(f"{name}.models-*.npz")):
+    for path in out.glob(f"{name}.models-*.npz"):
         for key, array in read_arrays(path).items():
             step, variable = key.split("/", 1)
-            if int(step) < before:
-                models.setdefault(int(step), {})[variable] = array
-    return dict(sorted(models.items()))
+            models.setdefault(int(step), {})[variable] = array
+    return {step: models[step] for step in sorted(models) if step < before}
 
 
 def _assign(program: TrainProgram, arrays: Arrays) -> None:
@@ -161,44 +143,31 @@ def _assign(program: TrainProgram, arrays: Arrays) -> None:
 
 
 def take(
-    folder: Path,
-    out: Path,
-    directory: RunDirectory,
-    dataset: Dataset,
-    keep_steps: tuple[int, ...] = (),
+    folder: Path, out: Path, directory: RunDirectory, dataset: Dataset, keep_steps: list[int]
 ) -> int:
     """Gives a run what was trained of it elsewhere, as its newest checkpoint.
 
     The models on the way are evaluated as run.py evaluates at their steps. That of the last step is
     left to run.py, which does there what is due. Those of `keep_steps` are kept as run.py does.
-
-    Returns:
-      The step that the run stands at.
-
-    Raises:
-      UserError: nothing was trained, or it did not go on from where the run stands.
+    Returns the step that the run stands at. Raises UserError when nothing was trained, or when it
+    did not go on from where the run stands.
     """
     config, data_sha256 = read_config(directory.path)
     name = job_name(config)
-    job = read_job(folder, name)
+    job, last = read_job(folder, name), read_arrays(out / f"{name}.state.npz")
     first = job["training"]["first"]
-    last = read_arrays(out / f"{name}.state.npz")
     facts = json.loads(str(last.pop("facts"))) if last else {"step": first}
     if facts["step"] == first:
         raise UserError(f"nothing was trained of {name} in {out}")
     models = _models(out, name, facts["step"])
-    for step in keep_steps:
-        if first < step < facts["step"] and step not in models:
-            raise UserError(f"no model of step {step} came back: see --model_every of export")
+    if missing := {s for s in keep_steps if first < s < facts["step"]} - set(models):
+        raise UserError(f"no model of step {min(missing)} came back: see --model_every of export")
     directory.open(config, data_sha256, fresh=False)
     try:
         program = TrainProgram(config, dataset)
         saver, progress = restored(directory, program)
         if not _digest(program) == job["training"]["id"] == facts["id"]:
-            raise UserError(
-                f"{directory.path} does not stand where {folder} was exported from: take it into a "
-                "copy of the directory made then"
-            )
+            raise UserError(f"{directory.path} does not stand where {folder} was exported from")
         summaries = Summaries(directory)
         if progress is None:
             directory.forget_after(-1, -1)
@@ -235,15 +204,14 @@ def take(
     return facts["step"]
 
 
-def rehearse(scratch: Path, source: Path, data_dir: str, steps: int) -> None:
+def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
     """Hops a copy of a run by JAX's CPU, and prints how far it ended from its own program's end.
 
     That is the root mean square over all numbers of a kind, and how far the steps moved them.
     """
     path, folder, out = (scratch / name for name in ("run", "folder", "out"))
     shutil.copytree(source, path)
-    directory = RunDirectory(path)
-    dataset, (config, _) = data_of(directory, data_dir), read_config(path)
+    directory, (config, _) = RunDirectory(path), read_config(path)
     program = TrainProgram(config, dataset)
     saver, progress = restored(directory, program)
     first = progress.step if progress else 0
@@ -263,8 +231,9 @@ def rehearse(scratch: Path, source: Path, data_dir: str, steps: int) -> None:
     ends.append(_values(program))
     for kind in ("weights", "averages", "adam", "sampler"):
         names = [name for name in ends[0] if name.split("/")[0] == kind and name != "adam/count"]
-        flat = (np.concatenate([np.float64(end[name]).ravel() for name in names]) for end in ends)
-        start, here, there = flat
+        start, here, there = (
+            np.concatenate([end[name].ravel() for name in names], dtype=np.float64) for end in ends
+        )
         apart, moved = (np.sqrt(np.mean((here - other) ** 2)) for other in (there, start))
         same = np.mean(np.isclose(here, there, rtol=1e-5, atol=1e-6))
         say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}, equal to 1e-5: {100 * same:.2f} %")
@@ -279,39 +248,33 @@ def data_of(directory: RunDirectory, data_dir: str) -> Dataset:
     return dataset
 
 
-def _work(options: argparse.Namespace) -> None:
-    for path in options.runs:
-        if options.mode == "rehearse":
-            rehearse(options.folder / path.name, path, options.data_dir, options.steps)
-            continue
-        directory = RunDirectory(path)
-        dataset = data_of(directory, options.data_dir)
-        if options.mode == "export":
-            export(options.folder, directory, dataset, options.to, options.model_every)
-        else:
-            take(options.folder, options.out, directory, dataset, tuple(options.keep_steps))
-
-
 def main() -> None:
     """Exports, takes back, or rehearses runs."""
     parser = records.parser(__doc__)
+    parser.add_argument("mode", choices=["export", "take", "rehearse"])
+    parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER [OUT] RUN_DIR ...")
     parser.add_argument("--data_dir", default="datasets")
-    modes = parser.add_subparsers(dest="mode", required=True)
-    writer, reader, trial = map(modes.add_parser, ("export", "take", "rehearse"))
-    for mode in (writer, reader, trial):
-        mode.add_argument("folder", type=Path)
-    reader.add_argument("out", type=Path)
-    writer.add_argument("--to", type=int, help="step to train to; default: the run's last")
-    writer.add_argument("--model_every", type=int, help="steps between models that come back")
-    reader.add_argument("--keep_steps", type=int, nargs="*", default=(), help="as of run.py")
-    trial.add_argument("--steps", type=int, default=200)
-    for mode in (writer, reader, trial):
-        mode.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    parser.add_argument("--to", type=int, help="export: step to train to; default: the last")
+    parser.add_argument("--model_every", type=int, help="export: steps between models")
+    parser.add_argument("--keep_steps", type=records.numbers, default=[], help="take: as of run.py")
+    parser.add_argument("--steps", type=int, default=200, help="of a rehearsal")
     options = parser.parse_args()
+    folder, *runs = options.paths
+    out = runs.pop(0) if options.mode == "take" and runs else None
+    if not runs:
+        parser.error("no RUN_DIR")
     records.prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
     try:
-        _work(options)
+        for path in runs:
+            directory = RunDirectory(path)
+            dataset = data_of(directory, options.data_dir)
+            if options.mode == "rehearse":
+                rehearse(folder / path.name, path, dataset, options.steps)
+            elif options.mode == "export":
+                export(folder, directory, dataset, options.to, options.model_every)
+            else:
+                take(folder, out, directory, dataset, options.keep_steps)
     except (UserError, OSError, zipfile.BadZipFile) as error:
         raise SystemExit(f"error: {error}") from None
 

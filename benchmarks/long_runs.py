@@ -10,7 +10,7 @@ tables and plots of docs/long_runs.md from the results.
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -26,24 +26,11 @@ from dvae.runs.directory import RunDirectory
 from dvae.runs.model_card import model_name
 from dvae.runs.records import read_config
 from dvae.train_state import NetworkVariables
-from samplers import (
-    ais,
-    chain_statistics,
-    counter_random,
-    diagnostics,
-    log_partition,
-    tempering,
-)
+from samplers import counter_random, log_partition, mixing, tempering
 from samplers.energy_model import fitted_base, uniform_base
 from samplers.rbm import Halves, RBMParameters, model_of
 
-AIS_CHAINS, AIS_TEMPERATURES = 1024, (1000, 10_000)
-# Long tempered chains: states are recorded every so many rounds.
-LADDERS, RUNGS, BURN_IN, RECORDINGS, SPACING = 512, 32, 250, 33, 25
-# Block-Gibbs chains whose correlations are measured.
-CHAINS, SWEEPS, SWEEPS_PER_CALL = 128, 4096, 256
-MODES = 20  # strongest modes of the coupling whose cross products are looked at
-FITTED_LAGS = (1, 10)  # beside the sweeps of a step: where the slowest combination is looked for
+AIS_CHAINS, AIS_TEMPERATURES = 1024, 10_000
 _POPULATION, _TEMPERED, _RUN, _AIS = range(4)
 
 
@@ -83,149 +70,25 @@ def load_kept(path: Path, step: int) -> Kept:
     return Kept(params, sampler.chains(state), config.num_sweeps)
 
 
-@tf.function(jit_compile=True, autograph=False)
-def tempered_states(params: RBMParameters, key: tf.Tensor) -> tf.Tensor:
-    """States of long tempered chains, left halves [RECORDINGS, LADDERS, L]."""
-    model, temperatures = model_of(params), ais.linear_temperatures(RUNGS)
-    path = model.path(params, uniform_base(model))
-    keys = counter_random.split(key, 2)
-
-    def rounds(first: tf.Tensor, count: int, state: tempering.TemperingState) -> Any:
-        def advance(index: tf.Tensor, state: tempering.TemperingState) -> tuple:
-            round_key = counter_random.fold_in(keys[1], index)
-            return index + 1, tempering.step(path, state, round_key, temperatures)[0]
-
-        end = first + count
-        return tf.while_loop(lambda index, _: index < end, advance, (first, state))[1]
-
-    state = tempering.init(path, keys[0], LADDERS, RUNGS + 1)
-    state = rounds(tf.constant(0), BURN_IN, state)
-    shape = [LADDERS, model.num_left]
-    recorded = tf.TensorArray(params.coupling.dtype, RECORDINGS, element_shape=shape)
-
-    def record(index: tf.Tensor, state: tempering.TemperingState, recorded: Any) -> tuple:
-        state = rounds(BURN_IN + index * SPACING, SPACING, state)
-        return index + 1, state, recorded.write(index, state.state[RUNGS :: RUNGS + 1])
-
-    loop = (tf.constant(0), state, recorded)
-    return tf.while_loop(lambda index, *_: index < RECORDINGS, record, loop)[2].stack()
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _recorded_sweeps(params: RBMParameters, chains: Halves, key: tf.Tensor) -> tuple:
-    """(chains, their left halves after each sweep, [SWEEPS_PER_CALL, CHAINS, L])."""
-    model = model_of(params)
-    array = tf.TensorArray(tf.float32, SWEEPS_PER_CALL, element_shape=[CHAINS, model.num_left])
-
-    def body(index: tf.Tensor, chains: Halves, array: Any) -> tuple:
-        chains = model.sweeps(params, chains, counter_random.fold_in(key, index), 1)
-        return index + 1, chains, array.write(index, chains.left)
-
-    loop = (tf.constant(0), chains, array)
-    _, chains, array = tf.while_loop(lambda index, *_: index < SWEEPS_PER_CALL, body, loop)
-    return chains, array.stack()
-
-
-def _chains_from(params: RBMParameters, left: np.ndarray, key: tf.Tensor) -> Halves:
-    """Both halves: the right one drawn given the left, which leaves samples samples."""
-    return model_of(params).complete(params, tf.constant(left), key)
-
-
-def correlations(params: RBMParameters, start: Halves, key: tf.Tensor, num_sweeps: int) -> Record:
-    """Correlation time of block-Gibbs chains, in sweeps, from a start of samples."""
-    chains, parts = start, []
-    for call in range(SWEEPS // SWEEPS_PER_CALL):
-        chains, left = _recorded_sweeps(params, chains, counter_random.fold_in(key, call))
-        parts.append(left.numpy())
-    slowest = _slowest_combination(np.concatenate(parts), num_sweeps)
-    covariance = chain_statistics.autocovariance(slowest).mean(axis=0)
-    return {
-        "times": {"slowest combination": chain_statistics.correlation_time(slowest)._asdict()},
-        "after a step": float(covariance[num_sweeps] / covariance[0]),
-    }
-
-
-def _slowest_combination(left: np.ndarray, num_sweeps: int) -> np.ndarray:
-    """The series [S, C / 2] of the slowest combination of units [S, C, L].
-
-    Found with half of the chains, as the slowest of the candidates at a few lags, and returned for
-    the other half.
-    """
-    half = left.shape[1] // 2
-
-    def time(direction: np.ndarray) -> float:
-        return chain_statistics.correlation_time(left[:, :half] @ direction).value
-
-    lags = sorted({*FITTED_LAGS, num_sweeps})
-    candidates = [chain_statistics.slowest_direction(left[:, :half], lag) for lag in lags]
-    return left[:, half:] @ max(candidates, key=time)
-
-
-def _subspaces(params: RBMParameters, chains: Halves) -> dict[str, np.ndarray]:
-    """Nested sets of the statistics whose means are the gradient of log Z: name -> [n, d]."""
-    left, right = (np.float64(half) for half in chains)
-    into_left, _, into_right = np.linalg.svd(np.float64(params.coupling), full_matrices=False)
-    projected = left @ into_left, right @ into_right.T
-    units = np.concatenate([left, right], axis=1)
-    energies = np.concatenate([units, projected[0] * projected[1]], axis=1)
-    strong = [half[:, :MODES] for half in projected]
-    products = (strong[0][:, :, None] * strong[1][:, None, :]).reshape(len(left), -1)
-    off_diagonal = ~np.eye(strong[0].shape[1], dtype=bool).ravel()
-    crossed = np.concatenate([energies, products[:, off_diagonal]], axis=1)
-    return {"units": units, "units and modes": energies, "units, modes and cross products": crossed}
-
-
-def _moments(chains: Halves) -> dict[str, np.ndarray]:
-    """Unit means [D] and covariances of left with right units [L R]."""
-    left, right = (np.float64(half) for half in chains)
-    means = left.mean(axis=0), right.mean(axis=0)
-    covariances = left.T @ right / len(left) - np.outer(*means)
-    return {"unit means": np.concatenate(means), "pair covariances": covariances.ravel()}
-
-
-def bias(kept: Kept, recorded: np.ndarray, key: tf.Tensor) -> Record:
-    """Distance of the population from long tempered chains, and its cost in nats."""
-    params, size = kept.params, kept.population.left.shape[0]
-    flat = recorded.reshape(-1, recorded.shape[-1])
-    starts = range(0, len(flat) - size + 1, size)
-    keys = (counter_random.fold_in(key, start) for start in starts)
-    sets = [_chains_from(params, flat[s : s + size], k) for s, k in zip(starts, keys, strict=True)]
-    distances, costs, moments = {}, {}, [_moments(chains) for chains in sets]
-    for name, value in _moments(kept.population).items():
-        found = chain_statistics.moment_distance(value, [other[name] for other in moments])
-        distances[name] = {**found._asdict(), "score": found.score}
-    statistics = [_subspaces(params, chains) for chains in sets]
-    for name, rows in _subspaces(params, kept.population).items():
-        others = [found[name] for found in statistics]
-        costs[name] = chain_statistics.bias_cost(rows, others)._asdict()
-    return {"members": size, "sets": len(sets), "distances": distances, "costs": costs}
-
-
-def _estimate(found: diagnostics.LogMeanEstimate) -> Record:
-    return {name: float(value) for name, value in found._asdict().items()}
-
-
 def log_z(kept: Kept, tempered: Halves, key: tf.Tensor) -> list[Record]:
     """log Z by AIS forward and in reverse, and by tempering, each from both bases."""
     model, rows = model_of(kept.params), []
-    of = model, kept.params
+    of, settings = (model, kept.params), log_partition.Settings(AIS_CHAINS, AIS_TEMPERATURES)
     bases = {"uniform": uniform_base(model), "fitted": fitted_base(model.units(kept.population))}
     starts = {"population": kept.population, "tempered chains": tempered}
     for number, (name, base) in enumerate(bases.items()):
         keys = counter_random.split(counter_random.fold_in(key, number), 4)
-        for temperatures in AIS_TEMPERATURES:
-            settings = log_partition.Settings(AIS_CHAINS, temperatures)
-            about = {"base": name, "temperatures": temperatures}
-            found = log_partition.forward(*of, base, keys[0], settings)
-            bound = {"markov_lower": float(found.markov_lower)}
-            rows.append({"by": "forward AIS", **about, **_estimate(found.estimate), **bound})
-            for start, state in starts.items():
-                back = log_partition.reverse(*of, base, state, keys[1], settings)
-                by = f"reverse AIS from the {start}"
-                rows.append({"by": by, **about, **_estimate(back)})
-        found = tempering.log_partition_estimate(*of, base, keys[2])
-        health = {"arrivals": int(found.arrivals), "swap_rate": float(min(found.acceptance))}
-        value = {"value": float(found.value), "stderr": float(found.stderr), **health}
+        found = {"forward AIS": log_partition.forward(*of, base, keys[0], settings).estimate}
+        for start, state in starts.items():
+            back = log_partition.reverse(*of, base, state, keys[1], settings)
+            found[f"reverse AIS from the {start}"] = back
+        for by, estimate in found.items():
+            values = {field: float(value) for field, value in estimate._asdict().items()}
+            about = {"by": by, "base": name, "temperatures": AIS_TEMPERATURES}
+            rows.append(about | values)
+        last = tempering.log_partition_estimate(*of, base, keys[2])
+        health = {"arrivals": int(last.arrivals), "swap_rate": float(min(last.acceptance))}
+        value = {"value": float(last.value), "stderr": float(last.stderr), **health}
         rows.append({"by": "tempering", "base": name, **value})
     return rows
 
@@ -233,32 +96,29 @@ def log_z(kept: Kept, tempered: Halves, key: tf.Tensor) -> list[Record]:
 def measure(path: Path, step: int) -> Record:
     """Everything about one kept model."""
     kept, key = load_kept(path, step), counter_random.key(step)
-    recorded = tempered_states(kept.params, counter_random.fold_in(key, _TEMPERED)).numpy()
-    size = kept.population.left.shape[0]
-    last = recorded[-1 - (size - 1) // LADDERS :].reshape(-1, recorded.shape[-1])[-size:]
-    tempered = _chains_from(kept.params, last, counter_random.fold_in(key, _RUN))
-    start = Halves(*(half[:CHAINS] for half in tempered))
+    params, population, num_sweeps = kept
+    recorded = mixing.tempered_states(params, counter_random.fold_in(key, _TEMPERED)).numpy()
+    size = population.left.shape[0]
+    last = recorded[-1 - (size - 1) // mixing.LADDERS :].reshape(-1, recorded.shape[-1])[-size:]
+    tempered = mixing.chains_from(params, last, counter_random.fold_in(key, _RUN))
+    start = Halves(*(half[: mixing.CHAINS] for half in tempered))
     return {
         "step": step,
-        "num_sweeps": kept.num_sweeps,
-        "recorded_sweeps": SWEEPS,
-        "correlations": correlations(kept.params, start, key, kept.num_sweeps),
-        "bias": bias(kept, recorded, key),
+        "num_sweeps": num_sweeps,
+        "recorded_sweeps": mixing.SWEEPS,
+        "correlations": mixing.correlations(params, start, key, num_sweeps),
+        "bias": mixing.bias(params, population, recorded, key),
         "log_z": log_z(kept, tempered, counter_random.fold_in(key, _AIS)),
     }
 
 
 def read_curve(path: Path, name: str) -> list[tuple[int, float]]:
     """(step, value) of each line of a run's metrics.jsonl that holds a scalar."""
-    points: list[tuple[int, float]] = []
-    if not (path / "metrics.jsonl").exists():  # an exported model
-        return points
-    for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+    lines, file = [], path / "metrics.jsonl"
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         with contextlib.suppress(ValueError):  # the torn last line of a run that goes on
-            record = json.loads(line)
-            if name in record:
-                points.append((record["step"], record[name]))
-    return points
+            lines.append(json.loads(line))
+    return [(line["step"], line[name]) for line in lines if name in line]
 
 
 def measure_run(path: Path, again: bool) -> None:
@@ -270,10 +130,9 @@ def measure_run(path: Path, again: bool) -> None:
     fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
     run = {field: getattr(config, field) for field in fields}
     weights = read_curve(path, "kl_coeff")
-    for step in sorted({*steps_kept(path, "kept"), *steps_kept(path, "best")}):
-        if step not in measured:
-            weight = [None, *(value for at, value in weights if at <= step)][-1]
-            measured[step] = {**measure(path, step), "training": {"kl_coeff": weight}}
+    for step in sorted({*steps_kept(path, "kept"), *steps_kept(path, "best")} - set(measured)):
+        weight = [None, *(value for at, value in weights if at <= step)][-1]
+        measured[step] = {**measure(path, step), "training": {"kl_coeff": weight}}
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,

@@ -1,21 +1,19 @@
 """The results behind README's table of methods, kept so that it can grow from machine to machine.
 
-    python -m benchmarks.methods LOG_DIR ...    keeps every finished run, and writes the table
-    python -m benchmarks.methods                only writes the table again
+    python -m benchmarks.methods LOG_DIR ...    keeps every finished run
 
-Of a run config.json and result.json are kept, in benchmarks/results/methods/.
+Of a run config.json and result.json are kept; `python -m benchmarks.pages` writes the table.
 """
 
-import argparse
 from pathlib import Path
 
+from benchmarks import records
 from dvae.runs.export import copy_result
-from tables.documents import insert, markdown_tables
+from tables.documents import markdown_tables
 from tables.results import gather, read_tree
 from tables.side_by_side import side_by_side
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "methods"
+RESULTS = records.RESULTS / "methods"
 
 
 def keep(log_dir: Path) -> None:
@@ -34,14 +32,11 @@ def text() -> str:
 
 
 def main() -> None:
-    """Keeps what is given, and writes the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("log_dirs", type=Path, nargs="*")
+    """Keeps what is given."""
+    parser = records.parser(__doc__)
+    parser.add_argument("log_dirs", type=Path, nargs="+")
     for log_dir in parser.parse_args().log_dirs:
         keep(log_dir)
-    insert(ROOT / "README.md", text(), "methods")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import statistics
 
 from benchmarks import estimators_page, long_runs_page, methods, records
 from benchmarks.records import ROOT, Record, table
-from configs.registry import BASELINES
 from configs.setting import markdown_of
 from configs.settings import SETTINGS
 from configs.table_settings import TABLE_SETTINGS
@@ -86,15 +85,6 @@ def step_table(record: Record) -> str:
     return table(("structure", "method", "floor, ms", "step, ms", "step / floor"), rows)
 
 
-def evaluation_table(record: Record) -> str:
-    """One evaluation."""
-    floor = statistics.mean(record["matrix_products_alone"])
-    row = [f"{record['images']:,} x {record['samples']:,}", f"{floor:.0f}"]
-    row += [f"{record['seconds']:.0f}", f"{record['seconds'] / floor:.2f}"]
-    header = ("images x samples", "floor, s", "evaluation, s", "evaluation / floor", "memory, GB")
-    return table(header, [[*row, f"{record['peak_memory_gb']:.2f}"]])
-
-
 def start_table(record: Record) -> str:
     """Seconds from the command to the first step."""
     columns = record["seconds"], record["processor_seconds"]
@@ -114,24 +104,8 @@ def gpu_programs_table(record: Record) -> str:
     return table(header, rows)
 
 
-def gpu_times_table(record: Record) -> str:
-    """What training steps took on a GPU, a column for each structure and k."""
-    found: dict[str, dict[str, str]] = {}
-    for name, job in record["jobs"].items():
-        if job["unit"] == "step":
-            cell, k = name.rsplit("-k", 1)
-            struct, method = cell.rsplit("-", 1)
-            found.setdefault(method, {})[f"{struct}, k={k}"] = f"{job['microseconds']:.0f}"
-    columns = sorted({column for row in found.values() for column in row})
-    ordered = [method for method in BASELINES if method in found]
-    rows = [[method, *(found[method].get(column, "") for column in columns)] for method in ordered]
-    return table(["us a step", *columns], rows)
-
-
-SPEED = {
-    **{"sampler": sampler_table, "train_step": step_table, "evaluation": evaluation_table},
-    **{"start": start_table, "gpu_times": gpu_times_table, "gpu_programs": gpu_programs_table},
-}
+SPEED = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
+SPEED |= {"gpu_programs": gpu_programs_table}
 
 
 def tables() -> dict[tuple[str, str], str]:

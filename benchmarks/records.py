@@ -1,10 +1,11 @@
 """Where results are kept, what they depend on, and what every program here shares."""
 
 import argparse
+import functools
 import json
 import os
 import platform
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,33 +50,25 @@ def read(page: str) -> dict[str, Record]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of numbers as Markdown."""
-    return markdown_table(header, rows, "---:")
+table = functools.partial(markdown_table, rule="---:")  # of numbers
 
 
 def machine() -> Record:
     """What numbers depend on."""
-    gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    processors = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    path, details = Path("/proc/cpuinfo"), tf.config.experimental.get_device_details
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     return {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
-        "processor": processors[0] if processors else platform.processor(),
+        "processor": (re.findall(r"model name\s*: (.*)", text) or [platform.processor()])[0],
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "gpus": details,
+        "gpus": [details(g).get("device_name") for g in tf.config.list_physical_devices("GPU")],
         "load": os.getloadavg()[0],
     }
 
 
 def prepare_device() -> None:
-    """GPU memory as it is needed, its layout, deterministic and exact operations from now on.
-
-    Where others' code runs too there is `dvae.runs.isolation`.
-    """
+    """GPU memory as it is needed, its layout, deterministic and exact operations from now on."""
     share_gpus()
     hardware.use(hardware.layout())
     tf.config.experimental.enable_op_determinism()

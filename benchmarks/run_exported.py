@@ -45,15 +45,16 @@ _COPY = re.compile(r"mhlo\.copy (%\w+) : (tensor<[^>]*>)")
 
 
 class Program:
-    """A compiled program. carried: which argument of the next call each result is."""
+    """The compiled program of a job; its results are arguments of the next call."""
 
-    def __init__(self, path: Path, carried: list[int]) -> None:
-        computation = xla_client.XlaComputation(gzip.decompress(path.read_bytes()))
+    def __init__(self, folder: Path, name: str) -> None:
+        hlo = gzip.decompress((folder / "programs" / f"{name}.hlo.gz").read_bytes())
+        computation = xla_client.XlaComputation(hlo)
         with _ONE_AT_A_TIME:
             module = xla_client._xla.mlir.xla_computation_to_mlir_module(computation)
         # JAX's compiler knows no copies: a reshape to the same shape.
         module = _COPY.sub(r"stablehlo.reshape \1 : (\2) -> \2", module)
-        self._carried, device = carried, jax.devices()[0]
+        self._carried, device = read_job(folder, name)["carried"], jax.devices()[0]
         on, options = xla_client.DeviceList((device,)), xla_client.CompileOptions()
         start = time.perf_counter()
         self._executable = device.client.compile_and_load(module, on, options)
@@ -99,10 +100,7 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote; nothing when there is no file."""
-    if not path.exists():
-        return {}
-    with np.load(path, allow_pickle=False) as found:
-        return dict(found)
+    return dict(np.load(path, allow_pickle=False)) if path.exists() else {}
 
 
 class Hop:
@@ -224,36 +222,30 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
-    limit = Limit(options.seconds)
-    folder, out = options.folder, options.out
+    limit, folder, out = Limit(options.seconds), options.folder, options.out
     names = options.names or sorted(path.stem for path in (folder / "jobs").glob("*.json"))
     if not names:
         parser.error(f"there is no job in {folder / 'jobs'}")
     out.mkdir(parents=True, exist_ok=True)
-    print(device_name(), flush=True)  # at once: JAX takes a CPU where it finds no GPU
     times: dict[str, Any] = {"device": device_name(), "jax": jax.__version__, "jobs": {}}
+    print(device_name(), flush=True)  # at once: JAX takes a CPU where it finds no GPU
     failed = []
     threading.stack_size(STACK)
     with ThreadPoolExecutor(COMPILERS) as pool:
-        programs = folder / "programs"
-        compiling = {
-            pool.submit(Program, programs / f"{n}.hlo.gz", read_job(folder, n)["carried"]): n
-            for n in names
-        }
+        compiling = {pool.submit(Program, folder, name): name for name in names}
         for future in as_completed(compiling):
             name = compiling[future]
             if limit.reached():  # what is compiled is asked all the same: it ends at once
                 for other in compiling:
                     other.cancel()
             try:
-                told = run(folder, out, name, future.result(), limit)
+                times["jobs"][name] = run(folder, out, name, future.result(), limit)
             except Exception as error:  # the others are run all the same
                 failed.append(name)
                 print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)
                 continue
-            times["jobs"][name] = told
             (out / "times.json").write_text(json.dumps(times) + "\n", encoding="utf-8")
-            print(f"{name}: {json.dumps(told)}", flush=True)
+            print(f"{name}: {times['jobs'][name]}", flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

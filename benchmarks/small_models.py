@@ -36,7 +36,6 @@ STRUCTURES = {
 # Standard deviations: of the prior's couplings, of all biases, and what a kernel's has times the
 # square root of its inputs. Logits of the posteriors then have one of about 1.5.
 COUPLING, BIAS, KERNEL = 0.75, 0.5, 2.0
-_SEED = 5
 # Trapezoids of step 1/4 in log t: an error of exp(-4 π²/2) for what is analytic.
 _NODE_STEP, _TAIL = 0.25, 45.0
 
@@ -47,9 +46,7 @@ class FrozenNorm:
     def __init__(self, norm: keras.layers.BatchNormalization) -> None:
         self._norm = norm
 
-    def __call__(self, values: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """`values` [N, H] normalised as at evaluation."""
-        del training
+    def __call__(self, values: tf.Tensor, training: bool = False) -> tf.Tensor:  # noqa: D102
         return self._norm(values, training=False)
 
     def __getattr__(self, name: str) -> Any:
@@ -63,14 +60,6 @@ def networks(model: DVAE) -> list[Network]:
     return [*of_encoder, model.decoder.network]
 
 
-def freeze_norms(model: DVAE) -> None:
-    """Takes batch norm's statistics from its moving averages, in training too."""
-    for network in networks(model):
-        network.norms[:] = [FrozenNorm(norm) for norm in network.norms]
-    if isinstance(model.encoder, UndirectedEncoder):  # its couplings are normalised
-        model.encoder.norm = FrozenNorm(model.encoder.norm)
-
-
 class SmallModel(NamedTuple):
     """A model of independent rows with random weights, and all its images, float32 [B, X]."""
 
@@ -81,29 +70,25 @@ class SmallModel(NamedTuple):
     train_mean: np.ndarray
 
 
-def small_model(baseline: str, num_groups: int, k: int, seed: int = _SEED) -> SmallModel:
+def small_model(baseline: str, num_groups: int, k: int, seed: int = 5) -> SmallModel:
     """The model of one method; its weights are those of any other method of as many groups.
 
-    Raises:
-      UserError: the method is not made for this k or this number of groups.
+    Raises UserError where the method is not made for this k or this number of groups.
     """
     structure, published = STRUCTURES[num_groups]
-    config = dataclasses.replace(
-        ExperimentConfig(),
-        struct=published,
-        structure=structure,
-        baseline=baseline,
-        k=k,
-        beta=published_sharpness(baseline, published),
-        input_size=NUM_PIXELS,
-        train_batchsize=NUM_IMAGES,
-    )
+    about = {"struct": published, "structure": structure, "baseline": baseline, "k": k}
+    about |= {"input_size": NUM_PIXELS, "train_batchsize": NUM_IMAGES}
+    beta = published_sharpness(baseline, published)
+    config = dataclasses.replace(ExperimentConfig(), beta=beta, **about)
     check_config(config)
     rng = np.random.default_rng([seed, num_groups])
     train_mean = np.float32(rng.uniform(0.2, 0.8, NUM_PIXELS))
     images = np.float32(rng.random((NUM_IMAGES, NUM_PIXELS)) < train_mean)
     model, estimator = build(config, train_mean)
-    freeze_norms(model)
+    for network in networks(model):
+        network.norms[:] = [FrozenNorm(norm) for norm in network.norms]
+    if isinstance(model.encoder, UndirectedEncoder):  # its couplings are normalised
+        model.encoder.norm = FrozenNorm(model.encoder.norm)
     randomize(model, seed)
     return SmallModel(config, model, estimator, images, train_mean)
 
@@ -126,16 +111,12 @@ def randomize(model: DVAE, seed: int) -> None:
             elif variable.name == "coupling":
                 values = COUPLING * values
             elif variable.name == "kernel":
-                values = KERNEL / np.sqrt(_fan_in(part, variable)) * values
+                first = [layer.kernel for layer in part.first]
+                shared = first if any(variable is kernel for kernel in first) else [variable]
+                values *= KERNEL / np.sqrt(sum(kernel.shape[0] for kernel in shared))
             else:
                 values = BIAS * values
             variable.assign(values)
-
-
-def _fan_in(network: Network, kernel: keras.Variable) -> int:
-    first = [layer.kernel for layer in network.first]
-    shared = any(kernel is other for other in first)
-    return sum(k.shape[0] for k in first) if shared else kernel.shape[0]
 
 
 def part_variables(model: DVAE) -> dict[str, list[keras.Variable]]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed sampler [--sizes=100,200] [--chains=1000] [--full] [--keep=sampler]
     python -m benchmarks.speed step [--structs=...] [--baselines=all] [--ks=1] [--keep=train_step]
-    python -m benchmarks.speed evaluation [--struct=...] [--images=10000] [--keep=evaluation]
+    python -m benchmarks.speed evaluation [--images=10000] [--samples=4000] [--keep=evaluation]
 
 A floor is one XLA loop of the same matrix products and nothing else. All programs run in one
 process, one after the other in each round, so that other work on the machine meets them all:
@@ -11,6 +11,7 @@ update, metrics. Images are random bits and models untrained: times do not depen
 """
 
 import argparse
+import itertools
 import resource
 import statistics
 import time
@@ -24,7 +25,7 @@ from benchmarks import records
 from benchmarks.records import Record
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
-from configs.registry import BASELINES, SAMPLERS, STRUCTURES
+from configs.registry import BASELINES, SAMPLERS
 from data.dataset import Dataset
 from dvae import evaluation
 from dvae.build import build
@@ -34,7 +35,7 @@ from samplers.rbm import RBM, Halves, RBMParameters
 
 FLOOR, OURS = "matrix products alone", "ours"
 QUICK_WORK = 1000 * 1000**2  # chains times couplings: larger problems take minutes
-NUM_IMAGES, IMAGE_SHAPE = 5000, (28, 28)
+NUM_IMAGES = 5000
 # Idle threads spin for a while: each program rests until those of the one before are asleep, and
 # is called some times before the call that is timed, so that its own are awake.
 _REST_SECONDS, _WARMING_CALLS = 0.1, 4
@@ -64,10 +65,7 @@ def summary(title: str, times: dict[str, list[float]]) -> list[Record]:
     print(f"\n{title}\n{'':34s}{'median':>10s}{'min':>10s}      over the floor: median, min")
     for name, values in times.items():
         median, least = statistics.median(values), min(values)
-        ratios = {
-            "median_ratio": median / floor,
-            "min_ratio": least / floor_least,
-        }
+        ratios = {"median_ratio": median / floor, "min_ratio": least / floor_least}
         row = {"program": name, "median_ms": 1e3 * median, "min_ms": 1e3 * least, **ratios}
         print("{:34s}{:10.2f}{:10.2f} ms{:12.2f}{:8.2f}".format(*row.values()), flush=True)
         rows.append({**row, "repeats": len(values)})
@@ -130,7 +128,7 @@ def sampler(size: int, num_chains: int, num_sweeps: int) -> Program:
 def time_sampler(options: argparse.Namespace) -> Record:
     """Floor and sampler for each RBM and number of chains."""
     results = []
-    for size, chains in ((size, chains) for size in options.sizes for chains in options.chains):
+    for size, chains in itertools.product(options.sizes, options.chains):
         if options.full or chains * size**2 <= QUICK_WORK:
             about = {"size": size, "chains": chains, "sweeps": options.sweeps}
             programs = {FLOOR: sampler_floor(*about.values()), OURS: sampler(*about.values())}
@@ -143,9 +141,8 @@ def time_sampler(options: argparse.Namespace) -> Record:
 
 def random_images() -> Dataset:
     """A data set of MNIST's image size."""
-    size = IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
-    images = np.random.default_rng(1).integers(0, 2, (NUM_IMAGES, size), dtype=np.uint8)
-    return Dataset("random", images, 1.0, False, images[:100], images[:100], IMAGE_SHAPE, "", "")
+    images = np.random.default_rng(1).integers(0, 2, (NUM_IMAGES, 784), dtype=np.uint8)
+    return Dataset("random", images, 1.0, False, images[:100], images[:100], (28, 28), "", "")
 
 
 def step_program(config: ExperimentConfig, dataset: Dataset, num_steps: int) -> Program:
@@ -162,7 +159,7 @@ def time_step(options: argparse.Namespace) -> Record:
     methods = list(BASELINES) if options.baselines == ["all"] else options.baselines
     for struct in options.structs:
         programs, chosen = {}, []
-        for baseline, k in ((baseline, k) for baseline in methods for k in options.ks):
+        for baseline, k in itertools.product(methods, options.ks):
             cell = {"baseline": baseline, "k": k, "sampler": options.sampler}
             try:
                 config = build_config(struct=struct, **cell)
@@ -185,7 +182,8 @@ def time_step(options: argparse.Namespace) -> Record:
 
 def time_evaluation(options: argparse.Namespace) -> Record:
     """Seconds and peak memory of one evaluation, and the decoder's products before and after it."""
-    config = build_config(struct=options.struct, baseline=options.baseline)
+    struct, baseline = options.structs[0], options.baselines[0]
+    config = build_config(struct=struct, baseline=baseline)
     images = np.resize(random_images().train, [options.images, config.input_size])
     model, _ = build(config, np.full(config.input_size, 0.2, np.float32))
     evaluator = evaluation.Evaluator(model)
@@ -211,7 +209,8 @@ def time_evaluation(options: argparse.Namespace) -> Record:
         program()
         times.append(time.perf_counter() - start)
     return {
-        **{name: getattr(options, name) for name in ("struct", "baseline", "images", "samples")},
+        **{"struct": struct, "baseline": baseline},
+        **{"images": options.images, "samples": options.samples},
         "seconds": times[2],
         "matrix_products_alone": [times[1] * passes / part, times[3] * passes / part],
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
@@ -221,30 +220,24 @@ def time_evaluation(options: argparse.Namespace) -> Record:
 def main() -> None:
     """Times what is asked for."""
     parser = records.parser(__doc__)
-    parts = parser.add_subparsers(dest="part", required=True)
-    sweeps, steps, whole = map(parts.add_parser, ("sampler", "step", "evaluation"))
-    sweeps.set_defaults(run=time_sampler)
-    sweeps.add_argument("--sizes", type=records.numbers, default=[100, 200, 400, 1000])
-    sweeps.add_argument("--chains", type=records.numbers, default=[100, 1000, 10_000, 100_000])
-    sweeps.add_argument("--sweeps", type=int, default=40)
-    sweeps.add_argument("--full", action="store_true", help="the largest problems too (an hour)")
-    steps.set_defaults(run=time_step)
-    steps.add_argument("--structs", type=records.names, default=["1-layer-nonlin"])
-    steps.add_argument("--baselines", type=records.names, default=["dvaes_power"], help="or all")
-    steps.add_argument("--ks", type=records.numbers, default=[1])
-    steps.add_argument("--sampler", choices=SAMPLERS, default="pa")
-    steps.add_argument("--steps", type=int, default=20, help="in one compiled call")
-    whole.set_defaults(run=time_evaluation)
-    whole.add_argument("--struct", default="1-layer-nonlin", choices=STRUCTURES)
-    whole.add_argument("--baseline", default="dvaes_power", choices=BASELINES)
-    whole.add_argument("--images", type=int, default=10_000)
-    whole.add_argument("--samples", type=int, default=4000)
-    for part in (sweeps, steps, whole):
-        part.add_argument("--repeats", type=int, default=30, help="rounds of a small problem")
-        part.add_argument("--keep", metavar="NAME", help="in benchmarks/results/performance")
+    parts = {"sampler": time_sampler, "step": time_step, "evaluation": time_evaluation}
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("--sizes", type=records.numbers, default=[100, 200, 400, 1000])
+    parser.add_argument("--chains", type=records.numbers, default=[100, 1000, 10_000, 100_000])
+    parser.add_argument("--sweeps", type=int, default=40)
+    parser.add_argument("--full", action="store_true", help="the largest problems too (an hour)")
+    parser.add_argument("--structs", type=records.names, default=["1-layer-nonlin"])
+    parser.add_argument("--baselines", type=records.names, default=["dvaes_power"], help="or all")
+    parser.add_argument("--ks", type=records.numbers, default=[1])
+    parser.add_argument("--sampler", choices=SAMPLERS, default="pa")
+    parser.add_argument("--steps", type=int, default=20, help="in one compiled call")
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--repeats", type=int, default=30, help="rounds of a small problem")
+    parser.add_argument("--keep", metavar="NAME", help="in benchmarks/results/performance")
     options = parser.parse_args()
     tf.get_logger().setLevel("ERROR")  # every problem is a new program, and meant to be
-    record = options.run(options)
+    record = parts[options.part](options)
     print(record)
     if options.keep:
         records.keep("performance", options.keep, record)

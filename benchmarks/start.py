@@ -9,30 +9,26 @@ work they alone compare.
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import records
+from benchmarks import pages, records
 
 # run.py, which ends with the first call of its program, and loads what it loads when it does.
 _PROGRAM = """
-import os, sys
+import functools, os, sys
 sys.path.insert(0, os.getcwd())
 import run
 make = run._JOBS["train"]
-def job():
-    go = make()
-    def train():
-        from dvae.train_step import TrainProgram
-        first = TrainProgram.run
-        TrainProgram.run = lambda *given: (first(*given), os._exit(0))
-        return go()
-    return train
-run._JOBS["train"] = job
+def train(go):
+    from dvae.train_step import TrainProgram
+    first = TrainProgram.run
+    TrainProgram.run = lambda *given: (first(*given), os._exit(0))
+    return go()
+run._JOBS["train"] = lambda: functools.partial(train, make())
 run.program()
 """
 
@@ -49,31 +45,26 @@ def first_step(root: Path, folder: Path, flags: list[str]) -> tuple[float, float
 
 
 def main() -> None:
-    """Prints each start, and medians."""
+    """Prints medians."""
     parser = records.parser(__doc__)
-    parser.add_argument("--dataset", default="binarized_mnist")
     parser.add_argument("--data_dir", default="datasets")
     parser.add_argument("--struct", default="1-layer-nonlin")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT")
     parser.add_argument("--keep", action="store_true", help="keep the numbers for the page")
     options = parser.parse_args()
-    flags = [f"--{name}={getattr(options, name)}" for name in ("dataset", "data_dir", "struct")]
+    flags = [f"--{name}={getattr(options, name)}" for name in ("data_dir", "struct")]
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.repeats):
         for root in (records.ROOT, *filter(None, [options.against])):
             with tempfile.TemporaryDirectory() as name:
                 for kind in ("compiling", "from the cache"):
                     label = kind if root == records.ROOT else f"{kind} before"
-                    times = first_step(root, Path(name), flags)
-                    found.setdefault(label, []).append(times)
-                    print(f"{label}: {times[0]:.1f} s, processors {times[1]:.1f} s", flush=True)
-    for label, times in found.items():
-        wall, used = map(statistics.median, zip(*times, strict=True))
-        print(f"{label}, median: {wall:.1f} s, processors {used:.1f} s")
+                    found.setdefault(label, []).append(first_step(root, Path(name), flags))
+    names = ("seconds", "processor_seconds")
+    columns = {n: {k: [t[i] for t in v] for k, v in found.items()} for i, n in enumerate(names)}
+    print(pages.start_table(columns))
     if options.keep:
-        names = ("seconds", "processor_seconds")
-        columns = {n: {k: [t[i] for t in v] for k, v in found.items()} for i, n in enumerate(names)}
         records.keep("performance", "start", {"struct": options.struct, **columns})
 
 

@@ -29,10 +29,6 @@ class NoCompilerError(Exception):
     """Nothing can be compiled here; the message says in one line why."""
 
 
-class CompilationError(Exception):
-    """The compiler refused a program; the message is its last words."""
-
-
 def _command(binary: Path) -> list[str]:
     wheel = Path(tf.__file__).parent
     include = wheel / "include"
@@ -78,7 +74,7 @@ def build() -> Path:
 def compile_program(hlo: bytes, target: str, folder: Path) -> None:
     """Compiles serialized, unoptimised HLO for a GPU of `TARGETS`; what came out lies in `folder`.
 
-    Raises NoCompilerError, or CompilationError where XLA refuses the program.
+    Raises NoCompilerError, or RuntimeError with the last words of XLA where it refuses the program.
     """
     binary = build()
     shutil.rmtree(folder, ignore_errors=True)
@@ -90,4 +86,4 @@ def compile_program(hlo: bytes, target: str, folder: Path) -> None:
     done = run([str(binary), str(program), str(TARGETS[target])], env=environment)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise CompilationError(last)
+        raise RuntimeError(last)

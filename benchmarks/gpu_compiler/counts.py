@@ -13,10 +13,6 @@ from typing import NamedTuple
 # Microseconds: of one operation inside a graph (a small kernel from start to start), and what the
 # host needs for a launch, for a graph's launch and for asking the GPU whether a loop goes on.
 OPERATION, LAUNCH, GRAPH, ROUND_TRIP = 2.2, 3.0, 6.0, 12.0
-ASSUMPTIONS = {
-    **{"us_an_operation": OPERATION, "us_a_launch": LAUNCH},
-    **{"us_a_graph": GRAPH, "us_a_round_trip": ROUND_TRIP},
-}
 _THUNK = re.compile(r"^( *)(\d+): (k\w+)")
 KEYS = ("operations", "launched_singly", "graph_launches", "host_round_trips")
 
@@ -38,30 +34,21 @@ def _read(folder: Path, *endings: str) -> str:
 def _parse(text: str) -> list[_Thunk]:
     root = _Thunk("root", 0)
     stack: list[tuple[int, _Thunk, list[_Thunk]]] = [(-1, root, root.body)]
-    in_condition = False
     for line in text.splitlines():
         if line.strip() == "condition:":
-            in_condition = True
-            continue
-        if line.strip() == "body:":
-            depth = len(line) - len(line.lstrip()) - 2
-            while stack[-1][0] > depth:
+            level, loop, _ = stack.pop()
+            stack.append((level, loop, loop.condition))
+        elif line.strip() == "body:":
+            while stack[-1][0] > len(line) - len(line.lstrip()) - 2:
                 stack.pop()
             level, loop, _ = stack.pop()
             stack.append((level, loop, loop.body))
-            continue
-        if (match := _THUNK.match(line)) is None:
-            continue
-        thunk = _Thunk(match[3], int(match[2]))
-        if in_condition:
-            level, loop, _ = stack.pop()
-            stack.append((level, loop, loop.condition))
-            in_condition = False
-        depth = len(match[1])
-        while stack[-1][0] >= depth:
-            stack.pop()
-        stack[-1][2].append(thunk)
-        stack.append((depth, thunk, thunk.body))
+        elif match := _THUNK.match(line):
+            thunk, depth = _Thunk(match[3], int(match[2])), len(match[1])
+            while stack[-1][0] >= depth:
+                stack.pop()
+            stack[-1][2].append(thunk)
+            stack.append((depth, thunk, thunk.body))
     return root.body
 
 
