@@ -1,9 +1,9 @@
 """Bias and variance of every method's gradient, against the exact gradient of a small model.
 
-    python -m benchmarks.estimators [--baselines=A,B] [--groups=1,2,4] [--ks=1,2,5] [--quick]
+    python -m benchmarks.estimators [--baselines=A,B] [--groups=1,2,4] [--ks=1,2,5] [--blocks=256]
 
-Each row is kept in the place of an older one of the same method, groups and k; a quick run keeps
-nothing. Milliseconds of steps are measured by `benchmarks.train_step`.
+Each row is kept in the place of an older one of the same method, groups and k. Milliseconds of
+steps are measured by `benchmarks.speed`.
 """
 
 import itertools
@@ -33,7 +33,7 @@ from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cach
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, exact
 
-BLOCKS, COPIES, QUICK_BLOCKS, LEAST_BLOCKS = 256, 256, 64, 3
+BLOCKS, COPIES, LEAST_BLOCKS = 256, 256, 3
 # Of the chains of images, where a method has some: at first, and before each gradient.
 WARM_STEPS, STEPS_BETWEEN = 50, 4
 TUNING_STEPS, TUNING_COPIES, TUNING_RATE = 500, 16, 0.01  # of what an estimator learns for itself
@@ -107,8 +107,7 @@ def gradient_blocks(
 ) -> dict[str, np.ndarray]:
     """Gradients of one training step on all images, float64 [num_blocks, P] for each part.
 
-    Within a block they are means over copies of the images in one batch, whose rows are
-    independent. That of log Z is the exact one.
+    A block is a batch of copies of the images, whose rows are independent. log Z's is exact.
     """
     parts = part_variables(small.model)
     variables = [variable for part in parts.values() for variable in part]
@@ -207,7 +206,7 @@ def main() -> None:
     parser.add_argument("--baselines", type=records.names, default=list(BASELINES))
     parser.add_argument("--groups", type=records.numbers, default=list(STRUCTURES))
     parser.add_argument("--ks", type=records.numbers, default=[1, 2, 5])
-    parser.add_argument("--quick", action="store_true", help="few gradients, nothing kept")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="if fewer, nothing is kept")
     options = parser.parse_args()
     if unknown := {*options.baselines, *options.groups} - {*BASELINES, *STRUCTURES}:
         parser.error(f"unknown: {', '.join(map(str, unknown))}")
@@ -215,11 +214,11 @@ def main() -> None:
     tf.get_logger().setLevel("ERROR")  # every setting has a program of its own, and means to
     enable_compile_cache(compile_cache_directory())
     for num_groups in options.groups:
-        rows, blocks = [], QUICK_BLOCKS if options.quick else BLOCKS
+        rows = []
         for baseline, k in itertools.product(options.baselines, options.ks):
-            rows.append(measure(baseline, num_groups, k, blocks))
+            rows.append(measure(baseline, num_groups, k, options.blocks))
             print(rows[-1], flush=True)
-        if not options.quick:
+        if options.blocks >= BLOCKS:
             keep(num_groups, rows)
 
 

@@ -107,15 +107,14 @@ def draw(found: dict[str, Record]) -> plt.Figure:
     measured = {key: part for key, part in measured.items() if key[2] == 1}
     names = [name for name in BASELINES if any(key[0] == name for key in measured)]
     for place, groups in enumerate(sorted({key[1] for key in measured})):
-        for index, name in enumerate(names):
-            if (part := measured.get((name, groups, 1))) is None:
-                continue
-            at, colour = len(names) - index + 0.25 * (1 - place), f"C{place}"
-            value, stderr = relative_bias(part)
-            face = "none" if stderr is None else colour
-            panels[0].scatter(value, at, s=24, edgecolors=colour, facecolors=face)
-            label = f"{groups} group{'s' if groups > 1 else ''}" if name == names[0] else None
-            panels[1].scatter(max(part["variance"], LEAST), at, s=24, c=colour, label=label)
+        panels[1].scatter([], [], s=24, c=f"C{place}", label=f"groups: {groups}")
+        found = {name: part for (name, own, _), part in measured.items() if own == groups}
+        for name, part in found.items():
+            at, style = len(names) - names.index(name) + 0.25 * (1 - place), {"s": 24}
+            (value, stderr), style["edgecolors"] = relative_bias(part), f"C{place}"
+            face = "none" if stderr is None else f"C{place}"
+            panels[0].scatter(value, at, facecolors=face, **style)
+            panels[1].scatter(max(part["variance"], LEAST), at, facecolors=f"C{place}", **style)
     panels[0].set_yticks(range(len(names), 0, -1), names)
     panels[0].set(xscale="log", xlabel="relative bias (hollow: none seen, 95 % bound)")
     panels[1].set(xscale="log", xlabel="variance of a step over the squared norm")

@@ -38,15 +38,11 @@ class Exported(NamedTuple):
 
 
 def lowered(function: Any, *arguments: Any) -> bytes:
-    """The HLO of a `tf.function`, for a GPU where that can be had.
-
-    TensorFlow wants the device of a variable to be there, so that programs with variables are
-    lowered for a CPU; unoptimised HLO is the same.
-    """
+    """The HLO of a `tf.function`, for a GPU where that can be had."""
     make = function.experimental_get_compiler_ir(*arguments)
     try:
         return make(stage="hlo_serialized", platform_name="GPU")
-    except ValueError:
+    except ValueError:  # the device of a variable must be there; unoptimised HLO is the same
         return make(stage="hlo_serialized")
 
 

@@ -5,10 +5,8 @@
     python -m benchmarks.gpu_training take FOLDER OUT RUN_DIR ...
     python -m benchmarks.gpu_training rehearse SCRATCH RUN_DIR ...     the hop on this machine's CPU
 
-`export` writes a run's own program and its newest checkpoint; `take` gives the run directory a
-checkpoint of where it came to, as if run.py had trained those steps there, and run.py goes on.
-The models that come back on the way are evaluated, and the best is kept. `rehearse` holds a copy
-of a run that hopped against the same steps of its own program.
+`take` gives the run directory a checkpoint of where it came to, as if run.py had trained those
+steps there, and run.py goes on. Models that come back on the way are evaluated; the best is kept.
 """
 
 import hashlib
@@ -56,10 +54,8 @@ def _values(program: TrainProgram) -> Arrays:
 
 def _digest(program: TrainProgram) -> str:
     """Of a checkpoint's content."""
-    found = hashlib.sha256()
-    for name, array in _values(program).items():
-        found.update(name.encode() + array.tobytes())
-    return found.hexdigest()
+    content = (name.encode() + array.tobytes() for name, array in _values(program).items())
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def job_name(config: ExperimentConfig) -> str:
@@ -144,13 +140,12 @@ def _assign(program: TrainProgram, arrays: Arrays) -> None:
 
 def take(
     folder: Path, out: Path, directory: RunDirectory, dataset: Dataset, keep_steps: list[int]
-) -> int:
+) -> None:
     """Gives a run what was trained of it elsewhere, as its newest checkpoint.
 
     The models on the way are evaluated as run.py evaluates at their steps. That of the last step is
     left to run.py, which does there what is due. Those of `keep_steps` are kept as run.py does.
-    Returns the step that the run stands at. Raises UserError when nothing was trained, or when it
-    did not go on from where the run stands.
+    Raises UserError when nothing was trained, or when it did not go on from where the run stands.
     """
     config, data_sha256 = read_config(directory.path)
     name = job_name(config)
@@ -201,7 +196,6 @@ def take(
     finally:
         directory.unlock()
     say(f"{directory.path} stands at step {facts['step']}: run.py goes on from there")
-    return facts["step"]
 
 
 def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:

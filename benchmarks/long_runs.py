@@ -3,8 +3,7 @@
     python -m benchmarks.long_runs RUN_DIR ...    measures every kept model not measured yet
 
 Of a run directory the models of `--keep_steps` and the best one are measured; no data are needed,
-and the run may still be going on: nothing is written to it. `python -m benchmarks.pages` makes the
-tables and plots of docs/long_runs.md from the results.
+and the run may still be going on: nothing is written to it.
 """
 
 import contextlib
@@ -87,9 +86,9 @@ def log_z(kept: Kept, tempered: Halves, key: tf.Tensor) -> list[Record]:
             about = {"by": by, "base": name, "temperatures": AIS_TEMPERATURES}
             rows.append(about | values)
         last = tempering.log_partition_estimate(*of, base, keys[2])
-        health = {"arrivals": int(last.arrivals), "swap_rate": float(min(last.acceptance))}
-        value = {"value": float(last.value), "stderr": float(last.stderr), **health}
-        rows.append({"by": "tempering", "base": name, **value})
+        rows.append({"by": "tempering", "base": name, "arrivals": int(last.arrivals)})
+        rows[-1] |= {"value": float(last.value), "stderr": float(last.stderr)}
+        rows[-1]["swap_rate"] = float(min(last.acceptance))
     return rows
 
 

@@ -89,14 +89,12 @@ def health_table(found: Sequence[Record]) -> str:
 
 
 def read() -> list[Record]:
-    """Measured runs but first attempts: the longest first, of equals that which went farthest."""
-    found = records.read("long_runs").items()
-    chosen = [record for name, record in found if not name.endswith("-first")]
+    """Measured runs: the longest first, of equals that which went farthest."""
 
     def order(record: Record) -> tuple:
         return -record["run"]["num_train_iter"], -record["validation"][-1][0], run_name(record)
 
-    return sorted(chosen, key=order)
+    return sorted(records.read("long_runs").values(), key=order)
 
 
 def cells_table() -> str:

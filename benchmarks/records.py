@@ -27,14 +27,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=form)
 
 
-def names(text: str) -> list[str]:
-    """Words with commas between them."""
-    return text.split(",")
-
-
 def numbers(text: str) -> list[int]:
     """Whole numbers with commas between them."""
-    return [int(number) for number in text.split(",")]
+    return [int(number) for number in names(text)]
 
 
 def keep(page: str, name: str, record: Record) -> None:
@@ -51,6 +46,7 @@ def read(page: str) -> dict[str, Record]:
 
 
 table = functools.partial(markdown_table, rule="---:")  # of numbers
+names = functools.partial(str.split, sep=",")  # words with commas between them
 
 
 def machine() -> Record:

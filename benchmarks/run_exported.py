@@ -194,23 +194,19 @@ def read_job(folder: Path, name: str) -> dict[str, Any]:
     return json.loads((folder / "jobs" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def run(folder: Path, out: Path, name: str, program: Program, limit: Limit) -> dict[str, Any]:
+def run(
+    folder: Path, out: Path, name: str, device: str, program: Program, limit: Limit
+) -> dict[str, Any]:
     """Runs a job; returns what is told of it."""
     job, arguments = read_job(folder, name), []
     for array in job["arguments"]:
         data = gzip.decompress((folder / "arrays" / f"{array}.npy.gz").read_bytes())
         arguments.append(np.load(io.BytesIO(data), allow_pickle=False))
-    hop = Hop(out, name, job["training"], arguments, device_name())
+    hop = Hop(out, name, job["training"], arguments, device)
     hop.train(program, limit)
     microseconds = 1e6 * hop.facts["seconds"] / max(hop.facts["timed_steps"], 1)
     told = {"compile_seconds": program.compile_seconds, "unit": "step"}
     return told | {"microseconds": microseconds, "step": hop.facts["step"]}
-
-
-def device_name() -> str:
-    """As results name it."""
-    device = jax.devices()[0]
-    return f"{device.platform.upper()}: {device.device_kind}"
 
 
 def main() -> None:
@@ -227,8 +223,9 @@ def main() -> None:
     if not names:
         parser.error(f"there is no job in {folder / 'jobs'}")
     out.mkdir(parents=True, exist_ok=True)
-    times: dict[str, Any] = {"device": device_name(), "jax": jax.__version__, "jobs": {}}
-    print(device_name(), flush=True)  # at once: JAX takes a CPU where it finds no GPU
+    device = f"{jax.devices()[0].platform.upper()}: {jax.devices()[0].device_kind}"
+    times: dict[str, Any] = {"device": device, "jax": jax.__version__, "jobs": {}}
+    print(device, flush=True)  # at once: JAX takes a CPU where it finds no GPU
     failed = []
     threading.stack_size(STACK)
     with ThreadPoolExecutor(COMPILERS) as pool:
@@ -236,10 +233,9 @@ def main() -> None:
         for future in as_completed(compiling):
             name = compiling[future]
             if limit.reached():  # what is compiled is asked all the same: it ends at once
-                for other in compiling:
-                    other.cancel()
+                _ = [other.cancel() for other in compiling]
             try:
-                times["jobs"][name] = run(folder, out, name, future.result(), limit)
+                times["jobs"][name] = run(folder, out, name, device, future.result(), limit)
             except Exception as error:  # the others are run all the same
                 failed.append(name)
                 print(f"{name}: {type(error).__name__}: {str(error)[:500]}", flush=True)

@@ -106,16 +106,14 @@ def randomize(model: DVAE, seed: int) -> None:
             # Outputs first, so that more of them do not change the first ones.
             rng = np.random.default_rng([seed, place, index])
             values = rng.standard_normal(variable.shape[::-1]).T
-            if variable.name in ("moving_variance", "gamma"):
-                values = np.exp(0.3 * values)
-            elif variable.name == "coupling":
-                values = COUPLING * values
-            elif variable.name == "kernel":
+            if variable.name == "kernel":
                 first = [layer.kernel for layer in part.first]
                 shared = first if any(variable is kernel for kernel in first) else [variable]
                 values *= KERNEL / np.sqrt(sum(kernel.shape[0] for kernel in shared))
+            elif variable.name in ("moving_variance", "gamma"):
+                values = np.exp(0.3 * values)
             else:
-                values = BIAS * values
+                values *= COUPLING if variable.name == "coupling" else BIAS
             variable.assign(values)
 
 

@@ -19,10 +19,8 @@ HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "gpu_compiler"
 TARGETS = {path.stem: path for path in sorted((HERE / "targets").glob("*.txtpb"))}
 # What `tf.config.experimental.enable_op_determinism` makes of it, and the dumps to count in.
-_FLAGS = (
-    "--xla_gpu_deterministic_ops=true --xla_dump_hlo_as_text "
-    "--xla_gpu_experimental_aot_compiled_thunks=true"
-)
+_FLAGS = "--xla_gpu_deterministic_ops=true --xla_dump_hlo_as_text"
+_FLAGS += " --xla_gpu_experimental_aot_compiled_thunks=true"
 
 
 class NoCompilerError(Exception):
@@ -43,27 +41,24 @@ def _command(binary: Path) -> list[str]:
     ]
 
 
-def run(command: list[str], **more: Any) -> subprocess.CompletedProcess:
+def _run(command: list[str], **more: Any) -> subprocess.CompletedProcess:
     """A program's end, whatever it is, and what it said."""
-    how = {"capture_output": True, "encoding": "utf-8", "errors": "replace", "check": False}
-    return subprocess.run(command, **how, **more)
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", **more)
 
 
 def build() -> Path:
     """The compiler's program, built where it is not yet (some minutes). Raises NoCompilerError."""
-    if platform.system() != "Linux":
-        raise NoCompilerError("TensorFlow carries its GPU compiler on Linux only")
     sources = b"".join(path.read_bytes() for path in sorted(HERE.rglob("*.[ch]*")))
     name = hashlib.sha256(sources + tf.__version__.encode()).hexdigest()[:12]
     binary = BUILD / f"compile-{name}"
     if binary.exists():
         return binary
-    if shutil.which("g++") is None:
-        raise NoCompilerError("no g++ here to build benchmarks/gpu_compiler with: install it")
+    if platform.system() != "Linux" or shutil.which("g++") is None:
+        raise NoCompilerError("no g++ on Linux here to build benchmarks/gpu_compiler with")
     BUILD.mkdir(parents=True, exist_ok=True)
     print("building benchmarks/gpu_compiler (some minutes, once)", flush=True)
     unfinished = binary.with_suffix(f".{os.getpid()}")
-    built = run(_command(unfinished))
+    built = _run(_command(unfinished))
     if built.returncode != 0:
         errors = [line for line in built.stderr.splitlines() if "error" in line]
         raise NoCompilerError(f"g++ failed: {(errors or ['no error named'])[0]}")
@@ -83,7 +78,7 @@ def compile_program(hlo: bytes, target: str, folder: Path) -> None:
     program.write_bytes(hlo)
     flags = f"{_FLAGS} --xla_dump_to={folder}"
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_FLAGS": flags}
-    done = run([str(binary), str(program), str(TARGETS[target])], env=environment)
+    done = _run([str(binary), str(program), str(TARGETS[target])], env=environment)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise RuntimeError(last)
