@@ -43,18 +43,16 @@ def largest_value_bound(coupling: tf.Tensor) -> Record:
     """The bound of σ_max(W) and what λ = σ_max + 5 becomes by it."""
     exact = float(np.linalg.svd(coupling.numpy().astype(np.float64), compute_uv=False)[0])
     bound = float(largest_singular_value(gram_powers(coupling)))
-    scales = {"lambda_exact": exact + LAMBDA_MARGIN, "lambda": bound + LAMBDA_MARGIN}
-    return {"exact": exact, "bound": bound, **scales}
+    found = {"exact": exact, "bound": bound, "lambda_exact": exact + LAMBDA_MARGIN}
+    return found | {"lambda": bound + LAMBDA_MARGIN}
 
 
 def measure(trained: TrainedModel) -> Record:
     """Everything of this module, of one run."""
-    coupling = trained.model.prior.parameters().coupling
-    result = trained.result
+    result, coupling = trained.result, trained.model.prior.parameters().coupling
     kept = ("dataset", "struct", "baseline", "k", "seed", "num_train_iter", "skipped_updates")
     return {
         "run": {name: result[name] for name in kept},
-        "half": int(coupling.shape[0]),
         "ais": {**_AIS_SETTINGS, "bases": ais_weights(trained)},
         "tracked": trained.tracked_log_partition,
         "largest_singular_value": largest_value_bound(coupling),

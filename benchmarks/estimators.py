@@ -38,8 +38,7 @@ BLOCKS, COPIES, LEAST_BLOCKS = 256, 256, 3
 WARM_STEPS, STEPS_BETWEEN = 50, 4
 TUNING_STEPS, TUNING_COPIES, TUNING_RATE = 500, 16, 0.01  # of what an estimator learns for itself
 LIMIT = 4.0  # standard errors
-# Of sums of single-precision numbers, relative to the largest component.
-ROUNDING = 1e-4
+ROUNDING = 1e-4  # of sums of single-precision numbers, relative to the largest component
 
 
 def _step(small: SmallModel, copies: int, key: tf.Tensor, states: Any, weight: float) -> Step:
@@ -50,20 +49,15 @@ def _step(small: SmallModel, copies: int, key: tf.Tensor, states: Any, weight: f
 
 
 def _follow(small: SmallModel, copies: int, key: tf.Tensor, states: Any, steps: int) -> Any:
-    """The states after some steps, at the same weights."""
+    """The states of images after some steps at the same weights, where a method has some."""
 
     def body(index: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
         index_key = counter_random.fold_in(key, index)
         return index + 1, _step(small, copies, index_key, states, 1.0).state
 
+    if not tf.nest.flatten(states):
+        return states
     return tf.while_loop(lambda index, _: index < steps, body, (tf.constant(0), states))[1]
-
-
-def _warm_states(small: SmallModel, copies: int, key: tf.Tensor) -> Any:
-    """Chains of each image near equilibrium, where a method has some."""
-    keys = counter_random.split(key, 2)
-    states = small.estimator.init(small.model, copies * len(small.images), keys[0])
-    return _follow(small, copies, keys[1], states, WARM_STEPS) if tf.nest.flatten(states) else ()
 
 
 def flat_gradient(
@@ -115,7 +109,9 @@ def gradient_blocks(
     @tf.function(jit_compile=True, autograph=False)
     def run(key: tf.Tensor) -> tf.Tensor:
         keys = counter_random.split(key, num_blocks + 1)
-        states = _warm_states(small, copies, keys[0])
+        first, moving = tf.unstack(counter_random.split(keys[0], 2))
+        states = small.estimator.init(small.model, copies * len(small.images), first)
+        states = _follow(small, copies, moving, states, WARM_STEPS)
 
         def one(block_key: tf.Tensor) -> tf.Tensor:
             return flat_gradient(small, variables, copies, block_key, states, kl_weight)

@@ -103,8 +103,8 @@ def unbiased_table(found: dict[str, Record]) -> str:
 def draw(found: dict[str, Record]) -> plt.Figure:
     """Bias and variance of the encoder's gradient at k = 1, a row for each method."""
     figure, panels = plt.subplots(1, 2, figsize=(11.0, 6.0), layout="constrained", sharey=True)
-    measured = {key: row["parts"]["encoder"] for key, row in _measured(found).items()}
-    measured = {key: part for key, part in measured.items() if key[2] == 1}
+    rows = _measured(found).items()
+    measured = {key: row["parts"]["encoder"] for key, row in rows if key[2] == 1}
     names = [name for name in BASELINES if any(key[0] == name for key in measured)]
     for place, groups in enumerate(sorted({key[1] for key in measured})):
         panels[1].scatter([], [], s=24, c=f"C{place}", label=f"groups: {groups}")
@@ -118,7 +118,7 @@ def draw(found: dict[str, Record]) -> plt.Figure:
     panels[0].set_yticks(range(len(names), 0, -1), names)
     panels[0].set(xscale="log", xlabel="relative bias (hollow: none seen, 95 % bound)")
     panels[1].set(xscale="log", xlabel="variance of a step over the squared norm")
-    panels[1].legend(loc="lower right")
+    panels[1].legend(loc="upper left")
     for panel in panels:
         panel.grid(axis="x", alpha=0.3)
     return figure

@@ -79,7 +79,7 @@ def one_seed(params: RBMParameters, seed: int) -> list[Row]:
 def summary(rows: Sequence[Row]) -> records.Record:
     """One estimator over all seeds, in nats; a bound has neither error nor 95 % interval."""
     distances, error, near = np.array([row["distance"] for row in rows]), None, None
-    truth = rows[0]["value"] - rows[0]["distance"]
+    truth = rows[0]["value"] - distances[0]
     inside = [r["low"] <= truth and (r["high"] is None or truth <= r["high"]) for r in rows]
     if rows[0]["high"] is not None:
         error = float(np.mean([row["value"] - row["low"] for row in rows]))
@@ -131,21 +131,19 @@ def trained_prior(path: Path, data_dir: str) -> records.Record:
 def main() -> None:
     """Measures what is asked for."""
     parser = records.parser(__doc__)
-    parser.add_argument("--seeds", type=int, default=0)
-    parser.add_argument("--run", type=Path)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--seeds", type=int)
+    what.add_argument("--run", type=Path)
     parser.add_argument("--name", help="of the result; default: dataset-baseline-DxD of the run")
     parser.add_argument("--data_dir", default="datasets")
     options = parser.parse_args()
-    if not (options.seeds or options.run):
-        parser.error("nothing to measure: give --seeds or --run")
     if options.seeds:
         records.keep("exactness", "prior-12x12", many_seeds(options.seeds))
-    if options.run:
-        record = trained_prior(options.run, options.data_dir)
-        size = "x".join(map(str, record["shape"]))
-        default = "{dataset}-{baseline}-".format(**record["settings"]) + size
-        name = options.name or default
-        records.keep("exactness", name, {"name": name, **record})
+        return
+    record = trained_prior(options.run, options.data_dir)
+    default = "{dataset}-{baseline}-".format(**record["settings"])
+    default += "x".join(map(str, record["shape"]))
+    records.keep("exactness", options.name or default, record)
 
 
 if __name__ == "__main__":

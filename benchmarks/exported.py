@@ -73,8 +73,7 @@ def write(folder: Path, name: str, exported: Exported, job: dict[str, Any]) -> N
         path = folder / "arrays" / f"{record['arguments'][-1]}.npy.gz"
         if not path.exists():
             path.write_bytes(gzip.compress(buffer.getvalue(), 6))
-    text = json.dumps(record, indent=1) + "\n"
-    (folder / "jobs" / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / "jobs" / f"{name}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     shutil.copy(ROOT / "benchmarks" / "run_exported.py", folder)
     for file in ("data/batches.py", "configs/errors.py"):
         shutil.copy(ROOT / file, folder / file)

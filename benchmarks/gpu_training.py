@@ -229,17 +229,7 @@ def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
             np.concatenate([end[name].ravel() for name in names], dtype=np.float64) for end in ends
         )
         apart, moved = (np.sqrt(np.mean((here - other) ** 2)) for other in (there, start))
-        same = np.mean(np.isclose(here, there, rtol=1e-5, atol=1e-6))
-        say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}, equal to 1e-5: {100 * same:.2f} %")
-
-
-def data_of(directory: RunDirectory, data_dir: str) -> Dataset:
-    """A run's data set. Raises UserError when it is another than the run was begun with."""
-    config, data_sha256 = read_config(directory.path)
-    dataset = data.load(config.dataset, data_dir, config.input_size)
-    if dataset.sha256 != data_sha256:
-        raise UserError(f"{directory.path} was trained on other data than those in {data_dir}")
-    return dataset
+        say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}")
 
 
 def main() -> None:
@@ -261,8 +251,10 @@ def main() -> None:
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
     try:
         for path in runs:
-            directory = RunDirectory(path)
-            dataset = data_of(directory, options.data_dir)
+            directory, (config, sha256) = RunDirectory(path), read_config(path)
+            dataset = data.load(config.dataset, options.data_dir, config.input_size)
+            if dataset.sha256 != sha256:
+                raise UserError(f"{path} was trained on other data than {options.data_dir}'s")
             if options.mode == "rehearse":
                 rehearse(folder / path.name, path, dataset, options.steps)
             elif options.mode == "export":

@@ -31,6 +31,7 @@ from samplers.rbm import Halves, RBMParameters, model_of
 
 AIS_CHAINS, AIS_TEMPERATURES = 1024, 10_000
 _POPULATION, _TEMPERED, _RUN, _AIS = range(4)
+_OF_A_RUN = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
 
 
 def steps_kept(path: Path, kind: str) -> list[int]:
@@ -126,8 +127,7 @@ def measure_run(path: Path, again: bool) -> None:
     name = f"{model_name(config)}-{config.num_train_iter}-seed{config.seed}"
     old = records.read("long_runs").get(name, {"models": [], "validation": []})
     measured = {} if again else {model["step"]: model for model in old["models"]}
-    fields = ("struct", "baseline", "k", "sampler", "seed", "num_train_iter")
-    run = {field: getattr(config, field) for field in fields}
+    run = {field: getattr(config, field) for field in _OF_A_RUN}
     weights = read_curve(path, "kl_coeff")
     for step in sorted({*steps_kept(path, "kept"), *steps_kept(path, "best")} - set(measured)):
         weight = [None, *(value for at, value in weights if at <= step)][-1]

@@ -126,7 +126,7 @@ def draw(found: Sequence[Record]) -> plt.Figure:
         times.errorbar(steps, values, errors, capsize=2, **style)
     times.axhline(40, color="grey", linestyle="--", linewidth=1)
     curves.set(xscale="log", xlabel="step", ylabel="nats", title="validation NLL")
-    times.set(xscale="log", yscale="log", xlabel="step", ylabel="sweeps", ylim=(15, 2000))
-    times.set_title("autocorrelation time (dashed: the sweeps of a step)")
+    title = "autocorrelation time (dashed: the sweeps of a step)"
+    times.set(xscale="log", yscale="log", xlabel="step", ylabel="sweeps", title=title)
     times.legend(fontsize="small", loc="upper left")
     return figure

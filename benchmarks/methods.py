@@ -1,8 +1,6 @@
 """The results behind README's table of methods, kept so that it can grow from machine to machine.
 
-    python -m benchmarks.methods LOG_DIR ...    keeps every finished run
-
-Of a run config.json and result.json are kept; `python -m benchmarks.pages` writes the table.
+python -m benchmarks.methods LOG_DIR ...    keeps config.json and result.json of finished runs
 """
 
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Puts measured results into docs/ and README.md: tables between markers, and plots.
 
-    python -m benchmarks.pages
-
-Results are what the other programs here keep in benchmarks/results/; the words are the pages' own.
+python -m benchmarks.pages
 """
 
 import statistics
@@ -94,24 +92,21 @@ def start_table(record: Record) -> str:
 
 def gpu_programs_table(record: Record) -> str:
     """What compiled programs for a GPU are made of."""
-    names = ("operations", "graph_launches", "host_round_trips")
     rows = []
     for row in record["programs"]:
-        counts = (f"{row[name]:.4g}" for name in names)
-        about = [row["program"], row["gpu"], row["unit"]]
-        rows.append([*about, *counts, f"{row['microseconds']:.0f}"])
+        counts = (row[name] for name in ("operations", "graph_launches", "host_round_trips"))
+        cells = [row["program"], row["gpu"], row["unit"], *(f"{count:.4g}" for count in counts)]
+        rows.append([*cells, f"{row['microseconds']:.0f}"])
     header = ("program", "GPU", "unit", "operations", "graphs", "round trips", "us, estimated")
     return table(header, rows)
-
-
-SPEED = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
-SPEED |= {"gpu_programs": gpu_programs_table}
 
 
 def tables() -> dict[tuple[str, str], str]:
     """Every generated table, by its file and the name of its markers."""
     exactness, speed = map(records.read, ("exactness", "performance"))
     gradients, runs = records.read("estimators"), long_runs_page.read()
+    timed = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
+    timed["gpu_programs"], steps = gpu_programs_table, speed["step_methods"]
     return {
         ("README.md", "flags"): markdown_of(SETTINGS.values(), "modes"),
         ("docs/tables.md", "flags"): markdown_of(TABLE_SETTINGS.values(), "ways of working"),
@@ -123,11 +118,9 @@ def tables() -> dict[tuple[str, str], str]:
         ("docs/exactness.md", "priors"): priors_table(exactness),
         ("docs/deviations.md", "measured"): deviations_table(records.read("deviations")),
         ("docs/estimators.md", "bias"): estimators_page.bias_table(gradients),
-        ("docs/estimators.md", "variance"): estimators_page.variance_table(
-            gradients, speed["step_methods"]
-        ),
+        ("docs/estimators.md", "variance"): estimators_page.variance_table(gradients, steps),
         ("docs/estimators.md", "unbiased"): estimators_page.unbiased_table(gradients),
-        **{("docs/performance.md", name): text(speed[name]) for name, text in SPEED.items()},
+        **{("docs/performance.md", name): text(speed[name]) for name, text in timed.items()},
     }
 
 

@@ -1,6 +1,6 @@
 """Trains runs that `benchmarks.gpu_training` exported: needs NumPy and JAX, and nothing of ours.
 
-    python FOLDER/run_exported.py FOLDER OUT [NAME ...] [--seconds=N]
+    python FOLDER/run_exported.py FOLDER OUT [--seconds=N]
 
 OUT gets NAME.state.npz, replaced as a whole every half minute, NAME.models-0.npz, ... with the
 models on the way, and times.json: the device, and of each job seconds of compiling and microseconds
@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -78,10 +77,7 @@ class Limit:
         self._end = time.monotonic() + seconds
         self._asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked = True
+            signal.signal(number, lambda *_: setattr(self, "_asked", True))
 
     def reached(self, needed: float = 0.0) -> bool:
         """Whether work of so many seconds would come too late."""
@@ -198,28 +194,26 @@ def run(
     folder: Path, out: Path, name: str, device: str, program: Program, limit: Limit
 ) -> dict[str, Any]:
     """Runs a job; returns what is told of it."""
-    job, arguments = read_job(folder, name), []
-    for array in job["arguments"]:
-        data = gzip.decompress((folder / "arrays" / f"{array}.npy.gz").read_bytes())
-        arguments.append(np.load(io.BytesIO(data), allow_pickle=False))
+    job = read_job(folder, name)
+    paths = (folder / "arrays" / f"{array}.npy.gz" for array in job["arguments"])
+    arguments = [np.load(io.BytesIO(gzip.decompress(path.read_bytes()))) for path in paths]
     hop = Hop(out, name, job["training"], arguments, device)
     hop.train(program, limit)
     microseconds = 1e6 * hop.facts["seconds"] / max(hop.facts["timed_steps"], 1)
-    told = {"compile_seconds": program.compile_seconds, "unit": "step"}
-    return told | {"microseconds": microseconds, "step": hop.facts["step"]}
+    told = {"unit": "step", "microseconds": microseconds, "step": hop.facts["step"]}
+    return told | {"compile_seconds": program.compile_seconds}
 
 
 def main() -> None:
-    """Runs all jobs, or those named."""
+    """Runs all jobs."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
     limit, folder, out = Limit(options.seconds), options.folder, options.out
-    names = options.names or sorted(path.stem for path in (folder / "jobs").glob("*.json"))
+    names = sorted(path.stem for path in (folder / "jobs").glob("*.json"))
     if not names:
         parser.error(f"there is no job in {folder / 'jobs'}")
     out.mkdir(parents=True, exist_ok=True)

@@ -26,13 +26,10 @@ from dvae.undirected import UndirectedEncoder
 from samplers import row_rbms
 from samplers.rbm import Halves
 
-NUM_PIXELS, NUM_IMAGES, HIDDEN_UNITS = 6, 6, 4
+NUM_PIXELS, NUM_IMAGES = 6, 6
 # By number of groups: the structure, and the one of the papers whose sharpness is used.
-STRUCTURES = {
-    1: (Structure(1, 6, 1, HIDDEN_UNITS), "1-layer-nonlin"),
-    2: (Structure(2, 3, 1, HIDDEN_UNITS), "2-layer-nonlin"),
-    4: (Structure(4, 2, 1, HIDDEN_UNITS), "4-layer-nonlin"),
-}
+_UNITS = {1: 6, 2: 3, 4: 2}
+STRUCTURES = {n: (Structure(n, _UNITS[n], 1, 4), f"{n}-layer-nonlin") for n in _UNITS}
 # Standard deviations: of the prior's couplings, of all biases, and what a kernel's has times the
 # square root of its inputs. Logits of the posteriors then have one of about 1.5.
 COUPLING, BIAS, KERNEL = 0.75, 0.5, 2.0

@@ -57,16 +57,15 @@ def interleaved(programs: dict[str, Program], repeats: int) -> dict[str, list[fl
     return times
 
 
-def summary(title: str, times: dict[str, list[float]]) -> list[Record]:
-    """One row per program: milliseconds, and both over those of the floor; printed too."""
+def summary(times: dict[str, list[float]]) -> list[Record]:
+    """One row per program: milliseconds, and both over those of the floor."""
     rows, (floor, floor_least) = [], (f(times[FLOOR]) for f in (statistics.median, min))
-    print(f"\n{title}\n{'':34s}{'median':>10s}{'min':>10s}      over the floor: median, min")
     for name, values in times.items():
         median, least = statistics.median(values), min(values)
         ratios = {"median_ratio": median / floor, "min_ratio": least / floor_least}
         row = {"program": name, "median_ms": 1e3 * median, "min_ms": 1e3 * least, **ratios}
-        print("{:34s}{:10.2f}{:10.2f} ms{:12.2f}{:8.2f}".format(*row.values()), flush=True)
         rows.append({**row, "repeats": len(values)})
+        print(rows[-1], flush=True)
     return rows
 
 
@@ -131,7 +130,7 @@ def time_sampler(options: argparse.Namespace) -> Record:
         programs = {FLOOR: sampler_floor(*about.values()), OURS: sampler(*about.values())}
         # Large ones average over their own length.
         repeats = max(3, int(options.repeats / max(1.0, chains * size**2 / 1e8)))
-        results.append({**about, "rows": summary(f"{about}", interleaved(programs, repeats))})
+        results.append({**about, "rows": summary(interleaved(programs, repeats))})
     return {"results": results}
 
 
@@ -170,7 +169,7 @@ def time_step(options: argparse.Namespace) -> Record:
         times = interleaved(programs, options.repeats)
         for name in programs.keys() - {FLOOR}:
             times[name] = [seconds / options.steps for seconds in times[name]]
-        *rows, last = summary(struct, times)
+        *rows, last = summary(times)
         rows = [row | cell for row, cell in zip(rows, chosen, strict=True)]
         results.append({"struct": struct, "chains": config.num_chains, "rows": [*rows, last]})
     return {"results": results}

@@ -4,8 +4,7 @@
         [--against=CHECKOUT]    alternates with another checkout, whose rows say "before"
 
 Each repeat starts `run.py` twice with a new cache of compiled programs: the first start compiles,
-the second finds its programs. Processor seconds stand beside wall time: on a machine with other
-work they alone compare.
+the second finds its programs. On a machine with other work processor seconds alone compare.
 """
 
 import os
@@ -53,7 +52,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT")
     parser.add_argument("--keep", action="store_true", help="keep the numbers for the page")
     options = parser.parse_args()
-    flags = [f"--{name}={getattr(options, name)}" for name in ("data_dir", "struct")]
+    flags = [f"--data_dir={options.data_dir}", f"--struct={options.struct}"]
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.repeats):
         for root in (records.ROOT, *filter(None, [options.against])):

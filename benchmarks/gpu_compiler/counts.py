@@ -53,7 +53,7 @@ def _parse(text: str) -> list[_Thunk]:
 
 
 class Counts(NamedTuple):
-    """of a whole call, and of one trip of its longest outermost loop; by `KEYS`."""
+    """Of a whole call, and of one trip of its longest outermost loop; by `KEYS`."""
 
     in_call: Counter
     in_loop: Counter
