@@ -35,8 +35,8 @@ def _number(value: float) -> str:
 
 
 def _measured(found: dict[str, Record]) -> dict[tuple[str, int, int], Record]:
-    """Rows by method, number of groups and k, but for those that were left out."""
-    rows = [row for record in found.values() for row in record["rows"] if "left_out" not in row]
+    """Rows of methods that sample, by method, number of groups and k."""
+    rows = [row for record in found.values() for row in record["rows"] if row.get("sampled")]
     return {(row["baseline"], row["groups"], row["k"]): row for row in rows}
 
 
@@ -51,7 +51,7 @@ def _by_method(found: dict[str, Record], size: Callable, text: Callable) -> tupl
             cells = ["" if parts is None else text(parts["encoder"]) for parts in shown]
             others = (max((p[part] for p in own.values()), key=size) for part in PARTS[1:])
             rows.append([method, *cells, *map(text, others)])
-    header = [f"k={k}, {groups} gr." for k, groups in settings]
+    header = [f"k={k},G={groups}" for k, groups in settings]
     return ["method", *header, "prior, most", "decoder, most"], rows
 
 
@@ -71,8 +71,8 @@ def variance_table(found: dict[str, Record], timed: Record) -> str:
     times = {(row["baseline"], row["k"]): f"{row['median_ms']:.1f}" for row in rows}
     size = lambda part: part["variance"]  # noqa: E731
     header, rows = _by_method(found, size, lambda part: _number(part["variance"]))
-    rows = [[*row, *(times.get((row[0], k), "") for k in (1, 5))] for row in rows]
-    return table([*header, "ms, k=1", "ms, k=5"], rows)
+    rows = [[*row[:-2], *(times.get((row[0], k), "") for k in (1, 5))] for row in rows]
+    return table([*header[:-2], "ms, k=1", "ms, k=5"], rows)
 
 
 def unbiased_table(found: dict[str, Record]) -> str:

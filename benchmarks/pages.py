@@ -91,13 +91,13 @@ def start_table(record: Record) -> str:
 
 
 def gpu_programs_table(record: Record) -> str:
-    """What compiled programs for a GPU are made of."""
+    """What compiled programs for an H100 are made of."""
     rows = []
-    for row in record["programs"]:
+    for row in (row for row in record["programs"] if row["gpu"] == "h100"):
         counts = (row[name] for name in ("operations", "graph_launches", "host_round_trips"))
-        cells = [row["program"], row["gpu"], row["unit"], *(f"{count:.4g}" for count in counts)]
+        cells = [row["program"], row["unit"], *(f"{count:.4g}" for count in counts)]
         rows.append([*cells, f"{row['microseconds']:.0f}"])
-    header = ("program", "GPU", "unit", "operations", "graphs", "round trips", "us, estimated")
+    header = ("program", "unit", "operations", "graphs", "round trips", "us, estimated")
     return table(header, rows)
 
 
