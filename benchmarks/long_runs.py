@@ -18,7 +18,7 @@ from benchmarks import records
 from benchmarks.records import Record
 from configs.errors import UserError
 from dvae.build import build
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
 from dvae.runs.directory import RunDirectory
@@ -53,7 +53,7 @@ def load_kept(path: Path, step: int) -> Kept:
     directory = RunDirectory(path)
     config, _ = read_config(directory.path)
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
-    sampler = PriorSampler(config, model.prior.energy_model)
+    sampler = PriorChains(config, model.prior.energy_model)
     key = counter_random.key(config.seed)
     variables = NetworkVariables(model, estimator)
     like = variables.state(sampler.init(key))

@@ -1,19 +1,17 @@
 """The Python interface: `dvae.train`, `dvae.load` and `dvae.export`."""
 
-import contextlib
 import difflib
 import inspect
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import data
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.experiment import build_config
 from configs.files import path_errors, writing_to
-from configs.setting import shown
+from configs.setting import value_text
 from configs.settings import SETTINGS
 from data import user_file
 from dvae.runs.checkpoints import RunOptions
@@ -32,22 +30,6 @@ _DATA_DIR = "datasets"
 Arrays = Mapping[str, Any] | Sequence[Any]  # see `train`
 
 
-def _of_arguments(message: str) -> str:
-    """What the command line says of flags and commands, said of arguments and calls."""
-    message = re.sub("--fresh(?! is)", "fresh=True", message).replace("same command", "same call")
-    return re.sub(r"(?<![^\s(])--(?=\w)", "", message)  # not within a path
-
-
-@contextlib.contextmanager
-def _errors_of_arguments() -> Iterator[None]:
-    """Turns errors that speak of flags into errors of arguments."""
-    try:
-        with path_errors():
-            yield
-    except UserError as error:
-        raise type(error)(_of_arguments(str(error))) from None
-
-
 def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings as plain Python. Raises TypeError for one that does not exist, and UserError."""
     for name in settings:
@@ -56,7 +38,7 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
             hint = "help(dvae.train) lists the settings"
             if near:
                 hint = f"did you mean {' or '.join(near)}?"
-            raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
+            raise TypeError(f"train() has no setting {value_text(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 
 
@@ -65,15 +47,15 @@ def _path(what: str, value: str | Path) -> Path:
     try:
         return Path(os.path.expanduser(os.fspath(value)))
     except TypeError:
-        raise UserError(f"{what} is {shown(value)}, not a path") from None
+        raise UserError(f"{what} is {value_text(value)}, not a path") from None
 
 
 def _kept(arrays: Any, log_dir: Any) -> Path:
     """The file that a user's arrays are written to."""
     if not isinstance(arrays, Mapping | list | tuple):
-        raise UserError(f"dataset is {shown(arrays)}: give a name, a path, or arrays")
+        raise UserError(f"dataset is {value_text(arrays)}: give a name, a path, or arrays")
     folder = Path(SETTINGS["log_dir"].checked(log_dir or SETTINGS["log_dir"].default)) / "data"
-    with writing_to(folder, "choose another --log_dir"):
+    with writing_to(folder, f"choose another {name_of('log_dir')}"):
         return user_file.keep(arrays, folder)
 
 
@@ -91,7 +73,7 @@ def train(
     A finished run of the same settings is loaded and not trained again.
     Numbers are those of run.py with the same settings. While it trains in the main thread,
     SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button), SIGHUP, SIGUSR2 and SIGXCPU write a
-    checkpoint first; the handlers of before are then put back.
+    checkpoint first; the earlier handlers are then put back.
 
     Args:
       progress: whether lines and bars of progress are printed; warnings always are.
@@ -112,7 +94,7 @@ def train(
         from it.
     """
     given = {"dataset": dataset, "struct": struct, "baseline": baseline, **settings}
-    with _errors_of_arguments(), silence(not progress):
+    with path_errors(), silence(not progress):
         if not isinstance(dataset, str | os.PathLike):
             given["dataset"] = _kept(dataset, settings.get("log_dir"))
         given = {"data_dir": _DATA_DIR, **_checked_settings(given)}
@@ -175,7 +157,7 @@ def load(
     Raises:
       ValueError: there is no such model, or it is damaged.
     """
-    with _errors_of_arguments():
+    with path_errors():
         return TrainedModel(
             _path("path", path),
             None if data_dir is None else str(_path("data_dir", data_dir)),
@@ -202,6 +184,6 @@ def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
     Raises:
       ValueError: the run is unfinished or damaged, or the directory exists or cannot be written.
     """
-    with _errors_of_arguments():
+    with path_errors():
         target = None if out_dir is None else _path("out_dir", out_dir)
         return TrainedModel(export_run(_path("path", path), target))

@@ -68,7 +68,7 @@ ACTIVE_VARIANCE = 0.01
 _COLUMNS = 10
 
 
-class Inspector:
+class Diagnostics:
     """Compiled read-outs of one model; they neither train nor move batch-norm averages."""
 
     def __init__(
