@@ -241,7 +241,7 @@ def test_a_method_that_is_not_made_for_it_is_left_out(monkeypatch):
         "baseline": "two",
         "groups": 1,
         "k": 1,
-        "left_out": "--k=1 must be at least 2 for two",
+        "left_out": "k=1 must be at least 2 for two",
     }
 
 
