@@ -3,8 +3,7 @@
     python -m benchmarks.exactness --seeds=100             the 12x12 prior whose log Z is known
     python -m benchmarks.exactness --run=DIR --name=NAME   a trained prior, one line per estimator
 
-The small prior is an RBM without hidden units, as that of a discrete VAE is: it learns the most
-varied pixels of scikit-learn's handwritten digits by persistent chains.
+The small prior has learned the most varied pixels of scikit-learn's digits by persistent chains.
 """
 
 import itertools

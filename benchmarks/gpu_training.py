@@ -42,7 +42,6 @@ from dvae.train_state import IN_A_ROW, named_leaves
 from dvae.train_step import TrainProgram
 from samplers import hardware
 
-_ROWS, _COUNT = 1, 2  # which arguments of the program
 _MODELS = 20  # at most so many come back of a run's whole length, unless asked for
 
 Arrays = dict[str, np.ndarray]
@@ -90,7 +89,7 @@ def export(
         **{"last": last, "per_call": STEPS_PER_CALL, "seed": config.seed},
         **{"summary_every": config.summary_every, "model_every": every},
         **{"num_images": len(dataset.train), "batch_size": config.train_batchsize},
-        **{"most_bad": MAX_SKIPPED_IN_A_ROW, "rows": _ROWS, "count": _COUNT},
+        **{"most_bad": MAX_SKIPPED_IN_A_ROW, "rows": 1, "count": 2},
     }
     made: list[TrainProgram] = []
 

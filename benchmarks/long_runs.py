@@ -2,14 +2,10 @@
 
     python -m benchmarks.long_runs RUN_DIR ...    measures every kept model not measured yet
 
-Of a run directory the models of `--keep_steps` and the best one are measured; no data are needed,
-and the run may still be going on: nothing is written to it.
+Those are the models of `--keep_steps` and the best one. No data are needed, and nothing is written.
 """
 
-import contextlib
-import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +18,7 @@ from dvae.prior_chains import PriorChains
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.compile_cache import compile_cache_directory, enable_compile_cache
 from dvae.runs.directory import RunDirectory
+from dvae.runs.metrics_file import Curve, read_metrics
 from dvae.runs.model_card import model_name
 from dvae.runs.records import read_config
 from dvae.train_state import NetworkVariables
@@ -40,16 +37,8 @@ def steps_kept(path: Path, kind: str) -> list[int]:
     return sorted(int(place.name.removeprefix(f"{kind}-")) for place in found)
 
 
-class Kept(NamedTuple):
-    """A kept model's prior, and the population that its next gradient would be made with."""
-
-    params: RBMParameters
-    population: Halves
-    num_sweeps: int
-
-
-def load_kept(path: Path, step: int) -> Kept:
-    """Reads a model that is kept; no data are needed, since the prior does not depend on them."""
+def load_kept(path: Path, step: int) -> tuple[RBMParameters, Halves, int]:
+    """A kept model's prior, the population of its next gradient, and its sweeps."""
     directory = RunDirectory(path)
     config, _ = read_config(directory.path)
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
@@ -67,15 +56,17 @@ def load_kept(path: Path, step: int) -> Kept:
     state, _ = advance(params, state, key, tf.constant(step))
     if sampler.weights(state) is not None:
         raise UserError(f"{path} has a weighted population (--resample_threshold): not covered")
-    return Kept(params, sampler.chains(state), config.num_sweeps)
+    return params, sampler.chains(state), config.num_sweeps
 
 
-def log_z(kept: Kept, tempered: Halves, key: tf.Tensor) -> list[Record]:
+def log_z(
+    params: RBMParameters, population: Halves, tempered: Halves, key: tf.Tensor
+) -> list[Record]:
     """log Z by AIS forward and in reverse, and by tempering, each from both bases."""
-    model, rows = model_of(kept.params), []
-    of, settings = (model, kept.params), log_partition.Settings(AIS_CHAINS, AIS_TEMPERATURES)
-    bases = {"uniform": uniform_base(model), "fitted": fitted_base(model.units(kept.population))}
-    starts = {"population": kept.population, "tempered chains": tempered}
+    model, rows = model_of(params), []
+    of, settings = (model, params), log_partition.Settings(AIS_CHAINS, AIS_TEMPERATURES)
+    bases = {"uniform": uniform_base(model), "fitted": fitted_base(model.units(population))}
+    starts = {"population": population, "tempered chains": tempered}
     for number, (name, base) in enumerate(bases.items()):
         keys = counter_random.split(counter_random.fold_in(key, number), 4)
         found = {"forward AIS": log_partition.forward(*of, base, keys[0], settings).estimate}
@@ -95,8 +86,7 @@ def log_z(kept: Kept, tempered: Halves, key: tf.Tensor) -> list[Record]:
 
 def measure(path: Path, step: int) -> Record:
     """Everything about one kept model."""
-    kept, key = load_kept(path, step), counter_random.key(step)
-    params, population, num_sweeps = kept
+    (params, population, num_sweeps), key = load_kept(path, step), counter_random.key(step)
     recorded = mixing.tempered_states(params, counter_random.fold_in(key, _TEMPERED)).numpy()
     size = population.left.shape[0]
     last = recorded[-1 - (size - 1) // mixing.LADDERS :].reshape(-1, recorded.shape[-1])[-size:]
@@ -108,17 +98,8 @@ def measure(path: Path, step: int) -> Record:
         "recorded_sweeps": mixing.SWEEPS,
         "correlations": mixing.correlations(params, start, key, num_sweeps),
         "bias": mixing.bias(params, population, recorded, key),
-        "log_z": log_z(kept, tempered, counter_random.fold_in(key, _AIS)),
+        "log_z": log_z(params, population, tempered, counter_random.fold_in(key, _AIS)),
     }
-
-
-def read_curve(path: Path, name: str) -> list[tuple[int, float]]:
-    """(step, value) of each line of a run's metrics.jsonl that holds a scalar."""
-    lines, file = [], path / "metrics.jsonl"
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        with contextlib.suppress(ValueError):  # the torn last line of a run that goes on
-            lines.append(json.loads(line))
-    return [(line["step"], line[name]) for line in lines if name in line]
 
 
 def measure_run(path: Path, again: bool) -> None:
@@ -128,14 +109,16 @@ def measure_run(path: Path, again: bool) -> None:
     old = records.read("long_runs").get(name, {"models": [], "validation": []})
     measured = {} if again else {model["step"]: model for model in old["models"]}
     run = {field: getattr(config, field) for field in _OF_A_RUN}
-    weights = read_curve(path, "kl_coeff")
+    none, curves = Curve(np.zeros(0), np.zeros(0)), read_metrics(path / "metrics.jsonl")
+    weights, validation = (curves.get(name, none) for name in ("kl_coeff", "val/neg_ll"))
+    points = np.stack(validation, axis=1).tolist() or old["validation"]
     for step in sorted({*steps_kept(path, "kept"), *steps_kept(path, "best")} - set(measured)):
-        weight = [None, *(value for at, value in weights if at <= step)][-1]
+        weight = [None, *weights.values[weights.steps <= step].tolist()][-1]
         measured[step] = {**measure(path, step), "training": {"kl_coeff": weight}}
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,
-            "validation": read_curve(path, "val/neg_ll") or old["validation"],
+            "validation": [(int(at), value) for at, value in points],
             "models": [measured[number] for number in sorted(measured)],
         }
         records.keep("long_runs", name, record)

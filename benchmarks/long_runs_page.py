@@ -17,8 +17,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-# Standard errors, correlation times, steps a time, tempered states; chance that estimates of log Z
-# that agree are said not to.
+# Standard errors, correlation times, steps a time, tempered states, chance of a wrong alarm.
 SIGMAS, SERIES_PER_TIME, MANY_STEPS, FEW_ARRIVALS, FALSE_ALARM = 3.0, 10, 10, 100, 0.01
 SLOWEST = "slowest combination"
 

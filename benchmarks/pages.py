@@ -54,10 +54,6 @@ def deviations_table(found: dict[str, Record]) -> str:
     return table(["measured", *(name.replace("-dvaes", ", dvaes") for name in found)], rows)
 
 
-def _milliseconds(row: Record) -> str:
-    return f"{row['median_ms']:.1f}" if row["median_ms"] < 100 else f"{row['median_ms']:.0f}"
-
-
 def sampler_table(record: Record) -> str:
     """The sampling kernel and its floor, over sizes and numbers of chains."""
     rows = []
@@ -65,8 +61,9 @@ def sampler_table(record: Record) -> str:
         floor, ours = result["rows"]
         draws = 2e-6 * result["size"] * result["chains"] * result["sweeps"]
         about = [f"{result['size']}x{result['size']}", f"{result['chains']:,}"]
-        times = [_milliseconds(floor), _milliseconds(ours), f"{ours['median_ratio']:.2f}"]
-        rows.append([*about, *times, f"{ours['median_ms'] / draws:.1f}"])
+        times = [f"{row['median_ms']:.1f}" for row in (floor, ours)]
+        times += [f"{ours['median_ratio']:.2f}", f"{ours['median_ms'] / draws:.1f}"]
+        rows.append([*about, *times])
     header = ("RBM", "chains", "floor, ms", "ours, ms", "ours / floor", "ms a million draws")
     return table(header, rows)
 
@@ -78,7 +75,8 @@ def step_table(record: Record) -> str:
         [floor] = (row for row in result["rows"] if row["program"] == "matrix products alone")
         for row in result["rows"]:
             if row is not floor:
-                times = [_milliseconds(floor), _milliseconds(row), f"{row['median_ratio']:.2f}"]
+                times = [f"{of['median_ms']:.1f}" for of in (floor, row)]
+                times.append(f"{row['median_ratio']:.2f}")
                 rows.append([result["struct"], row["program"], *times])
     return table(("structure", "method", "floor, ms", "step, ms", "step / floor"), rows)
 
@@ -105,13 +103,14 @@ def tables() -> dict[tuple[str, str], str]:
     """Every generated table, by its file and the name of its markers."""
     exactness, speed = map(records.read, ("exactness", "performance"))
     gradients, runs = records.read("estimators"), long_runs_page.read()
+    cells = methods.kept()
     timed = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
     timed["gpu_programs"], steps = gpu_programs_table, speed["step_methods"]
     return {
-        ("README.md", "flags"): markdown_of(SETTINGS.values(), "modes"),
+        ("docs/running.md", "flags"): markdown_of(SETTINGS.values(), "modes"),
         ("docs/tables.md", "flags"): markdown_of(TABLE_SETTINGS.values(), "ways of working"),
-        ("README.md", "methods"): methods.text(),
-        ("README.md", "long runs"): long_runs_page.cells_table(),
+        ("README.md", "headline"): methods.headline(cells),
+        **{("docs/results.md", name): text for name, text in methods.tables(cells).items()},
         ("docs/long_runs.md", "long runs"): long_runs_page.cells_table(),
         ("docs/long_runs.md", "health"): long_runs_page.health_table(runs),
         ("docs/exactness.md", "seeds"): seeds_table(exactness["prior-12x12"]),

@@ -1,8 +1,7 @@
 """Models small enough to enumerate, and the exact gradient of what they are trained for.
 
-The objective is that of the binary model, with no estimator in it: the ELBO, or the K-sample bound
-L_K of Burda et al. 2016 for methods that train it, both with log Z, as sums in float64 over all 2^D
-states that the model's own networks are asked about. Nothing here samples.
+The objective is that of the binary model: the ELBO, or the K-sample bound L_K of Burda et al. 2016
+for methods that train it, with log Z, summed over all 2^D states in float64. Nothing samples.
 """
 
 import dataclasses

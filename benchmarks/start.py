@@ -3,8 +3,7 @@
     python -m benchmarks.start --data_dir=datasets [--struct=...] [--repeats=5] [--keep]
         [--against=CHECKOUT]    alternates with another checkout, whose rows say "before"
 
-Each repeat starts `run.py` twice with a new cache of compiled programs: the first start compiles,
-the second finds its programs. On a machine with other work processor seconds alone compare.
+Each repeat starts `run.py` twice with a new cache of compiled programs, which the second finds.
 """
 
 import os

@@ -1,8 +1,7 @@
 """TensorFlow's own compiler for GPUs, run where there is none.
 
-The Linux wheel of TensorFlow holds XLA's whole GPU compiler and the headers to call it with.
-`compile.cc` calls its ahead-of-time entry with a description of a GPU (`targets`); no GPU, driver
-or CUDA package is needed, only a C++ compiler.
+The Linux wheel of TensorFlow holds XLA's whole GPU compiler. `compile.cc` calls its ahead-of-time
+entry with a description of a GPU (`targets`): no GPU, driver or CUDA is needed, only C++.
 """
 
 import hashlib

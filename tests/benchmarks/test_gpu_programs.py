@@ -4,7 +4,6 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import exported, gpu_compiler, gpu_programs
-from benchmarks.gpu_compiler import counts
 from configs.registry import BASELINES, SAMPLERS
 from samplers import hardware
 from tests.helpers.tiny_training import STRUCTURES, config_of, make_program
@@ -48,13 +47,13 @@ def written(tmp_path):
 
 def test_counts(written):
     """Loops count as often as they run, graphs as launches, and the host asks for each trip."""
-    found = counts.count(written)
+    found = gpu_programs.count(written)
     trip = found.in_loop
     assert trip["operations"] == 12 and trip["launched_singly"] == 1
     assert trip["graph_launches"] == 1 + 3 and trip["host_round_trips"] == 1
     assert found.in_call["operations"] == 13 and found.in_call["launched_singly"] == 2
-    shares = {key: trip[key] for key in counts.KEYS}
-    assert counts.microseconds(shares) == pytest.approx(12 * 3.0 * 0 + max(26.4, 27.0) + 12.0)
+    shares = {key: trip[key] for key in gpu_programs.KEYS}
+    assert gpu_programs.microseconds(shares) == pytest.approx(12 * 3.0 * 0 + max(26.4, 27.0) + 12.0)
 
 
 def test_without_a_compiler_it_says_so(monkeypatch, tmp_path):

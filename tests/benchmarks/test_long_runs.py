@@ -87,9 +87,9 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
     [record] = records.read("long_runs").values()
     found, best = record["models"], long_runs.steps_kept(tmp_path / "run", "best")
     assert [model["step"] for model in found] == sorted({30, 60, *best})
-    kept = long_runs.load_kept(tmp_path / "run", 60)
-    assert {half.shape for half in kept.population} == {tf.TensorShape([37, 3])}
-    truth = float(exact.log_partition(model_of(kept.params), kept.params))
+    params, population, _ = long_runs.load_kept(tmp_path / "run", 60)
+    assert {half.shape for half in population} == {tf.TensorShape([37, 3])}
+    truth = float(exact.log_partition(model_of(params), params))
     for row in found[-1]["log_z"]:
         assert abs(row["value"] - truth) < 5 * row["stderr"] + 1e-4, row
     bias = found[-1]["bias"]
