@@ -2,8 +2,7 @@
 
     python -m benchmarks.estimators [--baselines=A,B] [--groups=1,2,4] [--ks=1,2,5] [--blocks=256]
 
-Each row is kept in the place of an older one of the same method, groups and k. Milliseconds of
-steps are measured by `benchmarks.speed`.
+A row is kept in the place of an older one of the same method, groups and k.
 """
 
 import itertools

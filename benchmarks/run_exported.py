@@ -4,8 +4,8 @@
 
 OUT gets NAME.state.npz, replaced as a whole every half minute, NAME.models-0.npz, ... with the
 models on the way, and times.json: the device, and of each job seconds of compiling and microseconds
-of a step. Programs are compiled side by side and run in turn. --seconds include compiling; then, and
-at SIGTERM, what was trained is kept. What fails is named at the end, and the exit code is 1.
+of a step. Programs compile side by side and run in turn. --seconds include compiling; then, and at
+SIGTERM, what was trained is kept. What fails is named at the end, and the exit code is 1.
 """
 
 import argparse

@@ -4,9 +4,8 @@
     python -m benchmarks.speed step [--structs=...] [--baselines=all] [--ks=1] [--keep=train_step]
     python -m benchmarks.speed evaluation [--images=10000] [--samples=4000] [--keep=evaluation]
 
-A floor is one XLA loop of the same matrix products and nothing else. All programs run in turns in
-one process, so that other work on the machine meets them all: compare ratios. A step is all that
-`run.py` does in one. Images are random bits and models untrained: times do not depend on them.
+A floor is one XLA loop of the same matrix products and nothing else. Programs run in turns, so that
+other work on the machine meets them all: compare ratios. Images are random, models untrained.
 """
 
 import argparse
