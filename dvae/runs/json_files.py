@@ -72,11 +72,6 @@ def write_checked(path: Path, record: dict[str, Any]) -> None:
     write_json(path, {**record, _CHECKSUM: digest(record)})
 
 
-def read_checked(path: Path) -> dict[str, Any]:
-    """Reads what `write_checked` wrote. Raises UserError when it has changed since."""
-    return checked(path, read_json(path))
-
-
 def checked(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """The record of a file without its checksum. Raises UserError when that is another."""
     if record.pop(_CHECKSUM, None) != digest(record):

@@ -1,7 +1,7 @@
 """The JSON files of a run, which know each other.
 
 config.json, data.json, result.json and the manifest of each checkpoint of a run hold the number of
-this format and the run's identity, so that a file of another run is told apart.
+this format and the run's identity, so that a file of another run is recognised.
 """
 
 import math
@@ -108,14 +108,13 @@ def write_bound(path: Path, record: dict[str, Any], identity: str) -> None:
 def read_bound(path: Path) -> dict[str, Any]:
     """Reads a file of any run. Raises UserError: none is there, damaged, of another format."""
     record = read_json(path)
-    found = record.get("format", 0)
-    if found == FORMAT:
-        return checked(path, record)
-    raise UserError(
-        f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the version "
-        "that wrote it, or, of a finished run or an exported model that an older one wrote, make a "
-        "copy by python -m benchmarks.convert_runs"
-    )
+    found = record.get("format")
+    if found != FORMAT:
+        raise UserError(
+            f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "
+            "version that wrote it"
+        )
+    return checked(path, record)
 
 
 def write_config(path: Path, run: RunConfig) -> None:

@@ -162,7 +162,7 @@ with fault("another checkpoint's result counts", "test_a_result_of_another_check
 with fault("a changed mean is not noticed", "test_a_mean_that_is_not_that_of_the_data_is_refused"):
     text("read_bound", "return «checked(path, record) → record»")
 with fault("other formats are read", "test_another_format_is_refused_in_one_line[config.json]"):
-    text("read_bound", "«found == FORMAT → True»")
+    text("read_bound", "«found != FORMAT → False»")
 with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):
     within("RunConfig.binding", "ExperimentConfig.has_own_data", lambda *_: False)
 with fault("where own data lie now is not heeded", "test_own_data_are_found_where_they_lie_now"):
