@@ -2,8 +2,7 @@
 
 For a path that does not depend on the population, E[exp(tracked log Z)] = Z for any size of the
 population and however it is resampled, and E[exp(log Z) sum_c W_c f(z_c)] = Z E_p[f]. Thousands
-of small populations hold both to a few percent. Then 1000 steps of a training, and what keeps a
-population alive: bridges and families.
+of small populations hold both to a few percent. Then 1000 steps of a training, bridges, families.
 """
 
 import functools
@@ -35,52 +34,37 @@ NUM_POPULATIONS, NUM_CHAINS = 2000, 24
 RESAMPLING = {"always": 1.0, "never": 0.0, "by ESS": 0.6}
 
 
-def anneal(resampling, seed, num_populations=NUM_POPULATIONS):
+def anneal(resampling, seed):
     """Populations of 24 led from zero to REFERENCE in eight steps with one sweep each."""
     path = path_of([REFERENCE.scaled(share) for share in SHARES])
-    program = population_program(num_populations, NUM_CHAINS, 1)
-    threshold = tf.constant(RESAMPLING[resampling])
-    return program(path, tf.constant(len(SHARES)), counter_random.key(seed), threshold)
+    program, threshold = population_program(NUM_POPULATIONS, NUM_CHAINS, 1), RESAMPLING[resampling]
+    args = tf.constant(len(SHARES)), counter_random.key(seed), tf.constant(threshold)
+    return program(path, *args)
 
 
 @pytest.mark.parametrize("resampling", RESAMPLING)
-def test_log_partition_is_unbiased(resampling, seed=1, num_populations=NUM_POPULATIONS):
-    """Mean of exp(log Z - exact) over 2000 populations is 1.
+def test_log_partition_is_unbiased(resampling, seed=1):
+    """Mean of exp(log Z - exact) over 2000 populations is 1, and resampling happens as asked.
 
     Standard error 0.01 to 0.02: a Z wrong by 10 % is noticed. Forgetting the weights when
-    resampling is skipped makes it wrong by a factor.
-    """
-    outcome = anneal(resampling, seed, num_populations)
-    statistical.assert_mean(np.exp(outcome.log_partition - LOG_Z), 1.0)
-
-
-@pytest.mark.parametrize("resampling", RESAMPLING)
-def test_weighted_population_is_of_the_rbm(resampling, seed=1):
-    """Means and products of the weighted population at the end, against enumeration.
-
-    Weighted by exp(log Z - exact) they are unbiased; standard error about 0.015, errors of 0.08
-    are noticed.
+    resampling is skipped makes it wrong by a factor. Means and products of the weighted
+    populations, weighted by the same, are unbiased too: errors of 0.08 are noticed.
     """
     outcome = anneal(resampling, seed)
+    ratios = np.exp(outcome.log_partition - LOG_Z)
+    statistical.assert_mean(ratios, 1.0)
     members = features(Halves(*(tf.reshape(h, [-1, h.shape[-1]]) for h in outcome.chains)))
     members = members.reshape(NUM_POPULATIONS, NUM_CHAINS, -1)
     weights = np.asarray(tf.nn.softmax(outcome.log_weights))
     means = np.einsum("pc,pcf->pf", weights, members)
-    statistical.assert_mean(
-        np.exp(outcome.log_partition - LOG_Z)[:, None] * means, exact_features(REFERENCE)
-    )
-
-
-def test_resampling_happens_as_asked(seed=1):
-    """Equal weights after resampling always, and every ancestor alive when never resampled."""
-    always, never, sometimes = (anneal(resampling, seed) for resampling in RESAMPLING)
-    assert np.all(always.log_weights.numpy() == 0.0)
-    assert np.all(never.family.numpy() == np.arange(NUM_CHAINS))
-    changed = np.any(sometimes.family.numpy() != np.arange(NUM_CHAINS), axis=1)
-    assert 0.5 < np.mean(changed)
-    assert np.any(sometimes.log_weights.numpy() != 0.0)
-    # Unnormalised weights are kept at mean one.
-    np.testing.assert_allclose(np.mean(np.exp(sometimes.log_weights), axis=1), 1.0, atol=1e-4)
+    statistical.assert_mean(ratios[:, None] * means, exact_features(REFERENCE))
+    # Unnormalised weights are kept at mean one: equal ones after resampling.
+    log_weights = outcome.log_weights.numpy()
+    np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=1), 1.0, atol=1e-4)
+    assert np.all(log_weights == 0.0) == (resampling == "always")
+    # Every ancestor is alive when never resampled.
+    changed = np.mean(np.any(outcome.family.numpy() != np.arange(NUM_CHAINS), axis=1))
+    assert changed == 0.0 if resampling == "never" else changed > 0.5
 
 
 TRACKER = {"resample_threshold": 0.7, "bridge_ess": 0.5}
@@ -98,9 +82,8 @@ def training_path(seed):
     for rows in data:
         model = ReferenceRBM(*student)
         parts = [teacher[rows], model.sample(rng, BATCH)]
-        moments = [
-            (s[:, :5].mean(0), s[:, 5:].mean(0), s[:, :5].T @ s[:, 5:] / BATCH) for s in parts
-        ]
+        halves = [(s[:, :5], s[:, 5:]) for s in parts]
+        moments = [(x.mean(0), y.mean(0), x.T @ y / BATCH) for x, y in halves]
         student = [p + 0.1 * (up - down) for p, up, down in zip(student, *moments, strict=True)]
         student = [np.float64(np.float32(p)) for p in student]
         path.append(ReferenceRBM(*student))
@@ -131,9 +114,8 @@ def test_log_partition_after_1000_training_steps(seed=1):
     exact = path[-1].log_partition()
     assert abs(exact - 12 * np.log(2)) > 1  # training has led far from the start
     tracked, error = mean_and_error(track(path, NUM_STEPS, seed).log_partition.numpy())
-    annealed = ais.log_partition_estimate(
-        *both_of(path[-1]), uniform_base(MODEL), counter_random.key(seed), 997, 16
-    )
+    of = *both_of(path[-1]), uniform_base(MODEL), counter_random.key(seed)
+    annealed = ais.log_partition_estimate(*of, 997, 16)
     assert error < 0.1 and annealed.stderr < 0.1
     assert abs(tracked - exact) < 8 * error
     assert abs(annealed.value - exact) < 5 * annealed.stderr
@@ -160,14 +142,11 @@ def test_unfinished_bridges_say_where_they_stand(monkeypatch):
     monkeypatch.setattr(population_annealing, "_MAX_BRIDGES", 2)
     state = population_annealing.init(MODEL, counter_random.key(1), 101)
     target = rbm_of(REFERENCE.scaled(64.0))
-    state, info = population_annealing.step(
-        MODEL, target, state, counter_random.key(2), 1, bridge_ess=0.5
-    )
+    args = MODEL, target, state, counter_random.key(2), 1
+    state, info = population_annealing.step(*args, bridge_ess=0.5)
     share = state.params.coupling.numpy() / target.coupling.numpy()
-    assert info.bridges == 2
-    assert 0.0 < share[0, 0] < 0.5
+    assert info.bridges == 2 and 0.0 < share[0, 0] < 0.5 and info.ess > 0.4 * 101
     np.testing.assert_allclose(share, share[0, 0], rtol=1e-5)
-    assert info.ess > 0.4 * 101
 
 
 @pytest.mark.parametrize("rare, bridges", [(True, 1), (False, 2)])
@@ -216,16 +195,12 @@ def test_step_info(seed=1):
 def test_systematic_ancestors(seed=1):
     """Each member has floor or ceil of C w offspring, and C w on average (500 draws, 5 errors)."""
     weights = np.array([0.31, 0.02, 0.25, 0.17, 0.05, 0.2])
-    keys = counter_random.split(counter_random.key(seed), 500)
-    draw = tf.function(
-        lambda keys: tf.map_fn(
-            lambda key: population_annealing.systematic_ancestors(
-                tf.constant(weights, tf.float32), key
-            ),
-            keys,
-            fn_output_signature=tf.int32,
-        )
-    )
+    keys, given = counter_random.split(counter_random.key(seed), 500), np.float32(weights)
+
+    def ancestors(key):
+        return population_annealing.systematic_ancestors(tf.constant(given), key)
+
+    draw = tf.function(lambda keys: tf.map_fn(ancestors, keys, fn_output_signature=tf.int32))
     counts = np.stack([np.bincount(row, minlength=6) for row in draw(keys).numpy()])
     assert np.all(np.abs(counts - 6 * weights) < 1)
     statistical.assert_mean(counts, 6 * weights)

@@ -27,6 +27,11 @@ def counts_of(states):
     return np.int64(states @ 2 ** np.arange(states.shape[-1])[::-1])
 
 
+def hits_of(states):
+    """Which of the 2^D states each of [C, D] is, [C, 2^D]."""
+    return counts_of(states)[:, None] == np.arange(2 ** states.shape[1])
+
+
 def test_energy():
     """Of states and of means in between: each row by its own parameters."""
     means = np.random.default_rng(1).random((3, 4, 5))
@@ -55,51 +60,42 @@ def test_sweeps(num_sweeps, seed=1):
             np.linalg.matrix_power(left_to_left(reference), n)[counts_of(starts[row])]
             for n in (num_sweeps - 1, num_sweeps)
         )
-        hits = counts_of(ends[row])[:, None] == np.arange(8)
-        statistical.assert_fraction(hits, expected)
+        statistical.assert_fraction(hits_of(ends[row]), expected)
         assert np.max(np.abs(expected - before)) > 0.02  # a sweep less would be seen
 
 
-class TestAnneal:
-    """Few temperatures, where a wrong weight shows."""
+@pytest.mark.parametrize("num_temperatures", [1, 2, 5])
+def test_weights_are_unbiased(num_temperatures, seed=2):
+    """Mean of w / Z is 1 in each row, of few temperatures: standard errors of at most 0.02.
 
-    @pytest.mark.parametrize("num_temperatures", [1, 2, 5])
-    def test_weights_are_unbiased(self, num_temperatures, seed=2):
-        """Mean of w / Z is 1 in each row: standard errors of at most 0.02."""
-        key = counter_random.key(seed)
-        found = row_rbms.anneal(rbm(), key, NUM_CHAINS, num_temperatures)
-        assert found.log_weights.dtype == tf.float64
-        log_z = np.array([reference.log_partition() for reference in REFERENCES])
-        ratios = np.exp(found.log_weights.numpy() - log_z[:, None])
-        statistical.assert_mean(ratios.T, np.ones(3), largest_error=0.02)
-        assert ratios.std() > 0.1
+    E[w 1(z)] / Z = p(z) for the likelier states of each row.
+    """
+    found = row_rbms.anneal(rbm(), counter_random.key(seed), NUM_CHAINS, num_temperatures)
+    assert found.log_weights.dtype == tf.float64
+    log_z = np.array([reference.log_partition() for reference in REFERENCES])
+    ratios = np.exp(found.log_weights.numpy() - log_z[:, None])
+    statistical.assert_mean(ratios.T, np.ones(3), largest_error=0.02)
+    assert ratios.std() > 0.1
+    states, biased = np.concatenate(found.chains, axis=2), 0.0
+    for row, reference in enumerate(REFERENCES):
+        hits, expected = hits_of(states[row]), reference.probabilities()
+        likely = expected > 0.01  # hit often enough for an error to be known
+        weighted = (ratios[row][:, None] * hits)[:, likely]
+        statistical.assert_mean(weighted, expected[likely], largest_error=0.02)
+        biased = max(biased, np.max(np.abs(hits.mean(axis=0) - expected)))
+    assert biased > 0.02  # without the weights it would not be so
 
-    def test_weighted_states(self, seed=3):
-        """E[w 1(z)] / Z = p(z) for the likelier states of each row, two temperatures."""
-        found = row_rbms.anneal(rbm(), counter_random.key(seed), NUM_CHAINS, 2)
-        states = np.concatenate(found.chains, axis=2)
-        biased = 0.0
-        for row, reference in enumerate(REFERENCES):
-            weights = np.exp(found.log_weights.numpy()[row] - reference.log_partition())
-            hits = counts_of(states[row])[:, None] == np.arange(32)
-            expected = reference.probabilities()
-            likely = expected > 0.01  # hit often enough for an error to be known
-            found_here = (weights[:, None] * hits)[:, likely]
-            statistical.assert_mean(found_here, expected[likely], largest_error=0.02)
-            biased = max(biased, np.max(np.abs(hits.mean(axis=0) - expected)))
-        assert biased > 0.02  # without the weights it would not be so
 
-    def test_many_temperatures_sample(self, seed=4):
-        """With 500 the states alone are samples, and each weight nearly Z."""
-        found = row_rbms.anneal(rbm(), counter_random.key(seed), NUM_CHAINS, 500)
-        states = np.concatenate(found.chains, axis=2)
-        for row, reference in enumerate(REFERENCES):
-            hits = counts_of(states[row])[:, None] == np.arange(32)
-            expected = reference.probabilities()
-            likely = expected > 1e-3
-            statistical.assert_fraction(hits[:, likely], expected[likely])
-            errors = found.log_weights.numpy()[row] - reference.log_partition()
-            assert np.std(errors) < 0.25 and abs(np.mean(errors)) < 0.03
+def test_many_temperatures_sample(seed=4):
+    """With 500 the states alone are samples, and each weight nearly Z."""
+    found = row_rbms.anneal(rbm(), counter_random.key(seed), NUM_CHAINS, 500)
+    states = np.concatenate(found.chains, axis=2)
+    for row, reference in enumerate(REFERENCES):
+        expected = reference.probabilities()
+        likely = expected > 1e-3
+        statistical.assert_fraction(hits_of(states[row])[:, likely], expected[likely])
+        errors = found.log_weights.numpy()[row] - reference.log_partition()
+        assert np.std(errors) < 0.25 and abs(np.mean(errors)) < 0.03
 
 
 def test_mean_field():
