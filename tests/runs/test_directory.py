@@ -11,7 +11,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, build_config
+from configs.experiment import ExperimentConfig, build_config
 from dvae.runs import directory as run_directory
 from dvae.runs.directory import RunDirectory
 from dvae.runs.lock import RunLock

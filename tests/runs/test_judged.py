@@ -116,7 +116,7 @@ class TestTrust:
         config = hand_made_results.config_of(dataset="digits")
         for case, (numbers, _) in DOUBTFUL.items():
             record = result.likelihood_record(partition(numbers), LIKELIHOOD)
-            card = model_card(config, {**stored, **record}, facts)
+            card = model_card(config, {**stored, **record}, facts, {})
             assert card.count("not to be trusted") >= 2, case
             assert "reverse AIS from the run's own chains is a check" not in card
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae.runs import json_files, records
 from tests.helpers import hand_made_results
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang

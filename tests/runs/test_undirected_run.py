@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dvae
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.runs import commands
 from tests.helpers import tiny_runs
 
