@@ -14,7 +14,7 @@ import time
 from tests.faults.all import EQUIVALENT, FAULTS
 
 
-def work(indices: list[int]) -> None:
+def work(indices):
     """Judges faults in this process; a line for each, and more for each test that saw nothing."""
     from tests.helpers.fault_runner import survived
 
@@ -30,7 +30,9 @@ def work(indices: list[int]) -> None:
         print(*(f"    {line}\n" for line in lines), sep="", end="", flush=True)
 
 
-def _read(command: list[str], lines: list[str]) -> None:
+def _read(indices, lines):
+    """What a process of its own finds of some faults."""
+    command = [sys.executable, "-m", "tests.faults", f"--worker={','.join(map(str, indices))}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     with subprocess.Popen(command, **pipes) as worker:
         for line in worker.stdout:
@@ -38,7 +40,7 @@ def _read(command: list[str], lines: list[str]) -> None:
             lines.append(line)
 
 
-def main() -> int:
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--processes", type=int, default=2)
@@ -47,26 +49,21 @@ def main() -> int:
     if options.worker:
         work([int(index) for index in options.worker.split(",")])
         return 0
-    chosen = [
-        index
-        for index, fault in enumerate(FAULTS)
-        if not options.words or any(word in fault.what for word in options.words)
-    ]
-    start, lines, readers = time.monotonic(), [], []
-    for part in range(min(options.processes, len(chosen))):
-        mine = ",".join(map(str, chosen[part :: options.processes]))
-        command = [sys.executable, "-m", "tests.faults", f"--worker={mine}"]
-        readers.append(threading.Thread(target=_read, args=(command, lines)))
-        readers[-1].start()
+    words = options.words or [""]
+    chosen = [i for i, fault in enumerate(FAULTS) if any(word in fault.what for word in words)]
+    start, lines = time.monotonic(), []
+    parts = [chosen[part :: options.processes] for part in range(options.processes)]
+    readers = [threading.Thread(target=_read, args=(part, lines)) for part in parts if part]
+    for reader in readers:
+        reader.start()
     for reader in readers:
         reader.join()
-    for what, why in EQUIVALENT:
+    for what, why in EQUIVALENT.items():
         print(f"equivalent: {what}: {why}")
     caught = sum(line.startswith("caught") for line in lines)
-    seconds = time.monotonic() - start
     # One that ended its process without a verdict counts as a survivor too.
-    survivors = len(chosen) - caught
-    print(f"{len(chosen)} faults, {caught} caught, {survivors} survivors, {seconds:.0f} s")
+    counts = f"{len(chosen)} faults, {caught} caught, {len(chosen) - caught} survivors"
+    print(f"{counts}, {time.monotonic() - start:.0f} s")
     return 0 if chosen and caught == len(chosen) else 1
 
 

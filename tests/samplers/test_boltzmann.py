@@ -41,18 +41,6 @@ def test_units_and_states():
     np.testing.assert_array_equal(MODEL.units(state), units)
 
 
-def test_energy_and_moments():
-    """Of all 256 states; weighted by their probabilities, the moments are the gradient of log Z."""
-    params, states = params_of(REFERENCE, tf.float64), REFERENCE.states()
-    state = MODEL.state(tf.constant(states))
-    np.testing.assert_allclose(MODEL.energy(params, state), REFERENCE.energy(states), atol=1e-12)
-    weights = tf.constant(REFERENCE.probabilities())
-    found = np.concatenate(MODEL.moments(state, weights))
-    np.testing.assert_allclose(found, REFERENCE.moments(), atol=1e-12)
-    plain = np.concatenate(MODEL.moments(state))
-    np.testing.assert_allclose(plain, REFERENCE.features(states).mean(axis=0), atol=1e-12)
-
-
 def test_sweeps(seed=1):
     """Two sweeps from exact samples of the path at 0.4 and 1, alternating: each stays its own.
 

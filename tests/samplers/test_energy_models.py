@@ -124,23 +124,30 @@ def test_bases():
 
 @OF_EACH
 def test_enumeration(name, seed=1):
-    """log Z, its gradient and samples; by all states weighted by their probability as well.
+    """Energies, log Z, its gradient and samples; by all states and their probabilities as well.
 
     Moments of 20,000 samples: standard error at most 0.0036.
     """
     case = case_of(name)
-    states = case.model.state(tf.constant(case.reference.states()))
-    weights = tf.constant(case.reference.probabilities())
-    expected = moments = case.reference.moments()
-    if isinstance(case.model, CurieWeiss):  # one coupling for all pairs
-        expected = np.append(expected[:5], expected[5:].sum())
-    for found in (case.model.moments(states, weights), exact.moments(case.model, case.params)):
+    reference, states = case.reference, case.reference.states()
+    one_coupling = isinstance(case.model, CurieWeiss)  # and no numbers of single precision
+    rounding = 1e-6 if one_coupling else 1e-10
+    state, weights = case.model.state(tf.constant(states)), tf.constant(reference.probabilities())
+    double = type(case.params)(*(tf.cast(part, tf.float64) for part in case.params))
+    energy = case.model.energy(double, state)
+    np.testing.assert_allclose(energy, reference.energy(states), atol=rounding)
+    for found, expected in (
+        (exact.moments(case.model, case.params), reference.moments()),
+        (case.model.moments(state, weights), reference.moments()),
+        (case.model.moments(state), reference.features(states).mean(axis=0)),
+    ):
+        if one_coupling:
+            expected = np.append(expected[:5], expected[5:].sum())
         flat = np.concatenate([np.ravel(part) for part in found])
-        np.testing.assert_allclose(flat, expected, atol=1e-6)
-    rounding = 1e-6 if isinstance(case.model, CurieWeiss) else 1e-10
+        np.testing.assert_allclose(flat, expected, atol=rounding)
     assert np.isclose(exact.log_partition(case.model, case.params), case.log_z, 0, rounding)
     drawn = exact.samples(case.model, case.params, statistical.key(seed), 20_000)
-    statistical.assert_mean(case.features(drawn), moments, largest_error=0.0036)
+    statistical.assert_mean(case.features(drawn), reference.moments(), largest_error=0.0036)
 
 
 @pytest.mark.parametrize("base", ["uniform", "fitted"])

@@ -2,29 +2,25 @@
 
 For a path that does not depend on the population, E[exp(tracked log Z)] = Z for any size of the
 population and however it is resampled, and E[exp(log Z) sum_c W_c f(z_c)] = Z E_p[f]. Thousands
-of small populations hold both to a few percent. Then 1000 steps of a training, bridges, families.
+of small populations hold both to a few percent. Then 1000 steps, bridges and families.
 """
-
-import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from samplers import ais, counter_random, population_annealing
-from samplers.energy_model import uniform_base
+from samplers import counter_random, population_annealing
 from samplers.population_annealing import PopulationState
 from samplers.rbm import RBM, Halves
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import (
-    both_of,
     exact_features,
     features,
     path_of,
     population_program,
     rbm_of,
 )
-from tests.reference.rbm import ReferenceRBM, random_rbm
+from tests.reference.rbm import random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, coupling_scale=1.2)
 LOG_Z = REFERENCE.log_partition()
@@ -69,32 +65,13 @@ def test_log_partition_is_unbiased(resampling, seed=1):
 
 TRACKER = {"resample_threshold": 0.7, "bridge_ess": 0.5}
 NUM_STEPS, NUM_TRACKERS, TRACKER_SIZE = 1000, 8, 200
-BATCH = 50
 
 
-@functools.cache
-def training_path(seed):
-    """Parameters of an RBM that learns from another one's samples by noisy gradients."""
-    rng = np.random.default_rng(seed)
-    teacher, student = REFERENCE.states(), [np.zeros(5), np.zeros(7), np.zeros((5, 7))]
-    data = rng.choice(len(teacher), size=(NUM_STEPS, BATCH), p=REFERENCE.probabilities())
-    path = []
-    for rows in data:
-        model = ReferenceRBM(*student)
-        parts = [teacher[rows], model.sample(rng, BATCH)]
-        halves = [(s[:, :5], s[:, 5:]) for s in parts]
-        moments = [(x.mean(0), y.mean(0), x.T @ y / BATCH) for x, y in halves]
-        student = [p + 0.1 * (up - down) for p, up, down in zip(student, *moments, strict=True)]
-        student = [np.float64(np.float32(p)) for p in student]
-        path.append(ReferenceRBM(*student))
-    return path
-
-
-def track(path, num_steps, seed):
+def track(path, seed):
     """Independent separate populations, with the settings of the training's tracker."""
     program = population_program(NUM_TRACKERS, TRACKER_SIZE, 2, **TRACKER)
     padded = path_of(path + path[-1:] * (NUM_STEPS - len(path)))
-    return program(padded, tf.constant(num_steps), counter_random.key(seed), tf.constant(0.0))
+    return program(padded, tf.constant(len(path)), counter_random.key(seed), tf.constant(0.0))
 
 
 def mean_and_error(log_values):
@@ -104,22 +81,17 @@ def mean_and_error(log_values):
     return np.log(np.mean(ratios)) + np.max(log_values), error
 
 
-def test_log_partition_after_1000_training_steps(seed=1):
-    """Eight separate populations and AIS agree with each other and with enumeration.
+@pytest.mark.slow
+def test_log_partition_after_1000_steps(seed=1):
+    """Eight separate populations, there and back and there: a drift of 0.15 nats is noticed.
 
-    Errors: about 0.02 nats for the populations (from their spread; 6 of them for so small a
-    sample) and 0.05 for AIS (5). A drift of 0.15 nats over the 1000 steps is noticed.
+    Error about 0.02 nats, from their spread; 8 of them for so small a sample.
     """
-    path = training_path(seed)
-    exact = path[-1].log_partition()
-    assert abs(exact - 12 * np.log(2)) > 1  # training has led far from the start
-    tracked, error = mean_and_error(track(path, NUM_STEPS, seed).log_partition.numpy())
-    of = *both_of(path[-1]), uniform_base(MODEL), counter_random.key(seed)
-    annealed = ais.log_partition_estimate(*of, 997, 16)
-    assert error < 0.1 and annealed.stderr < 0.1
-    assert abs(tracked - exact) < 8 * error
-    assert abs(annealed.value - exact) < 5 * annealed.stderr
-    assert abs(tracked - annealed.value) < 8 * np.hypot(error, annealed.stderr)
+    shares = np.interp(np.linspace(0, 3, NUM_STEPS), range(4), (0.0, 1.0, 0.2, 1.0))
+    found = track([REFERENCE.scaled(share) for share in shares], seed)
+    tracked, error = mean_and_error(found.log_partition.numpy())
+    assert abs(LOG_Z - 12 * np.log(2)) > 1  # far from the start
+    assert abs(tracked - LOG_Z) < 8 * error and error < 0.1
 
 
 def test_huge_step_is_bridged(seed=1):
@@ -129,11 +101,11 @@ def test_huge_step_is_bridged(seed=1):
     members and an error of nats.
     """
     target = random_rbm(5, 7, seed=37, coupling_scale=3.0)
-    outcome = track([target], 1, seed)
+    outcome = track([target], seed)
     assert np.all(outcome.bridges.numpy() >= 2)
     tracked, error = mean_and_error(outcome.log_partition.numpy())
     assert abs(tracked - target.log_partition()) < 8 * error and error < 0.2
-    small = track([REFERENCE.scaled(0.05)], 1, seed)
+    small = track([REFERENCE.scaled(0.05)], seed)
     assert np.all(small.bridges.numpy() == 1)
 
 
