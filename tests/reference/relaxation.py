@@ -15,7 +15,6 @@ from tests.reference.counter_random import bernoulli, normal, split, uniform
 from tests.reference.shifted_gaussian import shifted_mixture_cdf
 
 STEP = 1e-20
-Terms = dict[str, float]  # factors of single terms, 1 where not named: to see what a fault does
 real = np.real
 
 
@@ -139,16 +138,14 @@ class ShiftedGaussian:
         scale = np.where(real(raw_scale) < 0, -0.2, 0.2) * raw_scale + 0.05
         z = bernoulli(for_z, real(logits)[0])
         zeta = z + real(shift) + real(scale) * normal(for_noise, z.shape)
-
         zeta = implicit(shifted_mixture_cdf, zeta, expit(logits), shift, scale)
 
         def log_normal(deviation):
             return -0.5 * (deviation / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
 
         log_0 = log_normal(zeta - shift) + np.log(1 - at_most(1 - 1e-4, expit(logits)))
-        return Draw(
-            logits, zeta, logaddexp(log_normal(zeta - shift - 1) - softplus(-logits), log_0)
-        )
+        log_1 = log_normal(zeta - shift - 1) - softplus(-logits)
+        return Draw(logits, zeta, logaddexp(log_1, log_0))
 
 
 def negative_entropy(logits):
@@ -157,7 +154,10 @@ def negative_entropy(logits):
 
 
 def factorial_kl(rbm, draw, terms):
-    """Of independent units, without log Z, [P, N] as all that follow."""
+    """Of independent units, without log Z, [P, N] as all that follow.
+
+    terms: factors of single terms, 1 where not named, to see what a fault would do.
+    """
     prior = terms.get("prior", 1) * rbm.negative_energy(expit(draw.logits))
     return terms.get("posterior", 1) * negative_entropy(draw.logits) - prior
 

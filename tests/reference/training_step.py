@@ -17,9 +17,8 @@ from tests.reference import chains, relaxation, smoothing, straight
 from tests.reference.chains import Population
 from tests.reference.counter_random import fold_in, key_of, split, uniform
 from tests.reference.rbm import ReferenceRBM
-from tests.reference.relaxation import STEP, Draw, Terms, real
+from tests.reference.relaxation import STEP, Draw, real
 
-Arrays = dict[str, np.ndarray]
 # Smoothing of each baseline of overlapping or conditioned smoothing.
 SMOOTHINGS = {
     "dvaepp_exp": smoothing.Exponential,
@@ -50,11 +49,16 @@ class Setting:
     threshold: float = 1.0
     grey_unit: float | None = None  # None: binary images
     weight_decay: float = 1e-4
-    terms: Terms = field(default_factory=dict)
+    terms: dict = field(default_factory=dict)
 
     def term(self, name):
         """1, or the factor that a test puts in."""
         return self.terms.get(name, 1.0)
+
+    @property
+    def of_samples(self):
+        """Whether log q and the prior are those of relaxed samples, so that K of them weigh."""
+        return self.baseline.startswith("dvaes_") or self.baseline in straight.ALL
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,11 @@ class State:
     (mean, variance) by `<network>/<layer>`. values: objective, reconstruction, KL (for logs)."""
 
     step: int
-    weights: Arrays
-    moments: dict[str, tuple[np.ndarray, np.ndarray]]
-    averages: dict[str, tuple[np.ndarray, np.ndarray]]
+    weights: dict
+    moments: dict
+    averages: dict
     population: Population
-    gradient: Arrays = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict = field(default_factory=dict)
 
 
 def kl_weight(setting, step):
@@ -88,7 +91,7 @@ class Pass:
 
     def __init__(self, setting, weights):
         self.setting, self.weights = setting, weights
-        self.statistics: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.statistics = {}
 
     def network(self, name, *parts):
         weights, layer = self.weights, 0
@@ -106,7 +109,7 @@ class Pass:
 
     def encode(self, images, key):
         """All groups, each given the image and the groups before, [N, X]."""
-        groups: list[Draw] = []
+        groups = []
         centred = (images - self.setting.train_mean)[None]
         for group in range(len(self.setting.group_sizes)):
             earlier = [draw.zeta for draw in groups]
@@ -125,10 +128,8 @@ class Pass:
         """Of relaxed bits in the energies of binary ones, at given latents, [P, N, D]."""
         centred = (images - self.setting.train_mean)[None]
         groups = np.split(zeta, np.cumsum(self.setting.group_sizes)[:-1], axis=-1)
-        logits = [
-            self.network(f"encoder{group}", centred, *groups[:group])
-            for group in range(len(groups))
-        ]
+        names = [f"encoder{group}" for group in range(len(groups))]
+        logits = [self.network(n, centred, *groups[:at]) for at, n in enumerate(names)]
         return straight.log_q(zeta, np.concatenate(logits, axis=-1))
 
     def _posterior(self):
@@ -147,11 +148,10 @@ class Pass:
     def kl(self, draw):
         """Without log Z, [P, N]."""
         setting, rbm = self.setting, self.rbm()
-        if setting.baseline in straight.ALL:
-            posterior = setting.term("posterior") * np.sum(draw.log_q, axis=-1)
-            return posterior - setting.term("prior") * rbm.negative_energy(draw.zeta)
-        if setting.baseline.startswith("dvaes_"):
-            if setting.baseline == "dvaes_gi":
+        if setting.of_samples:
+            if setting.baseline in straight.ALL:
+                prior = rbm.negative_energy(draw.zeta)
+            elif setting.baseline == "dvaes_gi":
                 prior = relaxation.gaussian_integral_log_prior(rbm, draw.zeta, setting.sharpness)
             else:
                 densities = self._smoothing().log_densities
@@ -170,11 +170,9 @@ class Pass:
         repeated = np.repeat(images, setting.k, axis=0)
         draw = self.encode(repeated, key)
         squared = setting.baseline in straight.SQUARED
-        log_w, likelihood, kl = self.log_weights(
-            repeated, Draw(*map(real, draw)) if squared else draw, weight
-        )
-        weighted = setting.baseline.startswith("dvaes_") or setting.baseline in straight.ALL
-        if setting.k > 1 and weighted:
+        own = Draw(*map(real, draw)) if squared else draw
+        log_w, likelihood, kl = self.log_weights(repeated, own, weight)
+        if setting.k > 1 and setting.of_samples:
             log_w = log_w.reshape(len(log_w), -1, setting.k)
             high = real(log_w).max(axis=-1, keepdims=True)
             log_w = high[..., 0] + np.log(np.mean(np.exp(log_w - high), axis=-1))
@@ -245,15 +243,14 @@ def adam(setting, state, gradients):
         second = beta_2 * second + (1 - beta_2) * slope**2
         epsilon = 1e-3 * setting.term("epsilon")
         weights[name] = state.weights[name] - rate * first / (np.sqrt(second) + epsilon)
-        moments[name] = (first, second)
+        moments[name] = first, second
     return weights, moments
 
 
 def training_step(setting, state, images):
     """The state after one step; images [B, X]: bits, or grey levels to be binarised."""
-    for_chains, for_binarising, for_posterior = split(
-        fold_in(fold_in(key_of(setting.seed), STEP_STREAM), state.step), 3
-    )
+    step_key = fold_in(fold_in(key_of(setting.seed), STEP_STREAM), state.step)
+    for_chains, for_binarising, for_posterior = split(step_key, 3)
     rbm = ReferenceRBM(*(state.weights[n] for n in ("left_bias", "right_bias", "coupling")))
     chain_key = split(for_chains, 2)[0]
     arguments = (rbm, state.population, chain_key, setting.num_sweeps)
@@ -268,11 +265,8 @@ def training_step(setting, state, images):
     gradients, forward, values = gradient(setting, state, np.float64(images), for_posterior)
     weights, moments = adam(setting, state, gradients)
     momentum = 0.8 * setting.term("momentum")
-    averages = {
-        name: tuple(
-            momentum * old + (1 - momentum) * new
-            for old, new in zip(state.averages[name], statistics, strict=True)
-        )
-        for name, statistics in forward.statistics.items()
-    }
-    return State(state.step + 1, weights, moments, averages, population, gradients, values)
+    averages = {}
+    for name, statistics in forward.statistics.items():
+        pairs = zip(state.averages[name], statistics, strict=True)
+        averages[name] = tuple(momentum * old + (1 - momentum) * new for old, new in pairs)
+    return State(state.step + 1, weights, moments, averages, population, values)

@@ -219,10 +219,10 @@ def test_persistent_chains(name, seed=1):
     assert np.isclose(info.mean_energy, energies.mean(), rtol=1e-4)
 
 
-@OF_EACH
+@pytest.mark.parametrize("name", ["graph", "made here"])  # of RBMs: test_log_partition.py
 def test_measure(name, monkeypatch, seed=1):
     """Certified where it can be enumerated; else AIS and reverse AIS from chains, which agree."""
-    case, settings = case_of(name), Settings(2000, 16, "fitted")
+    case, settings = case_of(name), Settings(1000, 8, "fitted")
     chains = exact.samples(case.model, case.params, statistical.key(seed), settings.num_chains)
     of = case.model, case.params, chains, statistical.key(seed + 1), settings
     assert np.isclose(measure(*of).exact, case.log_z, atol=1e-6)
