@@ -21,6 +21,9 @@ class Stream(enum.IntEnum):
     LOG_Z = 8  # --mode=log_z
     SUMMARY = 9  # the quick log Z of summaries
     IMAGE_STATES = 10  # what an estimator keeps of each image, at the start
+    PIXELS = 11  # of generated images
+    INTERPOLATION = 12  # the order in which latents change over
+    DIAGNOSIS = 13  # chains whose autocorrelation is shown
 
 
 class StepKey(enum.IntEnum):

@@ -30,6 +30,10 @@ class Encoded(NamedTuple):
     probabilities: np.ndarray
     log_prob: np.ndarray
 
+    def __repr__(self) -> str:
+        images, units = self.latents.shape
+        return f"Encoded({images} images, {units} latents, {self.latents.mean():.0%} of them 1)"
+
 
 class LogPartitionValue(NamedTuple):
     """log Z of the prior in nats.
@@ -59,6 +63,12 @@ class LogLikelihood(NamedTuple):
     values: np.ndarray
     stderr: np.ndarray
     log_partition: LogPartitionValue
+
+    def __repr__(self) -> str:
+        return (
+            f"LogLikelihood({len(self.values)} images: mean {self.values.mean():.2f} nats; "
+            f"{self.log_partition})"
+        )
 
 
 def check_count(name: str, value: int) -> None:

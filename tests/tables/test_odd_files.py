@@ -183,7 +183,7 @@ def test_odd_lines_of_metrics_leave_the_curve(tmp_path, monkeypatch):
     drawn, plot = [], axes.Axes.plot
 
     def note(self, *arguments, **options):
-        drawn.append(arguments)
+        drawn.append(tuple(map(list, arguments)))
         return plot(self, *arguments, **options)
 
     monkeypatch.setattr(axes.Axes, "plot", note)
