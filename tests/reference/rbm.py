@@ -7,7 +7,6 @@ of the code is never checked against itself.
     rbm               RBMs: log Z, moments, gradients, Gibbs transition matrices
     graph             Boltzmann machines on any graph
     smoothing         r(ζ|z): densities, CDFs, samplers, mixtures, quadratures
-    implicit          dζ/dq and the like by inverting CDFs at a fixed percentile
     prior             log p(ζ) of the relaxed priors
     shifted_gaussian  the shifted Gaussian mixture of the Gaussian-integral baseline
     kl                the KL terms of the baselines and their gradients

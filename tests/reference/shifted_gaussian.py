@@ -1,14 +1,14 @@
 """The shifted Gaussian mixture, posterior of the Gaussian-integral baseline, in float64.
 
 q N(1+δ, s²) + (1-q) N(δ, s²) for each unit, with δ = (expit(v) - 1/2) / 2 and s = |0.2 t| + 0.05.
-Derivatives by inverting the CDF at a fixed percentile; the KL against any log p(ζ) by quadrature.
+Derivatives are at a fixed percentile of the CDF; the KL against any log p(ζ) by quadrature.
 """
 
 import numpy as np
 from scipy.special import expit, ndtr
 
-from tests.reference.implicit import derivatives_at_percentile
 from tests.reference.rbm import bernoulli_log_probability
+from tests.reference.smoothing import derivatives_at_percentile
 
 
 def shifted_mixture_cdf(zeta, q, delta, scale):
@@ -24,14 +24,9 @@ def shifted_mixture_log_density(zeta, q, delta, scale, max_q=1.0):
         return np.logaddexp(np.log(q) + one, np.log1p(-np.minimum(q, max_q)) + zero)
 
 
-def shifted_implicit_derivatives(zeta, q, delta, scale, step=1e-5):
-    """(dζ/dq, dζ/dδ, dζ/ds) at a fixed percentile, by differences of the inverted CDF."""
-    if zeta <= 0.5 + delta:
-        parameters = [q, delta, scale]
-        return derivatives_at_percentile(shifted_mixture_cdf, zeta, parameters, -20, 20, step)
-    # The upper tail in its mirror image, where percentiles keep their digits: ζ = 1 + 2δ - ζ'.
-    mirrored = shifted_implicit_derivatives(1 + 2 * delta - zeta, 1 - q, delta, scale, step)
-    return mirrored[0], 2 - mirrored[1], -mirrored[2]
+def shifted_implicit_derivatives(zeta, q, delta, scale):
+    """(dζ/dq, dζ/dδ, dζ/ds) at a fixed percentile."""
+    return derivatives_at_percentile(shifted_mixture_cdf, zeta, q, delta, scale)
 
 
 def shifted_marginal_kl(log_prior, posterior, shifts, scales, count=60, max_q=1 - 1e-4):

@@ -11,7 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, ndtr, ndtri
 
-TINY = 1e-300
+TINY, STEP = 1e-300, 1e-20
+
+
+def complex_step(function, *arguments):
+    """Derivatives of a function by each argument, exact to rounding (Squire and Trapp 1998)."""
+    for index in range(len(arguments)):
+        moved = [a + 1j * STEP * (i == index) for i, a in enumerate(arguments)]
+        yield np.imag(function(*moved)) / STEP
+
+
+def derivatives_at_percentile(cdf, zeta, *parameters):
+    """dζ by each parameter along which cdf(ζ, *parameters) stays: of the CDF alone."""
+    by_zeta, *by_parameters = complex_step(cdf, zeta, *parameters)
+    return tuple(-slope / by_zeta for slope in by_parameters)
 
 
 def tanh_sinh_nodes(count):
@@ -86,10 +99,14 @@ class Smoothing:
     def implicit_slope(self, zeta, q, complement=None):
         """dζ/dq by the formula (R0 - R1) / (q r1 + (1-q) r0) (Figurnov et al. 2018).
 
-        Only for means of an estimator; `implicit` has the independent route.
+        Only for means of an estimator; `implicit_derivative` is the independent route.
         """
         zero, one = self.cdfs(zeta, complement)
         return (zero - one) * np.exp(-self.mixture_log_density(zeta, q, complement))
+
+    def implicit_derivative(self, zeta, q):
+        """dζ/dq at a fixed percentile of the mixture."""
+        return derivatives_at_percentile(self.mixture_cdf, zeta, q)[0]
 
 
 class Exponential(Smoothing):
@@ -202,11 +219,6 @@ class SpikeExponential(Smoothing):
     def inverse_cdf(self, rho, z):
         one = np.log1p(np.expm1(self.sharpness) * np.asarray(rho)) / self.sharpness
         return np.where(z, one, 0.0)
-
-    def mixture_inverse_cdf(self, rho, q):
-        """ζ(ρ, q): 0 for ρ < 1-q, else the exponential's percentile (ρ + q - 1) / q."""
-        percentile = np.maximum(np.asarray(rho) + q - 1, 0) / q
-        return self.inverse_cdf(percentile, percentile > 0)
 
     def nodes(self, count):
         rho, _, weights = tanh_sinh_nodes(count)

@@ -13,7 +13,6 @@ from scipy import integrate, stats
 from scipy.special import expit
 
 from tests.reference import prior
-from tests.reference.implicit import implicit_derivative, spike_implicit_derivative
 from tests.reference.rbm import ReferenceRBM, all_states, numerical_gradient, random_rbm
 from tests.reference.shifted_gaussian import (
     shifted_implicit_derivatives,
@@ -112,7 +111,7 @@ class TestSmoothing:
     def test_implicit_derivative_against_the_formula(self, smoothing):
         for zeta, q in [(0.03, 0.2), (0.4, 0.7), (0.97, 0.6), (0.8, 0.05)]:
             formula = smoothing.implicit_slope(np.float64(zeta), np.float64(q))
-            assert np.isclose(implicit_derivative(smoothing, zeta, q), formula, rtol=1e-7)
+            assert np.isclose(smoothing.implicit_derivative(zeta, q), formula, rtol=1e-10)
 
     def test_nodes_against_adaptive_quadrature(self, smoothing):
         if getattr(smoothing, "offset", 0.0):  # nodes follow the sampler, which has none
@@ -133,7 +132,7 @@ class TestSpecialCases:
         mass = np.diff(PUBLISHED_POWER.cdf_zero(np.array([0.0, 1.0])))[0]
         assert np.allclose([share, 1 - mass], 0.584, atol=1e-3)  # β = 30
         formula = PUBLISHED_POWER.implicit_slope(np.float64(1e-9), np.float64(0.3))
-        assert np.isclose(implicit_derivative(PUBLISHED_POWER, 1e-9, 0.3), formula, rtol=1e-6)
+        assert np.isclose(PUBLISHED_POWER.implicit_derivative(1e-9, 0.3), formula, rtol=1e-10)
 
     def test_exponential_keeps_the_complement(self):
         zeta, complement = Exponential(12.0).inverse_cdf_pair(np.float64(1), np.float64(1e-20))
@@ -148,14 +147,13 @@ class TestSpecialCases:
             return integrate.quad(lambda value: density(smoothing, value, 1), 0, to)[0]
 
         assert np.isclose(mass(1), 1, atol=1e-10)
-        rho = np.array([0.1, 0.649, 0.66, 0.8, 0.99])
-        zeta = smoothing.mixture_inverse_cdf(rho, q)
-        assert np.array_equal(zeta > 0, rho > 1 - q)
-        for value, percentile in zip(zeta[2:], rho[2:], strict=True):
-            assert np.isclose(1 - q + q * mass(value), percentile, atol=1e-10)
+        for percentile in (0.01, 0.4, 0.97):
+            value = smoothing.inverse_cdf(percentile, 1)
+            assert np.isclose(mass(value), percentile, atol=1e-10)
+            assert np.isclose(smoothing.mixture_cdf(value, q), 1 - q + q * percentile, atol=1e-10)
             slope = smoothing.implicit_slope(value, np.float64(q))
-            assert np.isclose(spike_implicit_derivative(4.0, percentile, q), slope, rtol=1e-8)
-        assert spike_implicit_derivative(4.0, 0.1, q) == 0
+            assert np.isclose(smoothing.implicit_derivative(value, q), slope, rtol=1e-10)
+        assert smoothing.implicit_slope(0.0, q) == 0
 
     @pytest.mark.parametrize("zeta", [-0.3, 0.05, 0.6, 1.2])
     def test_shifted_mixture(self, zeta):
@@ -170,7 +168,7 @@ class TestSpecialCases:
         deviations = (1 - q) * zero * (zeta - delta) + q * one * (zeta - 1 - delta)
         expected = ((cdf_zero - cdf_one) / mixed, 1.0, deviations / (scale * mixed))
         obtained = shifted_implicit_derivatives(zeta, *args)
-        assert np.allclose(obtained, expected, rtol=1e-7)
+        assert np.allclose(obtained, expected, rtol=1e-10)
         # With δ left out of the two deviations it is another function.
         wrong = ((1 - q) * zero * zeta + q * one * (zeta - 1)) / (scale * mixed)
         assert abs(wrong - obtained[2]) > 0.3

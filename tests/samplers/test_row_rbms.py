@@ -59,7 +59,7 @@ def test_sweeps(num_sweeps, seed=1):
         assert np.max(np.abs(expected - before)) > 0.02  # a sweep less would be seen
 
 
-@pytest.mark.parametrize("num_temperatures", [1, 2, 5])
+@pytest.mark.parametrize("num_temperatures", [1, 2])
 def test_weights_are_unbiased(num_temperatures, seed=2):
     """Mean of w / Z is 1 in each row, of few temperatures: standard errors of at most 0.02.
 
@@ -78,7 +78,7 @@ def test_weights_are_unbiased(num_temperatures, seed=2):
         weighted = (ratios[row][:, None] * hits)[:, likely]
         statistical.assert_mean(weighted, expected[likely], largest_error=0.02)
         biased = max(biased, np.max(np.abs(hits.mean(axis=0) - expected)))
-    assert biased > 0.02 or num_temperatures == 5  # without the weights it would not be so
+    assert biased > 0.02  # without the weights it would not be so
 
 
 def test_many_temperatures_sample(seed=4):
