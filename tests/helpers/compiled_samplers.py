@@ -49,6 +49,13 @@ def exact_features(reference: ReferenceRBM) -> np.ndarray:
     return np.concatenate([np.ravel(part) for part in reference.log_partition_gradient()])
 
 
+def z_scores(samples: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
+    """(mean - expected) / standard error over the first axis of independent samples."""
+    samples = np.asarray(samples, np.float64)
+    error = np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
+    return (np.mean(samples, axis=0) - expected) / error
+
+
 def path_of(references: list[ReferenceRBM]) -> RBMParameters:
     """A path of parameters: each parameter with the step as first axis."""
     parameters = zip(*(reference.parameters for reference in references), strict=True)
@@ -65,6 +72,16 @@ class Populations(NamedTuple):
     log_weights: tf.Tensor
     family: tf.Tensor
     bridges: tf.Tensor
+
+
+@functools.cache
+def sweeps_program():
+    """`RBM.sweeps` compiled: of the parameters, chains, a key, their number and temperatures."""
+
+    def swept(params: RBMParameters, *arguments) -> Halves:
+        return model_of(params).sweeps(params, *arguments)
+
+    return tf.function(swept, jit_compile=True, autograph=False)
 
 
 @functools.cache
@@ -117,12 +134,15 @@ _COMPILED = (
 @contextlib.contextmanager
 def fresh_programs():
     """Inside, every program is traced anew, so that a patch takes effect; and again after it."""
+    caches = (sweeps_program, population_program)
     with pytest.MonkeyPatch.context() as patch:
         for module, name in _COMPILED:
             python_function = getattr(module, name).python_function
             patch.setattr(
                 module, name, tf.function(python_function, jit_compile=True, autograph=False)
             )
-        population_program.cache_clear()
+        for cache in caches:
+            cache.cache_clear()
         yield
-    population_program.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
