@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs.errors import UserError
 from configs.settings import SETTINGS
 from samplers import counter_random
 
@@ -79,10 +78,7 @@ def check_count(name: str, value: int) -> None:
 
 def checked_seed(value: int) -> int:
     """The seed as a plain number. Raises ValueError."""
-    try:
-        return SETTINGS["seed"].checked(value)
-    except UserError as error:
-        raise UserError(str(error).removeprefix("--")) from None
+    return SETTINGS["seed"].checked(value)
 
 
 def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:

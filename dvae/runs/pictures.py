@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
 
 from configs.files import replacing
 from dvae.encoder import Batch
@@ -40,6 +39,8 @@ def grid(
 
 def _margin(height: int, rows: int, labels: Sequence[str]) -> np.ndarray:
     """White, with the labels of the rows, in turn: uint8 [height, 60]."""
+    from PIL import Image, ImageDraw, ImageFont  # not what a run's first step waits for
+
     margin = Image.new("L", (_MARGIN, height), 255)
     draw, font = ImageDraw.Draw(margin), ImageFont.load_default(size=14)
     for row in range(rows):
@@ -67,7 +68,7 @@ ACTIVE_VARIANCE = 0.01
 _COLUMNS = 10
 
 
-class Inspector:
+class Diagnostics:
     """Compiled read-outs of one model; they neither train nor move batch-norm averages."""
 
     def __init__(

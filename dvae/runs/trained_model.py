@@ -14,7 +14,7 @@ from data.dataset import Dataset
 from dvae.build import build
 from dvae.encoder import Batch
 from dvae.evaluation import Evaluator, normalized
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.runs import memory, plots, result
 from dvae.runs.arrays import (
     BLOCK,
@@ -31,7 +31,7 @@ from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory, find_data
 from dvae.runs.isolation import isolated
 from dvae.runs.metrics_file import Curve, read_metrics
-from dvae.runs.pictures import Inspector
+from dvae.runs.pictures import Diagnostics
 from dvae.runs.records import read_config, read_result
 from dvae.runs.weights_file import named_arrays
 from dvae.streams import EvaluationKey, Stream, stream_key
@@ -75,7 +75,7 @@ class TrainedModel:
         memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
         self.model, estimator = build(self.config, mean)
-        self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
+        self._sampler = PriorChains(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
         chains = self._sampler.init(stream_key(self._key, Stream.INIT))
         variables = NetworkVariables(self.model, estimator)
@@ -255,7 +255,7 @@ class TrainedModel:
           ValueError: latents of another shape, or with other values.
         """
         rows = binary_rows("latents", latents, [(self.config.structure.num_latents,)])
-        [means] = in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
+        [means] = in_blocks(lambda block, _: [self._diagnostics.decode(block)], rows)
         return means.reshape(-1, *self.image_shape)
 
     @isolated()
@@ -269,7 +269,7 @@ class TrainedModel:
         Raises:
           ValueError: images of another shape, or with other values.
         """
-        key = self._stream_key(Stream.INSPECTION, seed)
+        key = self._stream_key(Stream.DIAGNOSTICS, seed)
         latents, probabilities, log_prob = in_blocks(
             lambda block, index: self._encoded(block, block_key(key, index)), self._rows(images)
         )
@@ -315,7 +315,7 @@ class TrainedModel:
             )
         rows = self._rows(images)
         check_count("num_samples", num_samples)
-        key = self._stream_key(Stream.INSPECTION, seed)
+        key = self._stream_key(Stream.DIAGNOSTICS, seed)
         return encoder.count_modes(rows, int(num_samples), key)
 
     @isolated()
@@ -387,8 +387,8 @@ class TrainedModel:
         return Evaluator(self.model)
 
     @cached_property
-    def _inspector(self) -> Inspector:
-        return Inspector(self.model, self.image_shape)
+    def _diagnostics(self) -> Diagnostics:
+        return Diagnostics(self.model, self.image_shape)
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""

@@ -24,7 +24,7 @@ from tests.helpers.works import works
 from tests.runs.test_selection import stand_in
 
 END = 65
-_ONE, _ALL, _NONE = "remove .*result.json", "start anew with --fresh", "train anew"
+_ONE, _ALL, _NONE = "remove .*result.json", "start anew with (--)?fresh=True", "train anew"
 
 
 @pytest.fixture(scope="module", autouse=True)

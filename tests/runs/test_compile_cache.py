@@ -27,7 +27,7 @@ def test_errors_of_the_cache(kind, message):
 
 
 def test_memory_is_one_line():
-    with pytest.raises(UserError, match=r"memory ran out .OOM when allocating.*--train_batchsize"):
+    with pytest.raises(UserError, match=r"memory ran out .OOM when allocating.*train_batchsize"):
         guarded(tf.errors.ResourceExhaustedError, "OOM when allocating 3 GB\non GPU:0")
 
 

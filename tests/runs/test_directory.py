@@ -79,7 +79,7 @@ def test_other_configuration_is_refused_by_name(tmp_path, config):
             "base_lr: 0.003 there, 0.5 now",
             "k: 1 there, 5 now",
             "data_sha256: 5a there, other now",
-            "--fresh",
+            "fresh=True",
         ):
             assert part in str(caught.value)
         assert "seed" not in str(caught.value)
@@ -190,7 +190,7 @@ def test_torn_and_damaged_metrics_are_dropped(tmp_path, config):
 
 def test_unwritable_place_is_one_line(tmp_path, config):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="choose another --log_dir"):
+    with pytest.raises(UserError, match="choose another log_dir"):
         open_at(tmp_path / "file" / "run", config)
 
 

@@ -99,7 +99,7 @@ def test_modes_leave_it_as_it_is(exported, finished, tmp_path):
 def test_a_place_that_cannot_be_written(exported, tmp_path, mode):
     more = {"num_images": 1} if mode == "generate" else {}
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match=r"cannot write to .*: choose another --out_dir"):
+    with pytest.raises(UserError, match=r"cannot write to .*: choose another out_dir"):
         getattr(commands, mode)(TrainedModel(exported), tmp_path / "file" / "out", **more)
 
 
@@ -139,7 +139,7 @@ def test_by_default_it_is_no_shipped_model_and_the_card_says_where_it_lies(
 
 def test_what_cannot_be_exported(finished, exported, tmp_path):
     run = Path(shutil.copytree(finished[0], tmp_path / "run"))
-    with pytest.raises(UserError, match="exists: remove it, or choose another --out_dir"):
+    with pytest.raises(UserError, match="exists: remove it, or choose another out_dir"):
         export_run(run, exported)
     [tensors] = run.glob("checkpoints/best-*/tensors.data-*")
     tensors.write_bytes(tensors.read_bytes()[:-1])

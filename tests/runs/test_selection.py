@@ -16,7 +16,7 @@ from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.runs.checkpoints import RunOptions, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
-from dvae.runs.pictures import Inspector
+from dvae.runs.pictures import Diagnostics
 from dvae.train_state import NUM_COUNTS
 from dvae.train_step import TrainProgram
 from samplers import log_partition
@@ -80,9 +80,9 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(log_partition, "estimate", estimate)
     monkeypatch.setattr(log_partition, "measure", measure)
     monkeypatch.setattr(
-        Inspector, "latents", lambda *_: {"reconstruction": np.zeros([10, 30], np.float32)}
+        Diagnostics, "latents", lambda *_: {"reconstruction": np.zeros([10, 30], np.float32)}
     )
-    monkeypatch.setattr(Inspector, "decode", lambda *_: np.zeros([10, 30], np.float32))
+    monkeypatch.setattr(Diagnostics, "decode", lambda *_: np.zeros([10, 30], np.float32))
     return seen
 
 

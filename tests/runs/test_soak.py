@@ -20,8 +20,8 @@ def traces(run):
     """How often each compiled function of a run has been traced."""
     functions = {
         "step": run.program.compiled,
-        "latents": run.monitor.inspector._latents,
-        "decode": run.monitor.inspector._decode,
+        "latents": run.monitor.diagnostics._latents,
+        "decode": run.monitor.diagnostics._decode,
         "evaluation": run.monitor.evaluator._compiled,
         "ais": ais._run,
     }
