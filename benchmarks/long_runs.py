@@ -6,7 +6,7 @@
 Of a run directory the models of `--keep_steps` and the best one are measured; no data are needed,
 and the run may still be going on: nothing is written to it. Results are kept in
 benchmarks/results/long_runs/ as JSON, one file a run; the figures, the table and the plots of
-docs/long_runs.md are made from them, and README's lines on the finished cell.
+docs/long_runs.md are made from them.
 """
 
 import argparse

@@ -195,7 +195,6 @@ def write(results: Path, root: Path) -> None:
     page = root / "docs" / "long_runs.md"
     insert(page, text, "long runs")
     insert(page, health_table(records), "health")
-    insert(root / "README.md", text, "long runs")
     plotted = [record for record in records if record["run"]["dataset"] == "binarized_mnist"]
     draw(plotted, page.with_suffix(".png"))
     print(f"wrote {page}")

@@ -3,7 +3,7 @@
     python -m benchmarks.pages
 
 The results are what the other programs here keep in benchmarks/results/ as JSON; nobody types a
-number. Each page has its own text around its markers. The tables of flags in README.md and
+number. Each page has its own text around its markers. The tables of flags in docs/running.md and
 docs/tables.md are made from `configs.settings`.
 """
 
@@ -163,7 +163,7 @@ def read(page: str) -> dict[str, Record]:
 
 def write_flags() -> None:
     """Writes the tables of flags."""
-    insert(ROOT / "README.md", markdown_of(SETTINGS.values(), "modes"), "flags")
+    insert(DOCS / "running.md", markdown_of(SETTINGS.values(), "modes"), "flags")
     insert(DOCS / "tables.md", markdown_of(TABLE_SETTINGS.values(), "ways of working"), "flags")
 
 

@@ -1,7 +1,7 @@
 """The JSON files of a run, which know each other.
 
 config.json, data.json, result.json and the manifest of each checkpoint of a run hold the number of
-this format and the run's identity, so that a file of another run is told apart.
+this format and the run's identity, so that a file of another run is recognised.
 """
 
 import math

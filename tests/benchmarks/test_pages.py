@@ -17,10 +17,9 @@ def written(tmp_path_factory):
         _, end, after = rest.partition("<!-- measured: end -->")
         kept = f"{before}<!-- measured: begin -->\n{end}{after}"
         (folder / f"{page}.md").write_text(kept)
-    for name, path in (("README.md", pages.ROOT), ("tables.md", pages.DOCS)):
-        (folder / name).write_text((path / name).read_text())
+    for name in ("running.md", "tables.md"):
+        (folder / name).write_text((pages.DOCS / name).read_text())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "ROOT", folder)
         patch.setattr(pages, "DOCS", folder)
         pages.main()
     return folder
