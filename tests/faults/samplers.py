@@ -18,6 +18,7 @@ AIS = cases("test_annealed_importance_sampling")
 UNIFORM, FITTED = AIS("rbm-uniform"), AIS("rbm-fitted")
 BRIDGED = cases("test_energy_models.test_population_annealing")("graph-0.7", "made here-0.7")
 ENUMERATION = cases("test_energy_models.test_enumeration")
+BASE_IS_USED = "test_the_base_that_is_asked_for_is_used"
 LINEAR = AIS("graph-fitted", "made here-fitted")
 SWEPT = "path.sweep(state, counter_random.fold_in(key, step), new)"
 WEIGHTS = (
@@ -109,9 +110,7 @@ with fault("a separate population is never bridged", "test_separate[4.0-True]"):
 # Estimators of log Z.
 with fault("AIS sweeps before it weights (rbms)", UNIFORM):
     text("ais._anneal", f"path.log_ratio(«state → {SWEPT}», old")
-with fault(
-    "AIS divides by the number of temperatures (TFP)", "test_every_estimator_is_there_and_near"
-):
+with fault("AIS divides by the number of temperatures (TFP)", BASE_IS_USED):
     wrapped("ais.log_partition_estimate", by_temperatures)
 with fault("the biases' part of AIS's weight has the wrong sign (blackjax)", UNIFORM):
     text("MarginalPath.log_ratio", "tf.reshape(«new - old → old - new», [-1])")
@@ -133,7 +132,7 @@ with fault("exact log Z forgets the left biases", "test_exact.test_log_partition
     argument("left_log_marginal", params=lambda p: p._replace(left_bias=zeros(p.left_bias)))
 with fault("the base of --ais_base is the other one", "test_bases_go_by_name"):
     text("make_base", 'name «= → !»= "fitted"')
-with fault("the quick log Z has the uniform base", "test_the_base_that_is_asked_for_is_used"):
+with fault("the quick log Z has the uniform base", BASE_IS_USED):
     within("log_partition.estimate", "make_base", lambda f, _, *a: f("uniform", *a))
 with fault("the result prefers AIS to the exact value", "test_exact_log_z_replaces_ais"):
     wrapped("LogPartition.best", lambda _, self: self.value)

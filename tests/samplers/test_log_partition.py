@@ -40,7 +40,8 @@ def test_bases_go_by_name():
 def test_the_base_that_is_asked_for_is_used():
     """In the quick estimate and in the full measure: a fitted base has the smaller errors.
 
-    Parameters and bases are arguments: other values run the same program.
+    The quick one is within five of them: a mean over the number of temperatures and not of chains
+    is off by log(997 / 16) = 4.1 nats. Other parameters and bases run the same program.
     """
     (model, params), chains = both_of(REFERENCE), exact_chains(REFERENCE, 3, 997)
     errors, programs = {}, []
@@ -50,6 +51,7 @@ def test_the_base_that_is_asked_for_is_used():
         base = log_partition.make_base(name, model, chains)
         direct = ais.log_partition_estimate(model, params, base, counter_random.key(1), 997, 16)
         assert float(quick.value) == float(direct.value)
+        assert abs(quick.value - REFERENCE.log_partition()) < 5 * quick.stderr < 0.5
         found = log_partition.measure(*of, counter_random.key(2), settings)
         errors[name] = np.array([float(quick.stderr), found.stderr, found.reverse_stderr])
         programs.append(ais._run.experimental_get_tracing_count())
@@ -58,10 +60,7 @@ def test_the_base_that_is_asked_for_is_used():
 
 
 def test_every_estimator_is_there_and_near():
-    """Stated errors of 0.005 to 0.02 nats; each within five of them, and bounds on their side.
-
-    A mean over the number of temperatures and not of chains is off by log(997 / 16) = 4.1 nats.
-    """
+    """Stated errors of 0.005 to 0.02 nats; each within five of them, and bounds on their side."""
     rows = {row["estimator"]: row for row in measure(seed=1)}
     exact = REFERENCE.log_partition()
     assert np.isclose(rows.pop("exact")["value"], exact, rtol=0, atol=1e-10)
