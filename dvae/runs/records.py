@@ -114,11 +114,6 @@ def read_bound(path: Path) -> dict[str, Any]:
     """
     record = read_json(path)
     found = record.get("format")
-    if found is None or (type(found) is int and 0 < found < FORMAT):
-        raise UserError(
-            f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
-            "copy of a finished run, or of an exported model, in the format of this one"
-        )
     if found != FORMAT or isinstance(found, bool):
         raise UserError(
             f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "

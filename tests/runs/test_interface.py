@@ -298,7 +298,7 @@ _DAMAGE = {
     "other data": (_damaged("data.json", lambda r: r | {"sha256": "0"}), _ANEW),
     "no checkpoint": (lambda path: shutil.rmtree(path / "checkpoints"), "no best checkpoint"),
     "data gone": (lambda path: (path / "data.json").unlink(), _ANEW),
-    "older": (_damaged("config.json", lambda r: {"k": 1}), "benchmarks.convert_runs"),
+    "older": (_damaged("config.json", lambda r: {"k": 1}), "the version that wrote it"),
     "newer": (_damaged("config.json", lambda r: r | {"format": 3}), "the version that wrote it"),
 }
 

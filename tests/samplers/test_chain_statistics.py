@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from benchmarks import chain_statistics
+from samplers import chain_statistics
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import chains_of, features
 from tests.reference.rbm import ReferenceRBM, random_rbm

@@ -1,6 +1,6 @@
 """How fast Markov chains forget, and what a population of chains costs that is not quite right.
 
-Plain NumPy on recorded states; used by `benchmarks.long_runs`.
+Plain NumPy on recorded states.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,9 @@ _LEAST_EIGENVALUE = 1e-6  # of a correlation matrix, over its largest
 
 
 class CorrelationTime(NamedTuple):
-    """An integrated autocorrelation time.
+    """An integrated autocorrelation time and its jackknife error over groups of chains.
 
-    value, stderr: in steps of the series; 1 for independent values. stderr: jackknife over groups
-      of chains.
-    cutoff: the lag up to which correlations were summed.
+    value, stderr: in steps of the series; 1 for independent values. cutoff: the last lag summed.
     """
 
     value: float
@@ -65,8 +63,7 @@ def correlation_time(series: np.ndarray) -> CorrelationTime:
     value, cutoff = _monotone_sum(groups.mean(axis=0))
     left_out = (groups.sum(axis=0) - groups) / (GROUPS - 1)
     values = np.array([_monotone_sum(covariance)[0] for covariance in left_out])
-    spread = np.sum((values - values.mean()) ** 2) * (GROUPS - 1) / GROUPS
-    return CorrelationTime(value, float(np.sqrt(spread)), cutoff)
+    return CorrelationTime(value, float(np.sqrt(values.var() * (GROUPS - 1))), cutoff)
 
 
 def slowest_direction(states: np.ndarray, lag: int) -> np.ndarray:
@@ -108,30 +105,21 @@ class Excess(NamedTuple):
 
 
 def moment_distance(population: np.ndarray, sets: Sequence[np.ndarray]) -> Excess:
-    """Root mean square difference of means [D] from the pool of independent sets.
+    """Root mean square difference of means [D] from the pool of J independent sets' means [D].
 
-    Args:
-      population: means [D] of the population.
-      sets: means [D] of J sets of as many independent states. Each in turn, and the population, is
-        compared with the mean of the J - 1 others.
+    Each set in turn, and the population, is compared with the mean of the J - 1 others.
     """
     sets = np.stack(sets)
     others = (sets.sum(axis=0) - sets) / (len(sets) - 1)
-
-    def distance(means: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.mean((means - others) ** 2, axis=1))
-
-    floors = distance(sets)
-    value = float(distance(population[None]).mean())
-    return Excess(value, float(floors.mean()), float(floors.std(ddof=1)))
+    floors, values = (np.sqrt(np.mean((m - others) ** 2, axis=1)) for m in (sets, population[None]))
+    return Excess(float(values.mean()), float(floors.mean()), float(floors.std(ddof=1)))
 
 
 class Cost(NamedTuple):
     """What replacing expectations by those of a population costs, in nats.
 
-    value, stderr: the floor of sampling noise subtracted; may be negative.
-    floor: what J independent sets of the population's size come to on average.
-    dimension: of the subspace of statistics, as far as they vary.
+    value, stderr: the floor of sampling noise subtracted; may be negative. floor: what sets of the
+    population's size come to on average. dimension: of the statistics, as far as they vary.
     """
 
     value: float
@@ -148,8 +136,7 @@ def _inverse_covariance(matrix: np.ndarray, count: int) -> tuple[np.ndarray, int
     values, vectors = linalg.eigh(matrix * np.outer(inverse_scale, inverse_scale))
     kept = values > _LEAST_EIGENVALUE * values[-1]
     vectors, rank = vectors[:, kept] * inverse_scale[:, None], int(kept.sum())
-    inverse = (vectors / values[kept]) @ vectors.T
-    return inverse * (count - rank - 2) / (count - 1), rank
+    return (vectors / values[kept]) @ vectors.T * (count - rank - 2) / (count - 1), rank
 
 
 def bias_cost(population: np.ndarray, sets: Sequence[np.ndarray]) -> Cost:
@@ -162,15 +149,11 @@ def bias_cost(population: np.ndarray, sets: Sequence[np.ndarray]) -> Cost:
     part of the family's statistics it bounds the cost in all of them from below.
 
     Args:
-      population: statistics [n, d] of its members, equally weighted.
+      population: statistics [n, d] of its members, equally weighted. That they are related to each
+        other counts as cost.
       sets: J arrays [n, d] of independent samples of the model. Δ and F are taken from all but one
         of them, in turn; the one left out gives the floor.
-
-    Returns:
-      Cost. Its error covers the sampling of a population of n independent members; that members
-      are related to each other it counts as cost.
     """
-    count = len(sets) - 1
     sums = np.stack([rows.sum(axis=0) for rows in sets])
     squares = np.stack([rows.T @ rows for rows in sets])
     mean = population.mean(axis=0)
@@ -185,6 +168,6 @@ def bias_cost(population: np.ndarray, sets: Sequence[np.ndarray]) -> Cost:
             found.append(0.5 * difference @ inverse @ difference)
     floor = float(np.mean(floors))
     value = float(np.mean(own)) - floor
-    variance = np.var(floors, ddof=1) * (1.0 + 1.0 / (count + 1))
+    variance = np.var(floors, ddof=1) * (1.0 + 1.0 / len(sets))
     variance += 2.0 * max(value, 0.0) / len(population)
     return Cost(value, float(np.sqrt(variance)), floor, rank)
