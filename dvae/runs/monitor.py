@@ -116,7 +116,7 @@ class Monitor:
         """Validation images, the same at each summary, and their latents."""
         count = min(self._config.train_batchsize, len(self._dataset.validation))
         images = tf.cast(self._dataset.validation[:count], tf.float32)
-        return images, self.diagnostics.latents(images, self._key(Stream.DIAGNOSTICS, step))
+        return images, self.diagnostics.latents(images, self._key(Stream.LATENTS, step))
 
     def _warn_of_collapse(self, values: dict[str, float]) -> None:
         families = values.get("sampler/surviving_families", math.inf)
