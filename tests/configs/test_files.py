@@ -54,7 +54,7 @@ def _data_facts(path):
 
 
 def _logs(path):
-    RunDirectory(path.parent).forget_after(1, 1)
+    Summaries(RunDirectory(path.parent)).forget_after(1, 1)
 
 
 def _flags(path):

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import UserError
+from configs.files import aside_of
 from dvae.runs.checkpoints import CheckpointStore
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 from tests.helpers.odd_names import ODD_NAMES
@@ -161,8 +162,9 @@ def test_full_disk_leaves_the_old_ones(two, monkeypatch, moment):
 
 
 def test_leftovers_of_killed_writers_are_swept(two, caplog):
-    (two / ".latest-0000000003.77").mkdir()
-    (two / ".latest-0000000003.77" / "tensors.index").write_bytes(b"half")
+    left = aside_of(two / "latest-0000000003")
+    left.mkdir()
+    (left / "tensors.index").write_bytes(b"half")
     assert restored(two)[1] == 2.0
     with caplog.at_level(logging.WARNING):
         CheckpointStore(two, "me").save("latest", 3, {}, things(3), keep=1)

@@ -12,10 +12,11 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
-from dvae.runs import directory as run_directory
+from dvae.runs import records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.lock import RunLock
 from dvae.runs.records import read_config
+from dvae.runs.summaries import Summaries
 from tests.helpers import tiny_runs
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
 
@@ -96,7 +97,7 @@ def test_a_directory_that_cannot_be_used_is_left_unlocked(tmp_path, config, monk
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(run_directory, "write_config", full)
+        monkeypatch.setattr(records, "write_config", full)
     with pytest.raises(UserError):
         open_at(tmp_path, config)
     assert not (tmp_path / "lock.json").exists()
@@ -184,7 +185,7 @@ def test_torn_and_damaged_metrics_are_dropped(tmp_path, config):
     torn = ['{"kind": "train", "st', "[]", "7", '{"step": 10}', "[" * 100_000, "é\udcff"]
     text = "\n".join([lines[0], *torn, lines[1], lines[2]])
     directory.metrics.write_bytes(text.encode(errors="surrogateescape"))
-    directory.forget_after(20, 20)
+    Summaries(directory).forget_after(20, 20)
     assert directory.metrics.read_text().splitlines() == lines[:2]
 
 
@@ -222,7 +223,7 @@ def test_events_that_do_not_parse_are_set_aside(tmp_path, config, content, caplo
     directory = open_at(tmp_path, config)
     path = tmp_path / "events.out.tfevents.1.host"
     damaged = write_events(path, 10, 20, 30, torn=content)
-    directory.forget_after(20, 20)
+    Summaries(directory).forget_after(20, 20)
     assert steps_of(path) == [10, 20]
     aside = {found.name: found.read_bytes() for found in tmp_path.glob("damaged-*.events")}
     assert [*aside.values()] == [damaged]
@@ -236,7 +237,7 @@ def test_records_of_something_else_are_set_aside(tmp_path, config, caplog):
     path = tmp_path / "events.out.tfevents.1.host"
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(b"\xff\xff not an event")
-    directory.forget_after(20, 20)
+    Summaries(directory).forget_after(20, 20)
     assert steps_of(path) == [] and len(list(tmp_path.glob("damaged-*.events"))) == 1
     assert "set aside" in caplog.text
 
@@ -251,7 +252,7 @@ def test_what_is_no_events_file_is_set_aside(tmp_path, config, step):
     (tmp_path / names[2]).symlink_to(tmp_path / "nowhere")
     write_events(tmp_path / names[3], 10)
     with no_hang():
-        directory.forget_after(step, step)
+        Summaries(directory).forget_after(step, step)
     left = [path for path in tmp_path.glob("*tfevents*")]
     assert left == ([] if step < 0 else [tmp_path / names[3]])
     assert len(list(tmp_path.glob("damaged-*.events"))) == 3
@@ -261,5 +262,5 @@ def test_torn_last_event_is_no_damage(tmp_path, config, caplog):
     directory = open_at(tmp_path, config)
     path = tmp_path / "events.out.tfevents.1.host"
     path.write_bytes(write_events(path, 10, 20)[:-5])
-    directory.forget_after(20, 20)
+    Summaries(directory).forget_after(20, 20)
     assert steps_of(path) == [10] and caplog.text == ""

@@ -251,7 +251,7 @@ def test_a_run_that_lost_its_lock_writes_no_checkpoint(tmp_path, monkeypatch):
     run = object.__new__(Run)  # only what `save` needs: no model is built
     run.directory, run.progress = RunDirectory(tmp_path), "progress"
     run._saver = run._summaries = Writer()
-    run.directory._lock.take()
+    run.directory.lock.take()
     run.save()
     assert written == ["progress"]
     _leave(tmp_path / "lock.json", "elsewhere", 1)

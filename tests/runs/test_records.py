@@ -16,10 +16,14 @@ RESULT = hand_made_results.record_of(CONFIG, 23.4375)
 RUN = records.RunConfig(CONFIG, "5a")
 
 
+def read_checked(path):
+    return json_files.checked(path, json_files.read_json(path))
+
+
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "result.json"
     json_files.write_checked(path, RESULT)
-    assert json_files.read_checked(path) == RESULT
+    assert read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -41,7 +45,7 @@ def test_key_order_and_layout_are_free(tmp_path):
     json_files.write_checked(path, RESULT)
     record = json.loads(path.read_text())
     path.write_text(json.dumps(dict(sorted(record.items(), reverse=True))))
-    assert json_files.read_checked(path) == RESULT
+    assert read_checked(path) == RESULT
 
 
 def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
@@ -54,7 +58,7 @@ def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         json_files.write_checked(path, {"other": 1})
-    assert json_files.read_checked(path) == RESULT
+    assert read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -66,7 +70,7 @@ def test_damaged_records_are_refused_in_one_line(tmp_path, bound):
         write_run(tmp_path, RESULT)
     else:
         json_files.write_checked(path, RESULT)
-    read = records.read_result if bound else json_files.read_checked
+    read = records.read_result if bound else read_checked
     good = path.read_bytes()
     contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
     assert len(contents) >= 700

@@ -83,7 +83,7 @@ def test_one_success_starts_the_limit_anew(tmp_path, clock, program, full_disk):
     clock.minutes += 55.0
     saver.save(Progress(step=3))
     full_disk.on = False
-    assert saver.restore() == Progress(step=2, devices={"not recorded": 2})
+    assert saver.restore() == Progress(step=2)
 
 
 def names(folder):
@@ -106,11 +106,11 @@ def test_a_model_that_cannot_be_written_is_written_later_as_it_was(
     """At the next chance, though training has moved on; no `latest` gets ahead of it before."""
     saver = Saver(RunDirectory(tmp_path), program, RunOptions(keep_steps=(2,)))
     set_to(program, 1)
-    saver.save_best(Progress(step=1))
+    saver.save_model("best", Progress(step=1))
     saver.save(Progress(step=1, best_step=1))
     set_to(program, 2)
     full_disk.on = True
-    {"best": saver.save_best, "kept": saver.save_kept}[kind](Progress(step=2, updates=2))
+    saver.save_model(kind, Progress(step=2, updates=2))
     set_to(program, 3)
     saver.save(Progress(step=3, best_step=2 if kind == "best" else 1))
     assert names(tmp_path) == ["best-0000000001", "latest-0000000001"]
@@ -131,7 +131,7 @@ def test_the_older_best_stays_until_latest_knows_the_newer_one(tmp_path, program
     saver = Saver(RunDirectory(tmp_path), program, RunOptions())
     for step in (1, 2):
         set_to(program, step)
-        saver.save_best(Progress(step=step))
+        saver.save_model("best", Progress(step=step))
         if step == 1:
             saver.save(Progress(step=1, best_step=1, best_val_nll=1.0))
     again = Saver(RunDirectory(tmp_path), program, RunOptions())
@@ -151,9 +151,7 @@ def test_removed_directory_is_made_again_by_a_checkpoint(tmp_path, program):
     directory.unlock()
     again = RunDirectory(tmp_path / "run")
     again.open(config, "5a", fresh=False)
-    assert Saver(again, program, RunOptions()).restore() == Progress(
-        step=2, devices={"not recorded": 2}
-    )
+    assert Saver(again, program, RunOptions()).restore() == Progress(step=2)
 
 
 def test_summaries_outlive_a_removed_directory(tmp_path, caplog):
