@@ -119,12 +119,15 @@ def test_purposes_keep_their_streams():
         "STEP": 2,
         "EVALUATION": 3,
         "FINAL": 4,
-        "DIAGNOSTICS": 5,
+        "LATENTS": 5,
         "EVALUATE": 6,
         "GENERATE": 7,
         "LOG_Z": 8,
         "SUMMARY": 9,
         "IMAGE_STATES": 10,
+        "PIXELS": 11,
+        "INTERPOLATION": 12,
+        "DIAGNOSIS": 13,
     }
     assert [key.name for key in StepKey] == ["SAMPLER", "BINARIZATION", "POSTERIOR"]
     assert [key.name for key in EvaluationKey] == ["LOG_PARTITION", "VALIDATION", "TEST"]
