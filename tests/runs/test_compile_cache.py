@@ -10,7 +10,6 @@ from configs.errors import UserError
 from dvae.runs import compile_cache, isolation
 from dvae.runs.compile_cache import CompileCacheSuspected, compile_cache_guard
 from samplers import hardware
-from samplers.rbm import RBM, RBMParameters
 
 H100, T4 = "NVIDIA H100 80GB HBM3, 9.0", "Tesla T4, 7.5"
 # What TensorFlow 2.21 raised for an entry cut short, of random bytes, emptied, and a full disk; and
@@ -116,17 +115,3 @@ def test_products_are_exact(monkeypatch):
         assert enabled()
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(before)
-
-
-def test_programs_ask_for_exact_products():
-    """Every product of the sweeps, as lowered for a GPU."""
-    model = RBM(4, 4)
-    rbm = RBMParameters(tf.zeros([4]), tf.zeros([4]), tf.zeros([4, 4]))
-    arguments = rbm, model.state(tf.zeros([8, 8])), tf.constant([1, 2])
-    tf.random.set_seed(1)  # TensorFlow draws a number to find its device
-    program = tf.function(lambda *of: model.sweeps(*of, 2), jit_compile=True, autograph=False)
-    with hardware.use("gpu"), hardware.exact_products():
-        text = program.experimental_get_compiler_ir(*arguments)(stage="hlo", platform_name="GPU")
-    products = [line for line in text.splitlines() if " dot(" in line]
-    assert len(products) == 4
-    assert all("operand_precision={highest,highest}" in line for line in products)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import dvae
+from configs import paper
 from configs.errors import UserError
-from configs.paper import Structure
 from configs.registry import BASELINES
 from dvae.runs import commands
 from dvae.runs.directory import RunDirectory
@@ -28,12 +28,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished tiny run and its configuration."""
+    """A finished tiny run, of the same programs as test_interface's, and its configuration."""
     folder = tmp_path_factory.mktemp("export")
-    path = tiny_runs.write_data(folder / "own.npz", grey=True)
-    config = tiny_runs.tiny_config(path, structure=Structure(1, 6, 0, 5))
-    tiny_runs.train(config, folder / "run")
-    return folder / "run", config
+    path = tiny_runs.write_data(folder / "own.npz", grey=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(paper.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
+        model = dvae.train(path, log_dir=folder / "logs", **tiny_runs.ARGUMENTS)
+    return model.path, model.config
 
 
 @pytest.fixture

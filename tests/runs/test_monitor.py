@@ -105,30 +105,31 @@ def test_evaluation_anchors_a_separate_population(tmp_path, caplog, population, 
         assert values["log_z/drift"] == (0.0 if mended else -27.0)
 
 
-def run_a_step(program):
+def run_a_step(program, monkeypatch):
+    tiny.use_numpy_random(monkeypatch)
     tiny.take_variables(program)
     with tiny.eager():
         program.run(np.arange(3, dtype=np.int32)[None], 1)
 
 
 @pytest.mark.parametrize(("scale", "collapses"), [(0.0, False), (30.0, True)])
-def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collapses):
+def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collapses, monkeypatch):
     """One step to a prior of energies in the hundreds leaves few families of 200; none to zero."""
     monitor, program = monitor_of(tmp_path, num_chains=200)
     rng = np.random.default_rng(1)
     for variable in program.model.prior.trainable_variables:
         variable.assign(scale * rng.standard_normal(variable.shape))
-    run_a_step(program)
+    run_a_step(program, monkeypatch)
     with caplog.at_level(logging.WARNING):
         monitor.summarize(Progress(step=5))
     assert ("collapsed" in caplog.text) == collapses
 
 
-def test_a_summary_of_skipped_steps_shows_none(tmp_path, caplog):
+def test_a_summary_of_skipped_steps_shows_none(tmp_path, caplog, monkeypatch):
     """No means, no warning of a collapse that is zeros of skipped steps, a word for the console."""
     monitor, program = monitor_of(tmp_path, num_chains=200)
     program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
-    run_a_step(program)
+    run_a_step(program, monkeypatch)
     assert program.state.skipped == 1
     with caplog.at_level(logging.WARNING):
         word = monitor.summarize(Progress(step=5))

@@ -3,14 +3,13 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import table_process, tiny_runs
+from tests.helpers import tiny_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,20 +125,3 @@ def test_damaged_compile_cache_is_done_without(finished_run, tmp_path):
     assert "starting again without the compile cache" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout.strip().split("\n")[-2] == lines[-2]
-
-
-@pytest.mark.slow
-def test_an_interrupted_table_reports_what_an_uninterrupted_run_does(finished_run, tmp_path):
-    folder = finished_run[0]
-    axes = [f"--datasets={folder}/own.npz", "--structs=1-layer-lin", "--baselines=dvaes_power"]
-    table = [*axes, "--ks=1", "--seeds=0", f"--log_dir={tmp_path}/table", *tiny_runs.FLAGS]
-    table_process.interrupt(table, tmp_path / "table", signal.SIGTERM)
-    code, out = table_process.finish(table_process.start(table))
-    assert code == 0, out
-    [said] = (tmp_path / "table" / "output").glob("own.npz_*.txt")
-    assert "resumed at step" in said.read_text()
-    alone = ["--report_only", f"--log_dir={folder}/logs", f"--report_dir={tmp_path}/alone"]
-    code, out = table_process.finish(table_process.start(alone))
-    assert code == 0, out
-    reports = [table_process.report_of(tmp_path / name) for name in ("table", "alone")]
-    assert reports[0] == reports[1]

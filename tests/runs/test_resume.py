@@ -90,10 +90,15 @@ def whole(train, tmp_path_factory):
 
 def _killed(start, config, directory, rng):
     """Starts the run and kills it at a random moment; returns whether it was still alive."""
-    child = start(config, directory)
+
+    def newest():
+        return max((p.stat().st_mtime_ns for p in directory.glob("checkpoints/*")), default=0)
+
+    before, child = newest(), start(config, directory)
     # Most of a start is imports and compiling: most kills should fall into training.
-    if rng.random() < 0.8:
-        _wait_for_a_write(child, directory)
+    in_training = rng.random() < 0.8
+    while in_training and child.is_alive() and newest() == before:
+        time.sleep(0.005)
     child.join(rng.uniform(0.0, 1.5))
     alive = child.is_alive()
     if alive:
@@ -101,17 +106,6 @@ def _killed(start, config, directory, rng):
     child.join()
     assert child.exitcode == (-signal.SIGKILL if alive else 0)
     return alive
-
-
-def _wait_for_a_write(child, directory):
-    """Returns when the run has written a checkpoint or a summary, or the child is gone."""
-
-    def newest():
-        return max((p.stat().st_mtime_ns for p in directory.glob("checkpoints/*")), default=0)
-
-    before = newest()
-    while child.is_alive() and newest() == before:
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(
