@@ -15,7 +15,7 @@ import data
 from configs import command_line
 from configs.command_line import given, value
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, build_config
+from configs.experiment import ExperimentConfig, build_config
 from configs.settings import SETTINGS
 from data.dataset import Dataset
 from dvae.runs import compile_cache, isolation, noise, process

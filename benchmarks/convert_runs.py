@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from configs.registry import PRIORS, resolve
 from dvae.prior_sampler import PriorSampler
 from dvae.runs.checkpoint_store import CheckpointStore, file_digest

@@ -28,7 +28,7 @@ from benchmarks.small_models import (
 )
 from benchmarks.train_step import random_images, step_program
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.experiment import build_config
 from configs.registry import BASELINES
 from dvae.adam import unflatten
 from dvae.encoder import Batch

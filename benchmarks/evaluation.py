@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from benchmarks import timing
 from benchmarks.train_step import random_images
-from configs.paper import STRUCTURES, build_config
+from configs.experiment import build_config
+from configs.registry import STRUCTURES
 from dvae import evaluation
 from dvae.build import build
 from dvae.model import DVAE

@@ -28,7 +28,7 @@ from benchmarks.exported import Call
 from benchmarks.gpu_compiler import counts
 from benchmarks.sampler import make_problem
 from benchmarks.train_step import NUM_IMAGES, random_images
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae import evaluation
 from dvae.build import build
 from dvae.train_step import TrainProgram

@@ -27,7 +27,7 @@ from benchmarks import exported
 from benchmarks.device import prepare_device
 from benchmarks.train_exported import read_arrays
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, build_config
+from configs.experiment import ExperimentConfig, build_config
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.code_version import code_version

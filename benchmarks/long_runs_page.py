@@ -11,7 +11,7 @@ import matplotlib
 from scipy import stats
 
 from benchmarks import methods
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from configs.tables import published_value
 from dvae.runs.result import span
 from tables.documents import insert, markdown_table

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ExperimentConfig, Structure, check_config
-from configs.registry import BASELINES
+from configs.datasets import published_sharpness
+from configs.experiment import ExperimentConfig, check_config
+from configs.registry import Structure
 from dvae.build import build
 from dvae.estimators.base import Estimator
 from dvae.model import DVAE
@@ -91,7 +92,7 @@ def small_model(baseline: str, num_groups: int, k: int, seed: int = _SEED) -> Sm
         structure=structure,
         baseline=baseline,
         k=k,
-        beta=BASELINES[baseline].published_sharpness("binarized_mnist", published),
+        beta=published_sharpness(baseline, published),
         input_size=NUM_PIXELS,
         train_batchsize=NUM_IMAGES,
     )

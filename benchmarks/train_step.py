@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from benchmarks import product_floor, timing
 from benchmarks.sampler import FLOOR, make_problem, products_alone
-from configs.paper import STRUCTURES, ExperimentConfig, build_config
-from configs.registry import BASELINES, SAMPLERS
+from configs.experiment import ExperimentConfig, build_config
+from configs.registry import BASELINES, SAMPLERS, STRUCTURES
 from data.dataset import Dataset
 from dvae.train_step import TrainProgram
 

@@ -1,33 +1,6 @@
-"""The published settings of DVAE, DVAE++ and DVAE#, and the frozen configuration of one run.
+"""Published constants, each below its source. No mathematics."""
 
-Sources: DVAE# = Vahdat, Andriyash, Macready 2018 (arXiv 1805.07445), its supplement and the
-behaviour of its command line. Everything here is data: no mathematics beyond schedules' bounds.
-"""
-
-import dataclasses
-import os
-import unicodedata
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
-
-from configs.errors import UserError
-from configs.registry import (
-    BASELINES,
-    DATASETS,
-    DECODERS,
-    ENCODERS,
-    LIKELIHOODS,
-    PRIORS,
-    SAMPLERS,
-    STRUCTURES,
-    Structure,
-)
-from configs.setting import MAX_SIZE, shown
-from configs.settings import SETTINGS
-
-EVAL_BATCH_SIZE = {"binarized_mnist": 1000, "omniglot": 269}
-
+# Vahdat, Andriyash, Macready 2018, DVAE#, arXiv 1805.07445, and its supplement.
 # Learning rate as (until this fraction of the run, divisor of the base rate).
 LEARNING_RATE_STAGES = ((0.02, 10.0), (0.60, 1.0), (0.75, 3.0), (0.95, 10.0), (1.0, 33.0))
 KL_WARMUP_FRACTION = 0.3
@@ -35,24 +8,23 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-3}
 BATCH_NORM = {"momentum": 0.8, "epsilon": 1e-2}
 KERNEL_INIT_GAIN = 1.3 * 2.0  # stddev = sqrt(gain / fan_in), truncated at two of them
 WEIGHT_DECAY = 1e-4
-MEAN_CLIP = (0.001, 0.999)  # of the training mean, before its logit becomes the decoder's offset
-# Smoothing. ρ^30..ρ^40 underflows in float32: about half of the draws of power smoothing fall below
-# this constant, at which density and distribution function are evaluated. It acts as a
-# hyperparameter.
-POWER_OFFSET = 1e-7
 UNIFORM_SHARE = 0.05  # ε of uniform + exponential
-# Clips of q, as published.
-SPIKE_CLIP = 1e-7  # without it q = 0 divides 0 by 0, and saturated units go on to have gradients
-SHIFTED_Q_CLIP = 1e-4  # log q(ζ) of a latent far from the mean of a sure unit falls no further
-SPIKE_LOGIT_CLIP = (
-    88.0  # bounds what a sure unit adds to the logged value; its gradient is 0 anyway
-)
-SPIKE_Q_CLIP = 0.999  # bounds the weight 1 / (1 - q) of a left unit that was drawn 0
-# Relaxed priors of DVAE#.
-MEAN_FIELD_ITERATIONS = 5
+MEAN_FIELD_ITERATIONS = 5  # of the relaxed priors
 LAMBDA_MARGIN = 5.0  # λ = max(σ_max(W) + this, β)
 
-# Undirected posteriors (Vahdat, Andriyash, Macready 2019, arXiv 1901.03440).
+# The 2018 command line of DVAE#.
+MEAN_CLIP = (0.001, 0.999)  # of the training mean, before its logit becomes the decoder's offset
+SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
+# ρ^30..ρ^40 underflows in float32: about half of the draws of power smoothing fall below this
+# constant, at which density and distribution function are evaluated. It acts as a hyperparameter.
+POWER_OFFSET = 1e-7
+# Clips of q.
+SPIKE_CLIP = 1e-7  # without it q = 0 divides 0 by 0, and saturated units go on to have gradients
+SHIFTED_Q_CLIP = 1e-4  # log q(ζ) of a latent far from the mean of a sure unit falls no further
+SPIKE_LOGIT_CLIP = 88.0  # bounds what a sure unit adds to the logged value; its gradient is 0
+SPIKE_Q_CLIP = 0.999  # bounds the weight 1 / (1 - q) of a left unit that was drawn 0
+
+# Vahdat, Andriyash, Macready 2019, arXiv 1901.03440: undirected posteriors.
 COUPLING_NORM = {"momentum": 0.99, "epsilon": 1e-2}  # batch norm of the couplings
 COUPLING_SCALE = 1.5  # of the normalised couplings, over the root of the units of a half
 POSTERIOR_SCALE = 2.0  # t: inverse temperature of the posterior's spins
@@ -61,160 +33,3 @@ POSTERIOR_TEMPERATURES = 500  # of the AIS that samples a posterior in evaluatio
 # Modes of a posterior: iterations of mean field, rounding of its means, and the samples that a
 # mode must have more than.
 MODE_ITERATIONS, MODE_ROUNDING, MODE_HITS = 40, 0.01, 5
-
-SELECTION_SAMPLES = 100  # importance samples of the evaluations during training
-
-
-_DECIDING = [setting for setting in SETTINGS.values() if setting.decides]
-_Fields = dataclasses.make_dataclass(
-    "_Fields",
-    [
-        *((setting.name, setting.field_type, setting.field_default) for setting in _DECIDING),
-        ("structure", Structure, STRUCTURES["2-layer-nonlin"]),
-    ],
-    frozen=True,
-)
-
-
-class ExperimentConfig(_Fields):
-    """Everything that decides the numbers of a run. Built and checked by `build_config`.
-
-    Its fields are the settings of `configs.settings` that decide numbers, and `structure`, what
-    `struct` stands for.
-    """
-
-    @property
-    def has_own_data(self) -> bool:
-        """Whether the data set is a user's own file, of which `dataset` is the path."""
-        return self.dataset.endswith(".npz")
-
-    @property
-    def dataset_name(self) -> str:
-        """The name of the data set: of a user's own file, that of the file."""
-        return Path(self.dataset).name
-
-    def run_directory(self, log_dir: str | Path) -> Path:
-        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
-        leaf = f"{self.sampler}_beta{self.beta:g}_seed{self.seed}"
-        return Path(log_dir) / self.dataset_name / self.struct / self.baseline / str(self.k) / leaf
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object from which `from_json` makes an equal configuration."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, record: Any) -> "ExperimentConfig":
-        """The inverse of `to_json`. Raises UserError when the record does not fit."""
-        try:
-            structure = Structure(**_typed(Structure, dict(record["structure"])))
-            config = cls(
-                **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
-            )
-            if None in dataclasses.astuple(config):
-                raise ValueError("a setting is null")
-            unknown = record.keys() - {field.name for field in dataclasses.fields(cls)}
-            if unknown:
-                raise KeyError(min(unknown))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise UserError(
-                f"the recorded configuration does not fit this version ({error}): train anew"
-            ) from None
-        check_config(config)
-        return config
-
-
-def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The values, checked to be of the types that the dataclass `kind` names."""
-    types = {field.name: field.type for field in dataclasses.fields(kind)}
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, types[name]):
-            raise TypeError(f"{name} is {shown(value)}, not of type {types[name].__name__}")
-    return values
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
-
-
-def check_config(config: ExperimentConfig) -> None:
-    """Raises UserError with one line on the first thing that is wrong."""
-    for setting in _DECIDING:
-        setting.checked(getattr(config, setting.name))
-    for name, known in (("baseline", BASELINES), ("sampler", SAMPLERS), ("struct", STRUCTURES)):
-        _require_known(name, getattr(config, name), known)
-    _require(
-        not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in config.dataset),
-        f"--dataset={config.dataset[:80]!r} holds characters that command a terminal",
-    )
-    if not config.has_own_data:
-        _require_known("dataset", config.dataset, DATASETS, ", or the path of an .npz file")
-    method = BASELINES[config.baseline]
-    _require(
-        config.beta > method.least_sharpness,
-        f"--beta={config.beta:g} must exceed {method.least_sharpness:g} for {config.baseline}",
-    )
-    _require(
-        config.k >= method.least_k,
-        f"--k={config.k} must be at least {method.least_k} for {config.baseline}",
-    )
-    _require(
-        method.most_groups is None or config.structure.num_groups <= method.most_groups,
-        f"{config.baseline} knows models of one latent group only: choose --struct=1-layer-lin or "
-        "1-layer-nonlin",
-    )
-    _check_structure(config.structure)
-
-
-def _require_known(name: str, value: str, known: Iterable[str], more: str = "") -> None:
-    choice = f"choose one of: {', '.join(known)}{more}"
-    _require(value in known, f"--{name}={shown(value, quotes=False)} is unknown; {choice}")
-
-
-def _check_structure(structure: Structure) -> None:
-    sizes = [value for value in dataclasses.astuple(structure) if isinstance(value, int)]
-    _require(
-        structure.num_groups >= 1
-        and structure.num_latents >= 2
-        and structure.hidden_units >= 1
-        and 0 <= structure.num_hidden_layers
-        and max(sizes) <= MAX_SIZE,
-        f"a structure of {structure} cannot be built",
-    )
-    for part, known in (
-        ("encoder", ENCODERS),
-        ("decoder", DECODERS),
-        ("likelihood", LIKELIHOODS),
-        ("prior", PRIORS),
-    ):
-        name = getattr(structure, part)
-        _require(name in known, f"{part} {name} is unknown; choose one of: {', '.join(known)}")
-
-
-def build_config(**given: Any) -> ExperimentConfig:
-    """Fills in what the papers fix and checks the result.
-
-    Args:
-      **given: fields of `ExperimentConfig` but `structure`, which `struct` decides. None for beta,
-        eval_batchsize, eval_every and sampler: as published.
-
-    Raises:
-      UserError: one line on the first setting that is wrong.
-    """
-    fields = {name: SETTINGS[name].checked(value) for name, value in given.items()}
-    fields = {name: value for name, value in fields.items() if value is not None}
-    config = ExperimentConfig(**fields)
-    if config.has_own_data:
-        config = dataclasses.replace(config, dataset=os.path.abspath(config.dataset))
-    if config.struct in STRUCTURES:
-        config = dataclasses.replace(config, structure=STRUCTURES[config.struct])
-    # The names must be known before they can index a table.
-    check_config(config)
-    published = {
-        "beta": BASELINES[config.baseline].published_sharpness(config.dataset, config.struct),
-        "eval_batchsize": EVAL_BATCH_SIZE.get(config.dataset, 1000),
-        "eval_every": 10_000 if config.num_train_iter <= 100_000 else 20_000,
-    }
-    config = dataclasses.replace(config, **(published | fields))
-    check_config(config)
-    return config

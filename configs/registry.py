@@ -12,12 +12,15 @@ from typing import Any
 Target = str | Callable[..., Any]
 
 
-def resolve(target: Target) -> Callable[..., Any]:
-    """What a "module:attribute" names; anything else is returned as it is."""
+def resolve(target: Target, package: str | None = None) -> Callable[..., Any]:
+    """What a "module:attribute" names; anything else is returned as it is.
+
+    package: of a ".module".
+    """
     if not isinstance(target, str):
         return target
     module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(importlib.import_module(module, package), attribute)
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Baseline:
     method: makes a `dvae.methods.Method` from (structure, sharpness, energy_model, **options).
     options: passed on to `method`; say the smoothing.
     importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
-    sharpness: β when --beta is not given, by data set and structure; data sets that are not named
-      take the values of binarized_mnist, structures that are not named those of 2-layer-nonlin.
+    sharpness: β when --beta is not given, by structure; structures that are not named take that of
+      2-layer-nonlin, and data sets may say otherwise (`configs.datasets`).
     least_sharpness: β must exceed this.
     least_k: samples per image without which the method is not defined.
     most_groups: latent groups that the method can have; None: any number.
@@ -36,7 +39,7 @@ class Baseline:
     """
 
     method: Target
-    sharpness: Mapping[str, Mapping[str, float]]
+    sharpness: Mapping[str, float]
     options: Mapping[str, Any] = field(default_factory=dict)
     importance_weighted: bool = False
     least_sharpness: float = 0.0
@@ -48,37 +51,21 @@ class Baseline:
         """Whether there is such a method for so many latent groups and samples per image."""
         return k >= self.least_k and (self.most_groups is None or num_groups <= self.most_groups)
 
-    def published_sharpness(self, dataset: str, struct: str) -> float:
-        """β of the published runs."""
-        by_struct = self.sharpness.get(dataset) or self.sharpness["binarized_mnist"]
-        return float(by_struct.get(struct, by_struct["2-layer-nonlin"]))
+
+def by_structure(
+    linear: float, one: float | None = None, deep: float | None = None
+) -> dict[str, float]:
+    """β of 1-layer-lin, 1-layer-nonlin, and of both 2- and 4-layer-nonlin, or one for all."""
+    one, deep = linear if one is None else one, linear if deep is None else deep
+    return {
+        "1-layer-lin": linear,
+        "1-layer-nonlin": one,
+        "2-layer-nonlin": deep,
+        "4-layer-nonlin": deep,
+    }
 
 
-def sharpness_by_name(
-    mnist: tuple[float, float, float], omniglot: tuple[float, float, float]
-) -> dict[str, dict[str, float]]:
-    """The values of 1-layer-lin, 1-layer-nonlin, and of both 2- and 4-layer-nonlin."""
-
-    def by_struct(linear: float, one: float, deep: float) -> dict[str, float]:
-        return {
-            "1-layer-lin": linear,
-            "1-layer-nonlin": one,
-            "2-layer-nonlin": deep,
-            "4-layer-nonlin": deep,
-        }
-
-    return {"binarized_mnist": by_struct(*mnist), "omniglot": by_struct(*omniglot)}
-
-
-def one_sharpness(mnist: float, omniglot: float | None = None) -> dict[str, dict[str, float]]:
-    """The same value for every structure; 1 where a method has no sharpness."""
-    omniglot = mnist if omniglot is None else omniglot
-    return sharpness_by_name((mnist,) * 3, (omniglot,) * 3)
-
-
-def _doubly_reparameterized(
-    posterior: str, sharpness: dict[str, dict[str, float]], source: str
-) -> Baseline:
+def _doubly_reparameterized(posterior: str, sharpness: float, source: str) -> Baseline:
     """Relaxed bits of a class of `dvae.straight_relaxations`."""
     return Baseline(
         method="dvae.methods:relaxed_bits",
@@ -87,7 +74,7 @@ def _doubly_reparameterized(
             "estimator": "dvae.estimators.doubly_reparameterized:DoublyReparameterized",
         },
         importance_weighted=True,
-        sharpness=sharpness,
+        sharpness=by_structure(sharpness),
         source=source,
     )
 
@@ -97,7 +84,7 @@ def _binary(estimator: str, **fields: Any) -> Baseline:
     return Baseline(
         method="dvae.methods:binary",
         options={"estimator": estimator},
-        sharpness=one_sharpness(1),
+        sharpness=by_structure(1),  # it has none
         **fields,
     )
 
@@ -149,58 +136,58 @@ _UNDIRECTED = (
 )
 
 # Every sharpness of DVAE, DVAE++ and DVAE# is in the supplement of DVAE#, those of relaxed bits are
-# in Vahdat et al. 2019, which compares with them.
+# in Vahdat et al. 2019, which compares with them. Those are here that hold for binarised MNIST.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
         method="dvae.methods:dvae",
-        sharpness=sharpness_by_name(mnist=(5, 5, 4), omniglot=(4, 4, 4)),
+        sharpness=by_structure(5, 5, 4),
         source=_DVAE,
     ),
     "dvaepp_exp": Baseline(
         method="dvae.methods:dvaepp",
         options={"smoothing": "dvae.smoothing:Exponential"},
-        sharpness=sharpness_by_name(mnist=(12, 14, 10), omniglot=(14, 12, 10)),
+        sharpness=by_structure(12, 14, 10),
         source=_DVAEPP,
     ),
     "dvaepp_power": Baseline(
         method="dvae.methods:dvaepp",
         options={"smoothing": "dvae.smoothing:Power"},
-        sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 40, 30)),
+        sharpness=by_structure(40, 30, 30),
         least_sharpness=1.0,
         source=_DVAEPP,
     ),
     "dvaes_gi": Baseline(
         method="dvae.methods:dvaes_gaussian_integral",
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(40, 30, 30), omniglot=(40, 30, 25)),
+        sharpness=by_structure(40, 30, 30),
         source=_DVAES,
     ),
     "dvaes_gauss": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Gaussian"},
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(40, 30, 25), omniglot=(40, 25, 25)),
+        sharpness=by_structure(40, 30, 25),
         source=_DVAES,
     ),
     "dvaes_exp": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Exponential"},
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(12, 12, 10), omniglot=(12, 10, 8)),
+        sharpness=by_structure(12, 12, 10),
         source=_DVAES,
     ),
     "dvaes_unexp": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:UniformExponential"},
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(40, 30, 16), omniglot=(40, 16, 16)),
+        sharpness=by_structure(40, 30, 16),
         source=_DVAES,
     ),
     "dvaes_power": Baseline(
         method="dvae.methods:dvaes",
         options={"smoothing": "dvae.smoothing:Power"},
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(40, 40, 30), omniglot=(40, 30, 20)),
+        sharpness=by_structure(40, 40, 30),
         least_sharpness=1.0,
         source=_DVAES,
     ),
@@ -211,13 +198,13 @@ BASELINES: dict[str, Baseline] = {
             "estimator": "dvae.estimators.pathwise:Pathwise",
         },
         importance_weighted=True,
-        sharpness=one_sharpness(7),
+        sharpness=by_structure(7),
         source=_GUMBOLT,
     ),
-    "pwl": _doubly_reparameterized("PiecewiseLinear", one_sharpness(4, omniglot=3), _RELAXED_BITS),
-    "concrete": _doubly_reparameterized("Concrete", one_sharpness(10), _RELAXED_BITS),
-    "st": _doubly_reparameterized("StraightThrough", one_sharpness(1), _STRAIGHT_THROUGH),
-    "reinmax": _doubly_reparameterized("ReinMax", one_sharpness(1), _REINMAX),
+    "pwl": _doubly_reparameterized("PiecewiseLinear", 4, _RELAXED_BITS),
+    "concrete": _doubly_reparameterized("Concrete", 10, _RELAXED_BITS),
+    "st": _doubly_reparameterized("StraightThrough", 1, _STRAIGHT_THROUGH),
+    "reinmax": _doubly_reparameterized("ReinMax", 1, _REINMAX),
     "loo": _binary("dvae.estimators.score_function:LeaveOneOut", source=_LEAVE_ONE_OUT),
     "vimco": _binary(
         "dvae.estimators.score_function:Vimco", importance_weighted=True, least_k=2, source=_VIMCO
@@ -231,7 +218,7 @@ BASELINES: dict[str, Baseline] = {
         method="dvae.methods:undirected",
         options={"relaxation": "dvae.straight_relaxations:PiecewiseLinear"},
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(4, 4, 4), omniglot=(3, 3, 3)),
+        sharpness=by_structure(4),
         most_groups=1,
         source=_UNDIRECTED,
     ),
@@ -239,7 +226,7 @@ BASELINES: dict[str, Baseline] = {
         method="dvae.methods:undirected",
         options={"relaxation": "dvae.straight_relaxations:Concrete"},
         importance_weighted=True,
-        sharpness=sharpness_by_name(mnist=(10, 10, 10), omniglot=(10, 10, 10)),
+        sharpness=by_structure(10),
         most_groups=1,
         source=_UNDIRECTED,
     ),
@@ -284,5 +271,3 @@ STRUCTURES = {
     "2-layer-nonlin": Structure(2, 200, 2),
     "4-layer-nonlin": Structure(4, 100, 2),
 }
-
-DATASETS = ("binarized_mnist", "omniglot", "digits")

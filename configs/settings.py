@@ -1,13 +1,14 @@
 """Every setting of the program, once: what is not here is no flag and no argument of Python.
 
 From it come the flags of run.py and run_table.py with their help, the fields of
-`configs.paper.ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in README.md
-and docs/tables.md, the axes of tables, and which mode knows which setting.
+`ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in README.md and
+docs/tables.md, the axes of tables, and which mode knows which setting.
 """
 
 from pathlib import Path
 
-from configs.registry import BASELINES, DATASETS, SAMPLERS, STRUCTURES
+from configs.datasets import DATASETS
+from configs.registry import BASELINES, SAMPLERS, STRUCTURES
 from configs.setting import MAX_FLOAT, MAX_SIZE, MAX_STEPS, MIN_FLOAT, Setting
 
 MODES = ("train", "time", "evaluate", "generate", "log_z", "export")
@@ -29,7 +30,7 @@ def by_name(*settings: Setting) -> dict[str, Setting]:
 SETTINGS = by_name(
     Setting(
         "dataset",
-        "binarized_mnist",
+        next(iter(DATASETS)),
         f"{', '.join(DATASETS)}, or the path of an .npz file; --mode=evaluate: where the file lies "
         "now",
         Path,

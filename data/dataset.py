@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ class Dataset:
     """Images of one data set, split three ways.
 
     Attributes:
-      name: 'binarized_mnist', 'omniglot', 'digits', or the stem of the user's file name.
+      name: in `configs.datasets.DATASETS`, or the stem of the user's file name.
       train: [N, X], levels, of which `grey` makes grey values in [0, 1]. uint8 where those are 0/1
         or multiples of `grey_unit`, float32 (with `grey_unit` 1) elsewhere.
-      grey_unit: 1 for binary data, 1/255 for omniglot, 1/16 for digits.
+      grey_unit: 1 for binary data, else the step of grey values, such as 1/255.
       dynamic_binarization: whether training images are binarised anew for each batch, with the
         grey values as probabilities of a 1.
       validation: uint8 [V, X] of 0/1, binarised once (see `binarise_once`).
@@ -32,7 +33,7 @@ class Dataset:
       sha256: hex digest of shape, dtype and bytes of train, validation and test.
       notes: one line: how many images, where found, whether that is the published file.
       published: whether the content has the published digest; None where there is no published
-        file (digits, a user's own).
+        file.
     """
 
     name: str
@@ -62,34 +63,34 @@ class Dataset:
 
 
 def build_dataset(
-    name: str,
     train: np.ndarray,
-    grey_unit: float,
     validation_grey: np.ndarray,
     test_grey: np.ndarray,
+    *,
     image_shape: tuple[int, int],
     notes: str,
+    grey_unit: float = 1.0,
     dynamic_binarization: bool = True,
     published: bool | None = None,
 ) -> Dataset:
-    """Binarises validation and test once and takes the digest.
+    """Binarises validation and test once and takes the digest; the name is left for `data.load`.
 
     Args:
-      name: see `Dataset`.
       train: [N, X], see `Dataset`.
-      grey_unit: see `Dataset`.
       validation_grey: [V, X] grey values in [0, 1]; 0/1 values stay as they are.
       test_grey: [T, X], likewise.
       image_shape: (height, width).
-      notes: see `Dataset`.
+      notes: what follows the numbers of images.
+      grey_unit: see `Dataset`.
       dynamic_binarization: see `Dataset`.
       published: see `Dataset`.
     """
     train = np.ascontiguousarray(train)
     validation = binarise_once(validation_grey)
     test = binarise_once(test_grey)
+    notes = f"{len(train)} train + {len(validation)} validation + {len(test)} test images{notes}"
     return Dataset(
-        name=name,
+        name="",
         train=train,
         grey_unit=grey_unit,
         dynamic_binarization=dynamic_binarization,
@@ -100,6 +101,12 @@ def build_dataset(
         notes=" ".join(notes.split()),
         published=published,
     )
+
+
+def published_note(published: bool, *paths: Path) -> str:
+    """`notes` of `build_dataset` for files that have a published digest."""
+    verdict = PUBLISHED if published else NOT_PUBLISHED
+    return f": {verdict}; from {', '.join(map(str, paths))}"
 
 
 def binarise_once(grey: np.ndarray) -> np.ndarray:

@@ -1,16 +1,47 @@
 """Downloads of published files: a file gets its name only with the published digest."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from configs.datasets import DatasetEntry
 from configs.errors import UserError
-from configs.files import one_line
+from configs.files import exists, one_line
 
 RETRIES = 2  # one second after the first failure, two after the second
 TIMEOUT = 30.0  # seconds in which nothing comes
 _CHUNK_BYTES = 1 << 16
+
+
+def published_file(
+    entry: DatasetEntry, url: str, data_dir: Path, suffixes: Sequence[str] = ()
+) -> Path:
+    """A published file, as it lies in DATA_DIR/FOLDER or in DATA_DIR, or else downloaded.
+
+    Args:
+      entry: of the data set: digest of the file, and the folder where downloads are kept.
+      url: where it is published.
+      data_dir: the data directory.
+      suffixes: in place of the published one, in the order in which they are looked for.
+
+    Raises:
+      UserError: as `download`.
+    """
+    target = data_dir / entry.folder / url.rpartition("/")[2]
+    for folder in (target.parent, data_dir):
+        for suffix in suffixes or [target.suffix]:
+            path = folder / target.with_suffix(suffix).name
+            if exists(path):
+                return path
+    download(url, target, entry.files[url])
+    return target
+
+
+def remedy_of(url: str) -> str:
+    """What helps against a damaged file."""
+    return f"delete it to download it anew, or put there {url}"
 
 
 def download(url: str, path: Path, digest: str) -> None:

@@ -1,5 +1,6 @@
 """A user's own .npz file with the arrays train, validation and test."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ _REMEDY = (
 )
 
 
-def load(path: str | Path) -> Dataset:
+def load(path: Path) -> Dataset:
     """Loads a user's file.
 
     Training values that are all 0 or 1 are used as they are; otherwise they are grey values, with
@@ -29,7 +30,6 @@ def load(path: str | Path) -> Dataset:
     Raises:
       UserError: the file is missing or damaged, or its arrays are not as described.
     """
-    path = Path(path)
     arrays = read_npz(path, SPLITS, _REMEDY)
     shape = arrays["train"].shape[1:]
     if len(shape) not in (1, 2) or 0 in shape:
@@ -45,14 +45,13 @@ def load(path: str | Path) -> Dataset:
     train, validation, test = (arrays[name] for name in SPLITS)
     binary = is_binary(train)
     levels, grey_unit = (train.astype(np.uint8), 1.0) if binary else grey_levels(train)
-    return build_dataset(
-        name=path.stem,
-        train=levels,
-        grey_unit=grey_unit,
-        validation_grey=validation,
-        test_grey=test,
+    loaded = build_dataset(
+        levels,
+        validation,
+        test,
         image_shape=tuple(shape) if len(shape) == 2 else near_square(width),
-        notes=f"{len(train)} train + {len(validation)} validation + {len(test)} test images of "
-        f"{width} {'binary' if binary else 'grey'} pixels; from {path}",
+        grey_unit=grey_unit,
         dynamic_binarization=not binary,
+        notes=f" of {width} {'binary' if binary else 'grey'} pixels; from {path}",
     )
+    return replace(loaded, name=path.stem)

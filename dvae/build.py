@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from configs.registry import BASELINES, DECODERS, ENCODERS, LIKELIHOODS, PRIORS, resolve
 from dvae.estimators.base import Estimator
 from dvae.model import DVAE

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.likelihood import Likelihood
 from dvae.networks import Network, layer_seed
 
@@ -20,11 +20,11 @@ class Decoder(keras.layers.Layer):
         self.network = Network(
             [structure.num_latents], hidden, len(train_mean), layer_seed(seed, 2)
         )
-        self._offset = likelihood.offset(train_mean)
+        self.offset = likelihood.offset(train_mean)
 
     def outputs(self, latents: tf.Tensor, training: bool) -> tf.Tensor:
         """What the likelihood takes (logits), [N, X], from latents [N, D], relaxed or binary."""
-        return self.network.finish(self.network.product(0, latents), training) + self._offset
+        return self.network.finish(self.network.product(0, latents), training) + self.offset
 
     def decayed_variables(self) -> list[keras.Variable]:
         """What weight decay applies to."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.likelihood import log_bernoulli
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams, Sample, concat
@@ -69,7 +69,7 @@ class HierarchicalEncoder(Encoder):
         super().__init__(dtype="float32")
         self.posterior = posterior
         self.num_groups = structure.num_groups
-        self._mean = tf.constant(train_mean, tf.float32)
+        self.mean = tf.constant(train_mean, tf.float32)
         units = structure.units_per_group
         hidden = [structure.hidden_units] * structure.num_hidden_layers
         self.networks = [
@@ -83,7 +83,7 @@ class HierarchicalEncoder(Encoder):
         ]
 
     def condition(self, batch: Batch) -> ImageProducts:  # noqa: D102
-        centered = batch.images - self._mean
+        centered = batch.images - self.mean
         return ImageProducts(tuple(network.product(0, centered) for network in self.networks))
 
     def group_params(

@@ -8,8 +8,7 @@ its own module.
 from typing import NamedTuple
 
 from configs.errors import UserError
-from configs.paper import Structure
-from configs.registry import Target, resolve
+from configs.registry import Structure, Target, resolve
 from dvae import log_ratio
 from dvae.estimators.base import Estimator
 from dvae.estimators.pathwise import Pathwise

@@ -7,7 +7,7 @@ log Z never appears in a training loss: that only needs its gradient, which come
 import keras
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.adam import flatten
 from samplers import hardware, rbm
 from samplers.energy_model import EnergyModel, Parameters, State, parameter_shapes

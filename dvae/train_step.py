@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import WEIGHT_DECAY, ExperimentConfig
+from configs.experiment import ExperimentConfig
+from configs.paper import WEIGHT_DECAY
 from dvae import adam, schedules
 from dvae.adam import flatten, unflatten
 from dvae.build import build

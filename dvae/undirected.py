@@ -15,8 +15,8 @@ from configs.paper import (
     POSTERIOR_SCALE,
     POSTERIOR_SWEEPS,
     POSTERIOR_TEMPERATURES,
-    Structure,
 )
+from configs.registry import Structure
 from dvae.encoder import Batch, Encoder
 from dvae.networks import Network, layer_seed
 from dvae.posteriors import Posterior, PosteriorParams, Sample
@@ -49,7 +49,7 @@ class UndirectedEncoder(Encoder):
         super().__init__(dtype="float32")
         self.posterior = posterior
         self.num_temperatures = POSTERIOR_TEMPERATURES
-        self._mean = tf.constant(train_mean, tf.float32)
+        self.mean = tf.constant(train_mean, tf.float32)
         self.num_left = structure.num_latents // 2
         self._num_right = structure.num_latents - self.num_left
         num_couplings = self.num_left * self._num_right
@@ -61,7 +61,7 @@ class UndirectedEncoder(Encoder):
 
     def posteriors(self, images: tf.Tensor, training: bool) -> RBMParameters:
         """The RBMs of images [B, X] (0/1): biases [B, L] and [B, R], couplings [B, L, R]."""
-        product = self.network.product(0, images - self._mean)
+        product = self.network.product(0, images - self.mean)
         outputs = self.network.finish(product, training)
         halves = [self.num_left, self._num_right]
         left, right, weights = tf.split(outputs, [*halves, -1], axis=1)

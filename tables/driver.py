@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from dvae.runs.process import SignalWatch
 from tables import progress, report
 from tables.documents import Document, write_all

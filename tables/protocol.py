@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from configs.paper import STRUCTURES, ExperimentConfig, build_config
-from configs.registry import BASELINES
+from configs.datasets import published_sharpness
+from configs.experiment import ExperimentConfig, build_config
+from configs.registry import STRUCTURES
 from configs.settings import SETTINGS
 from configs.tables import Setting
 
@@ -39,8 +40,7 @@ class Protocol(NamedTuple):
 def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
     """Fields of the protocol; those whose published value depends on the cell become a word."""
     fields = dataclasses.asdict(config)
-    baseline = BASELINES[config.baseline]
-    if config.beta == baseline.published_sharpness(config.dataset, config.struct):
+    if config.beta == published_sharpness(config.baseline, config.struct, config.dataset):
         fields["beta"] = PUBLISHED
     if config.structure == STRUCTURES[config.struct]:
         fields["structure"] = PUBLISHED

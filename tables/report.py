@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.paper import STRUCTURES
+from configs.registry import STRUCTURES
 from configs.tables import PUBLISHED_RUNS, PUBLISHED_STATUS, UNVERIFIED, published_value
 from tables import protocol as protocols
 from tables.documents import Document, Picture, Table, without_constant_columns

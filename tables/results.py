@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.errors import UserError
+from configs.experiment import ExperimentConfig
 from configs.files import one_line
-from configs.paper import STRUCTURES, ExperimentConfig
-from configs.registry import BASELINES, SAMPLERS
+from configs.registry import BASELINES, SAMPLERS, STRUCTURES
 from configs.tables import Setting
 from dvae.runs.code_version import version_name
 from dvae.runs.records import read_config, read_result

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from configs.errors import UserError
+from configs.experiment import ExperimentConfig
 from configs.files import open_to_append, own_directory, read_bytes
-from configs.paper import ExperimentConfig
 from configs.signals import STOPPING
 from configs.text import printable
 from dvae.runs.records import RunConfig, places_of, read_config, read_result

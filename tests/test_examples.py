@@ -1,4 +1,4 @@
-"""examples/train_rbm.py: help and errors before anything slow, and errors that are not known."""
+"""Examples: what they say before anything slow, what they report, and what NumPy alone reads."""
 
 import subprocess
 import sys
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from examples import rbm_training
+import dvae
+from examples import numpy_reader, rbm_training
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "train_rbm.py"
 
@@ -67,3 +68,23 @@ def test_what_is_reported_has_an_error_or_says_that_it_is_not_known(count, image
         assert likelihood.startswith(f"test log-likelihood {value:.3f} [{value - 0.004:.3f}, ")
         assert ("error not known" in likelihood) == (images == 1)
     assert "nan" not in said + likelihood
+
+
+def test_numpy_reader_samples_and_decodes_as_the_model_does(tmp_path):
+    """Of a shipped model, in a process that has NumPy alone; the sampler against its chains."""
+    shipped = EXAMPLE.parents[1] / "models" / "digits-1-layer-nonlin-dvaes_power-k1"
+    for name in ("tensorflow", "keras", "dvae"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not NumPy alone')")
+    command = [sys.executable, str(EXAMPLE.with_name("numpy_reader.py")), str(shipped)]
+    subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True)
+    assert np.load(tmp_path / "samples.npy").shape == (100, 8, 8)
+    model, arrays = dvae.load(shipped), dict(np.load(shipped / "weights.npz"))
+    latents = numpy_reader.sample_prior(arrays, 1000, sweeps=100)
+    np.testing.assert_allclose(
+        numpy_reader.decode(arrays, latents).reshape(-1, 8, 8), model.decode(latents), atol=1e-5
+    )
+    # Two sets of 1,000 samples: differences of means and pairs have errors of at most 0.0224.
+    theirs = model.sample_latents(1000)
+    assert np.abs(latents.mean(axis=0) - theirs.mean(axis=0)).max() < 5 * 0.0224
+    pairs = [each[:, :100].T @ each[:, 100:] / 1000 for each in (latents, theirs)]
+    assert np.abs(pairs[0] - pairs[1]).max() < 5.5 * 0.0224

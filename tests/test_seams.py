@@ -13,7 +13,8 @@ import tensorflow as tf
 from scipy.special import expit, logsumexp
 
 from configs import registry
-from configs.paper import Structure, build_config
+from configs.experiment import build_config
+from configs.registry import Structure
 from configs.tables import TABLES
 from dvae.adam import unflatten
 from dvae.build import build

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.encoder import Batch
 from dvae.metrics import Share
 from dvae.model import DVAE

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.encoder import Batch
 from dvae.estimators.base import Estimator, Inputs, Step
 from dvae.model import DVAE

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.estimators.base import Estimator, Inputs, Step
 from dvae.estimators.score_function import mean_of_others
 from dvae.model import DVAE

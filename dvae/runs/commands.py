@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UserError
+from configs.experiment import ExperimentConfig
 from configs.files import replacing, writing_to
-from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs import memory, result, timing
 from dvae.runs.checkpoints import RunOptions

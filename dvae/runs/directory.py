@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 import data
+from configs.datasets import DATASETS
 from configs.errors import UserError
+from configs.experiment import ExperimentConfig
 from configs.files import exists, writing_to
-from configs.paper import ExperimentConfig
 from data.dataset import Dataset
 from dvae.runs.lock import RunLock
 from dvae.runs.process import say
@@ -81,7 +82,7 @@ def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | 
     """
     config = run.config
     name = moved_to or config.dataset
-    if data_dir is None and name in data.DOWNLOADED:
+    if data_dir is None and name in DATASETS and DATASETS[name].files:
         raise UserError(f"{path} needs {name} for this: load it with data_dir")
     if moved_to is None and config.has_own_data:
         places = [name] + ([] if data_dir is None else [f"{data_dir}/{config.dataset_name}"])

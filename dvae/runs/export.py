@@ -25,6 +25,7 @@ from dvae.runs.records import (
     write_config,
 )
 from dvae.runs.trained_model import TrainedModel
+from dvae.runs.weights_file import write_weights
 
 _MAX_BYTES = 1 << 40
 _REMEDY = "put the file itself there"
@@ -117,7 +118,8 @@ def export_run(path: Path, target: Path | None = None) -> Path:
 
     Returns:
       The new directory: config.json, data.json, result.json, README.md (the model card),
-      samples.png and the best checkpoint. It has been read back once.
+      samples.png, the best checkpoint, and weights.npz: its weights and chains once more, for
+      programs that have NumPy alone. It has been read back once.
 
     Raises:
       UserError: the run is unfinished or damaged, or the directory is there already or cannot be
@@ -135,8 +137,10 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     try:
         aside.path.mkdir(parents=True)
         _fill(run, aside)
-        TrainedModel(aside.path)
-        card = model_card(config, read_result(aside.result), read_json(aside.data), _shown(target))
+        arrays = TrainedModel(aside.path).arrays()
+        write_weights(aside.path / "weights.npz", arrays)
+        facts = read_json(aside.data)
+        card = model_card(config, read_result(aside.result), facts, arrays, _shown(target))
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)

@@ -11,8 +11,8 @@ from typing import Any
 
 import data
 from configs.errors import UserError
+from configs.experiment import build_config
 from configs.files import path_errors
-from configs.paper import build_config
 from configs.setting import shown
 from configs.settings import SETTINGS
 from dvae.runs.checkpoints import RunOptions

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from configs.errors import NothingTrained, UserError
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver

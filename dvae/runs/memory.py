@@ -9,8 +9,8 @@ import math
 import tensorflow as tf
 
 from configs import memory
-from configs.paper import ExperimentConfig, Structure
-from configs.registry import PRIORS, resolve
+from configs.experiment import ExperimentConfig
+from configs.registry import PRIORS, Structure, resolve
 from data.dataset import Dataset
 from samplers.energy_model import parameter_shapes
 

@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import data
-from configs.paper import ExperimentConfig
+import numpy as np
+
+from configs.datasets import DATASETS
+from configs.experiment import ExperimentConfig
 from configs.registry import BASELINES
 from configs.text import markdown, one_row
 from dvae.runs.code_version import version_name
@@ -66,6 +68,12 @@ seeds; {schedule}; samples are as good as block-Gibbs chains started from the st
 
 `config.json` and `result.json` hold every setting and number, `checkpoints/` the weights and the
 prior's chains, `data.json` what the model needs of its data (image shape and mean pixels).
+`weights.npz` holds the same arrays for programs without TensorFlow: `examples/numpy_reader.py`
+samples and decodes with NumPy alone.
+
+| array of weights.npz | shape |
+|---|---|
+{arrays}
 
 ## Cite
 
@@ -109,11 +117,13 @@ def model_card(
     config: ExperimentConfig,
     result: dict[str, Any],
     facts: dict[str, Any],
+    arrays: dict[str, np.ndarray],
     path: Path | None = None,
 ) -> str:
     """The text of an exported model's README.md, all of it from result.json and data.json.
 
-    path: where it lies: its last part is the title; None: as those of this repository.
+    arrays: of weights.npz. path: where it lies: its last part is the title; None: as those of this
+    repository.
     """
     nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
     steps, published = config.num_train_iter, ExperimentConfig.num_train_iter
@@ -135,6 +145,9 @@ def model_card(
         path=shlex.quote(str(path)),
         quoted=json.dumps(str(path), ensure_ascii=False),
         dataset=markdown(dataset),
+        arrays="\n".join(
+            f"| `{name}` | {' x '.join(map(str, array.shape))} |" for name, array in arrays.items()
+        ),
         near=span(nll["low"], nll["high"]),
         wide=_with_test_set(nll),
         z_span=span(z["low"], z["high"], 3),
@@ -148,5 +161,5 @@ def model_card(
         width=width,
         schedule=reduced if steps < published else "the published number of steps",
         method_source=BASELINES[config.baseline].source,
-        data_source=data.citation(dataset),
+        data_source=DATASETS[config.dataset].citation if config.dataset in DATASETS else "your own",
     )

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import SELECTION_SAMPLES, ExperimentConfig
+from configs.experiment import ExperimentConfig
+from configs.paper import SELECTION_SAMPLES
 from data.dataset import Dataset
 from dvae import schedules
 from dvae.evaluation import Evaluator, normalized

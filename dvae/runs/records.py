@@ -11,8 +11,8 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from configs.errors import NothingTrained, UserError
+from configs.experiment import ExperimentConfig
 from configs.files import bad_file, exists
-from configs.paper import ExperimentConfig
 from dvae.runs.json_files import checked, digest, read_checked, read_json, write_checked
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.

@@ -9,7 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.paper import SELECTION_SAMPLES, ExperimentConfig
+from configs.experiment import ExperimentConfig
+from configs.paper import SELECTION_SAMPLES
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, LikelihoodEstimate, normalized
 from dvae.runs.process import progress_bar, say

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hp
 
+from configs.experiment import ExperimentConfig
 from configs.files import open_to_append
-from configs.paper import ExperimentConfig
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import digest

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from configs.paper import SELECTION_SAMPLES, ExperimentConfig
+from configs.experiment import ExperimentConfig
+from configs.paper import SELECTION_SAMPLES
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, num_workers

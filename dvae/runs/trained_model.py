@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, check_config
+from configs.experiment import ExperimentConfig, check_config
 from data.dataset import Dataset
 from dvae.build import build
 from dvae.encoder import Batch
@@ -32,6 +32,7 @@ from dvae.runs.directory import RunDirectory, find_data
 from dvae.runs.isolation import isolated
 from dvae.runs.pictures import Inspector
 from dvae.runs.records import read_config, read_result
+from dvae.runs.weights_file import named_arrays
 from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.train_state import NetworkVariables
 from dvae.undirected import UndirectedEncoder
@@ -105,6 +106,14 @@ class TrainedModel:
     def chains(self) -> np.ndarray:
         """The prior's chains that the run left, float32 [C, D]."""
         return self.model.prior.energy_model.units(self._chains()).numpy()
+
+    @isolated()
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All weights, averages and constants by their place in the model, and "prior.chains".
+
+        What weights.npz of an exported model holds; examples/numpy_reader.py reads it.
+        """
+        return named_arrays(self.model) | {"prior.chains": self.chains.astype(np.uint8)}
 
     @property
     @isolated()

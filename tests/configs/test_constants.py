@@ -5,15 +5,16 @@ is missing: a constant that is added to these needs a line in SOURCES.
 """
 
 import math
-import types
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from configs import paper, registry, setting, settings
-from configs.paper import ExperimentConfig, Structure
-from data import binarized_mnist, dataset, digits, omniglot
+from configs import paper, setting
+from configs.datasets import DATASETS
+from configs.experiment import ExperimentConfig
+from configs.registry import STRUCTURES, Structure
+from data import dataset, digits
 from dvae import prior_sampler, priors, relaxed_priors, straight_relaxations, undirected
 from dvae.estimators import enumeration
 from dvae.runs import lock, loop, monitor, result
@@ -35,8 +36,6 @@ SOURCES = {
         },
         DVAES,
     ),
-    "DATASETS": (("binarized_mnist", "omniglot", "digits"), f"{LINE}, and our own"),
-    "EVAL_BATCH_SIZE": ({"binarized_mnist": 1000, "omniglot": 269}, LINE),
     "LEARNING_RATE_STAGES": (
         ((0.02, 10.0), (0.60, 1.0), (0.75, 3.0), (0.95, 10.0), (1.0, 33.0)),
         DVAES,
@@ -71,27 +70,16 @@ SOURCES = {
 }
 
 
-def constants(module: types.ModuleType) -> dict[str, object]:
-    """The public constants that a module defines itself, and what a structure's name stands for."""
-    ours = registry.STRUCTURES, registry.DATASETS
-    foreign = {id(value) for value in vars(registry).values()} - {id(value) for value in ours}
-    foreign.add(id(settings.SETTINGS))
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if name.isupper() and not name.startswith("_") and id(value) not in foreign
-    }
-
-
 def test_every_constant_has_a_source():
     """A new one is written into SOURCES, beside the paper or the reason that it comes from."""
-    assert set(constants(paper)) | set(constants(setting)) == set(SOURCES)
+    public = {name for module in (paper, setting) for name in vars(module) if name.isupper()}
+    assert {name for name in public if not name.startswith("_")} == set(SOURCES) - {"STRUCTURES"}
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_constant(name):
     value, _ = SOURCES[name]
-    assert vars(paper if name in vars(paper) else setting)[name] == value
+    assert (vars(paper) | vars(setting) | {"STRUCTURES": STRUCTURES})[name] == value
 
 
 # Those of other modules: published, or such that another value changes recorded numbers.
@@ -112,9 +100,6 @@ OTHERS = (
     (log_z_table, "CONFIDENCE", 0.99, "99 % intervals of the table"),
     (log_partition, "MARKOV_GROUPS", 32, "our own"),
     (dataset, "BINARISATION_SEED", 1, "numpy.random.RandomState(1), published"),
-    (omniglot, "NUM_VALIDATION", 1345, "Burda et al. 2016: the last of the training images"),
-    (digits, "NUM_VALIDATION", 200, "our own"),
-    (digits, "NUM_TEST", 300, "our own"),
     (digits, "SPLIT_SEED", 0, "our own"),
 )
 
@@ -190,9 +175,27 @@ class TestRelations:
 
 def test_published_files():
     """Digests that are published: TensorFlow Datasets, binarized_mnist.txt; the file of Burda."""
-    assert binarized_mnist.PUBLISHED_SHA256 == {
-        "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
-        "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
-        "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+    published = {
+        url.rpartition("/")[2]: digest
+        for entry in DATASETS.values()
+        for url, digest in entry.files.items()
     }
-    assert omniglot.PUBLISHED_MD5 == "21ecaf34373511aa7691cf2e0802aa3d"
+    assert published == {
+        "binarized_mnist_train.amat": "sha256:"
+        "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+        "binarized_mnist_valid.amat": "sha256:"
+        "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+        "binarized_mnist_test.amat": "sha256:"
+        "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+        "chardata.mat": "md5:21ecaf34373511aa7691cf2e0802aa3d",
+    }
+
+
+def test_published_sizes():
+    """Evaluation batches of the 2018 command line; sizes of Burda et al. 2016 and of our split."""
+    found = {name: (entry.eval_batch_size, *entry.sizes) for name, entry in DATASETS.items()}
+    assert found == {
+        "binarized_mnist": (1000, 50_000, 10_000, 10_000),
+        "omniglot": (269, 23_000, 1345, 8070),
+        "digits": (1000, 1297, 200, 300),
+    }

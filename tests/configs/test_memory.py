@@ -16,7 +16,8 @@ import data
 import dvae
 from configs import memory
 from configs.errors import UserError
-from configs.paper import STRUCTURES, build_config
+from configs.experiment import build_config
+from configs.registry import STRUCTURES
 from data import matlab, npz
 from data.amat import read_amat
 from data.dataset import Dataset

@@ -10,7 +10,6 @@ import pytest
 
 import data
 from configs.errors import UserError
-from data import omniglot
 from data.dataset import digest, near_square
 from tests.helpers import data_files as made
 
@@ -80,7 +79,7 @@ def test_omniglot_is_transposed_split_and_binarised(tmp_path):
 
 
 def test_omniglot_in_data_dir_itself_uncompressed_and_of_any_grey(tmp_path, monkeypatch):
-    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
+    made.omniglot_columns(monkeypatch)
     rows = made.omniglot_rows("data") * 0.987
     test_rows = made.omniglot_rows("testdata")
     content = made.mat_bytes(False, data=made.to_columns(rows), testdata=made.to_columns(test_rows))

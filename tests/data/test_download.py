@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import data
+from configs.datasets import DATASETS
 from configs.errors import UserError
-from data import binarized_mnist, download, omniglot
+from data import download
 from tests.helpers import data_files as made
 from tests.helpers.faulty_server import Server
 
@@ -164,14 +165,9 @@ def test_a_killed_process_leaves_no_file_of_that_name(server, tmp_path):
 
 
 def test_binarized_mnist_is_fetched_and_found_again(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(binarized_mnist, "BASE_URL", server.url)
-    for split in made.COUNTS:
-        content = made.amat_bytes(made.binary_images(split))
-        server.files[f"binarized_mnist_{split}.amat"] = content
-        digest = hashlib.sha256(content).hexdigest()
-        monkeypatch.setitem(binarized_mnist.PUBLISHED_SHA256, split, digest)
+    server.files |= made.publish_binarized_mnist(monkeypatch, server.url)
     server.faults = ["cut", None, 500]
-    first = binarized_mnist.load(tmp_path)
+    first = data.load("binarized_mnist", tmp_path)
     assert len(server.requests) == 5
     assert first.published
     assert data.load("binarized_mnist", str(tmp_path)).sha256 == first.sha256
@@ -182,21 +178,20 @@ def test_binarized_mnist_is_fetched_and_found_again(server, tmp_path, monkeypatc
 
 
 def test_a_login_page_in_place_of_the_data(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(binarized_mnist, "BASE_URL", server.url)
+    digests = DATASETS["binarized_mnist"].files.values()
+    urls = [f"{server.url}binarized_mnist_{split}.amat" for split in made.COUNTS]
+    made.change(monkeypatch, "binarized_mnist", files=dict(zip(urls, digests, strict=True)))
     server.files["binarized_mnist_train.amat"] = b"<html>please log in</html>"
     with pytest.raises(UserError, match="does not match the known hash: expected sha256:ad693b29"):
-        binarized_mnist.load(tmp_path)
+        data.load("binarized_mnist", tmp_path)
     assert list((tmp_path / "binarized_mnist").iterdir()) == []
 
 
 def test_omniglot_is_fetched_and_found_again(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(omniglot, "URL", server.url + "chardata.mat")
-    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
-    columns = {key: made.to_columns(made.omniglot_rows(key)) for key in made.OMNIGLOT_COUNTS}
-    content = made.mat_bytes(**columns)
+    content = made.mat_bytes(**made.omniglot_columns(monkeypatch))
     server.files["chardata.mat"] = content
-    monkeypatch.setattr(omniglot, "PUBLISHED_MD5", hashlib.md5(content).hexdigest())
-    first = omniglot.load(tmp_path)
+    made.publish_omniglot(monkeypatch, content, server.url)
+    first = data.load("omniglot", tmp_path)
     assert first.published
     assert data.load("omniglot", str(tmp_path)).sha256 == first.sha256
     assert len(server.requests) == 1

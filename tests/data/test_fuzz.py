@@ -189,8 +189,7 @@ def test_npz_of_a_user(tmp_path, compressed):
 
 @pytest.fixture
 def omniglot_columns(monkeypatch):
-    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
-    return {key: made.to_columns(made.omniglot_rows(key)) for key in made.OMNIGLOT_COUNTS}
+    return made.omniglot_columns(monkeypatch)
 
 
 @pytest.fixture

@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 
 import data
-from data import binarized_mnist, omniglot
+from configs.datasets import DATASETS
 from data.amat import to_amat
 from data.dataset import digest
 from tests.helpers import data_files as made
 
+URL = "https://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 REAL = Path(__file__).parents[2].parent / "shared" / "data"
 needs_real_data = pytest.mark.skipif(not REAL.is_dir(), reason="no real data beside the project")
-
-
-def fake_publication(monkeypatch):
-    """As if the small files were the published ones."""
-    for split in made.COUNTS:
-        digest = hashlib.sha256(made.amat_bytes(made.binary_images(split))).hexdigest()
-        monkeypatch.setitem(binarized_mnist.PUBLISHED_SHA256, split, digest)
 
 
 def assert_verdict(found, published):
@@ -33,45 +27,44 @@ def assert_verdict(found, published):
 @pytest.mark.parametrize("suffix", [".npz", ".amat"])
 def test_published_images_are_recognised_in_either_form(tmp_path, monkeypatch, suffix):
     made.put_binarized_mnist(tmp_path, suffix)
-    assert_verdict(binarized_mnist.load(tmp_path), False)
-    fake_publication(monkeypatch)
-    assert_verdict(binarized_mnist.load(tmp_path), True)
+    assert_verdict(data.load("binarized_mnist", tmp_path), False)
+    made.publish_binarized_mnist(monkeypatch)
+    assert_verdict(data.load("binarized_mnist", tmp_path), True)
 
 
 @pytest.mark.parametrize("split", made.COUNTS)
 @pytest.mark.parametrize("suffix", [".npz", ".amat"])
 def test_one_flipped_pixel_is_not_the_published_file(tmp_path, monkeypatch, split, suffix):
     made.put_binarized_mnist(tmp_path, suffix)
-    fake_publication(monkeypatch)
+    made.publish_binarized_mnist(monkeypatch)
     images = made.binary_images(split)
     images[3, 141] ^= 1
     encode = made.npz_bytes if suffix == ".npz" else made.amat_bytes
     made.put(tmp_path / f"binarized_mnist_{split}{suffix}", encode(images))
-    assert_verdict(binarized_mnist.load(tmp_path), False)
+    assert_verdict(data.load("binarized_mnist", tmp_path), False)
 
 
 def test_published_images_of_another_type_or_layout(tmp_path, monkeypatch):
     made.put_binarized_mnist(tmp_path, ".npz")
-    fake_publication(monkeypatch)
+    made.publish_binarized_mnist(monkeypatch)
     floats = np.asfortranarray(made.binary_images("train"), dtype=np.float64)
     made.put(tmp_path / "binarized_mnist_train.npz", made.npz_bytes(floats))
     crlf = made.amat_bytes(made.binary_images("test")).replace(b"\n", b" \r\n")
     (tmp_path / "binarized_mnist_test.npz").unlink()
     made.put(tmp_path / "binarized_mnist_test.amat", crlf)
-    assert_verdict(binarized_mnist.load(tmp_path), True)
+    assert_verdict(data.load("binarized_mnist", tmp_path), True)
 
 
 def test_omniglot_is_recognised_by_the_bytes_of_its_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(omniglot, "NUM_VALIDATION", made.NUM_VALIDATION)
-    columns = {key: made.to_columns(made.omniglot_rows(key)) for key in made.OMNIGLOT_COUNTS}
+    columns = made.omniglot_columns(monkeypatch)
     content = made.mat_bytes(**columns)
     path = made.put(tmp_path / "chardata.mat", content)
-    assert_verdict(omniglot.load(tmp_path), False)
-    monkeypatch.setattr(omniglot, "PUBLISHED_MD5", hashlib.md5(content).hexdigest())
-    assert_verdict(omniglot.load(tmp_path), True)
+    assert_verdict(data.load("omniglot", tmp_path), False)
+    made.publish_omniglot(monkeypatch, content)
+    assert_verdict(data.load("omniglot", tmp_path), True)
     columns["data"][5, 3] = 1.0 - columns["data"][5, 3]
     made.put(path, made.mat_bytes(**columns))
-    assert_verdict(omniglot.load(tmp_path), False)
+    assert_verdict(data.load("omniglot", tmp_path), False)
 
 
 def test_where_nothing_is_published(tmp_path):
@@ -115,7 +108,7 @@ def test_models_are_of_known_data():
 
 @needs_real_data
 def test_the_published_mnist_file_in_npz_form():
-    found = binarized_mnist.load(REAL)
+    found = data.load("binarized_mnist", REAL)
     arrays = (found.train, found.validation, found.test)
     assert [len(array) for array in arrays] == [50000, 10000, 10000]
     means = [array.mean() for array in arrays]
@@ -127,14 +120,14 @@ def test_the_published_mnist_file_in_npz_form():
 
 @needs_real_data
 def test_the_published_mnist_file_as_text_another_draw_and_a_flipped_pixel(tmp_path):
-    published = binarized_mnist.load(REAL)
+    published = data.load("binarized_mnist", REAL)
     arrays = (published.train, published.validation, published.test)
     paths = [tmp_path / f"binarized_mnist_{split}.amat" for split in made.COUNTS]
     for path, images in zip(paths, arrays, strict=True):
         to_amat(images).tofile(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        assert digest == binarized_mnist.PUBLISHED_SHA256[path.stem.split("_")[-1]]
-    found = binarized_mnist.load(tmp_path)
+        assert DATASETS["binarized_mnist"].files[URL + path.name] == f"sha256:{digest}"
+    found = data.load("binarized_mnist", tmp_path)
     assert_verdict(found, True)
     assert found.sha256 == published.sha256
     draw = np.random.RandomState(3).rand(*published.test.shape) < published.test.mean(axis=0)
@@ -142,14 +135,14 @@ def test_the_published_mnist_file_as_text_another_draw_and_a_flipped_pixel(tmp_p
     flipped[7001, 400] ^= 1
     for images in (draw.astype(np.uint8), flipped):
         to_amat(images).tofile(paths[-1])
-        assert_verdict(binarized_mnist.load(tmp_path), False)
+        assert_verdict(data.load("binarized_mnist", tmp_path), False)
     for path in paths:
         path.unlink()  # 110 MB
 
 
 @needs_real_data
 def test_the_omniglot_file_there_is_not_the_published_one():
-    found = omniglot.load(REAL)
+    found = data.load("omniglot", REAL)
     assert [len(a) for a in (found.train, found.validation, found.test)] == [12640, 1345, 4035]
     assert (found.train.dtype, found.grey_unit) == (np.uint8, 1 / 255)
     assert_verdict(found, False)

@@ -10,8 +10,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from configs.paper import Structure
-from configs.registry import BASELINES, resolve
+from configs.registry import BASELINES, Structure, resolve
 from configs.tables import PUBLISHED_BASELINES as NAMES
 from dvae import log_ratio, posteriors
 from dvae import smoothing as ours

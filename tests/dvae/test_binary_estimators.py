@@ -15,7 +15,8 @@ import tensorflow as tf
 from scipy.special import expit
 
 from configs.errors import UserError
-from configs.paper import Structure, build_config
+from configs.experiment import build_config
+from configs.registry import Structure
 from dvae.estimators import disarm, enumeration, score_function
 from samplers import counter_random
 from tests.helpers import binary_models, statistical

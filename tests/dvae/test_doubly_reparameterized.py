@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae import log_ratio
 from dvae.encoder import Batch
 from dvae.estimators.pathwise import Pathwise

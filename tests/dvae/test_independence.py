@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.paper import POSTERIOR_SWEEPS, ExperimentConfig, Structure
-from configs.registry import BASELINES, SAMPLERS
+from configs.experiment import ExperimentConfig
+from configs.paper import POSTERIOR_SWEEPS
+from configs.registry import BASELINES, SAMPLERS, Structure
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
 from dvae.prior_sampler import PriorSampler

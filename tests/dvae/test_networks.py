@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from scipy.special import log_expit
 
-from configs.paper import BATCH_NORM, Structure
+from configs.paper import BATCH_NORM
+from configs.registry import Structure
 from dvae.decoder import Decoder
 from dvae.encoder import Batch, HierarchicalEncoder
 from dvae.likelihood import Bernoulli

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.paper import ExperimentConfig, Structure
+from configs.experiment import ExperimentConfig
+from configs.registry import Structure
 from dvae import prior_sampler, priors, relaxed_priors
 from dvae import smoothing as ours
 from samplers import counter_random

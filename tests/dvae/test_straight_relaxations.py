@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from configs.paper import Structure, build_config
-from configs.registry import BASELINES, resolve
+from configs.experiment import build_config
+from configs.registry import BASELINES, Structure, resolve
 from dvae import straight_relaxations as ours
 from dvae.posteriors import PosteriorParams
 from dvae.priors import Prior

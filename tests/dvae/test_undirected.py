@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae import undirected
 from dvae.encoder import Batch
 from dvae.evaluation import Evaluator

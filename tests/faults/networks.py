@@ -74,7 +74,7 @@ with fault("the encoder's part of weight decay is left out", ONE):
 
 # The encoder.
 with fault("images are not centred", ONE):
-    wrapped("HierarchicalEncoder.condition", lambda f, self, x: f(self, Batch(x[0] + self._mean)))
+    wrapped("HierarchicalEncoder.condition", lambda f, self, x: f(self, Batch(x[0] + self.mean)))
 with fault("all groups draw from one key in training", TWO, BLOCKS):
     within("HierarchicalEncoder.sample", "counter_random.fold_in", same)
 with fault("later groups see binary latents in training", TWO):

@@ -1,9 +1,11 @@
 """Faults of settings, constants and data: names, tables, flags, images and batches."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from configs.paper import Structure
-from configs.registry import BASELINES
+from configs.datasets import DATASETS
+from configs.registry import BASELINES, Structure
 from tests.faults import argument, by, cases, entry, fault, result, text, value, within, wrapped
 from tests.faults.common import BATCHES, SAMPLES, STEP
 
@@ -22,19 +24,19 @@ DIGITS = "test_digits"
 
 def dynamic(binarization: bool):
     """A data set that is binarised anew or not, whatever is asked for."""
-    return lambda f, **given: f(**given | {"dynamic_binarization": binarization})
+    return lambda f, *images, **given: f(*images, **given | {"dynamic_binarization": binarization})
 
 
-def exchanged_splits(build, *, validation_grey, test_grey, **given):
+def exchanged_splits(build, train, validation, test, **given):
     """A data set whose validation and test images are each other's."""
-    return build(validation_grey=test_grey, test_grey=validation_grey, **given)
+    return build(train, test, validation, **given)
 
 
 # Tables and flags.
 with fault("the sharpness of one cell of the table is another", SHARPNESS):
-    by(lambda p: p.setitem(BASELINES["dvaes_exp"].sharpness["omniglot"], "4-layer-nonlin", 10.0))
+    by(lambda p: p.setitem(DATASETS["omniglot"].sharpness["dvaes_exp"], "4-layer-nonlin", 10.0))
 with fault("data sets without a sharpness of their own take that of omniglot", OTHER_DATA):
-    argument("Baseline.published_sharpness", dataset=lambda _: "omniglot")
+    argument("published_sharpness", dataset=lambda _: "omniglot")
 with fault("--beta is not heeded", OTHER_DATA, FLAGS):
     text("build_config", "**(«published | fields → fields | published»)")
 with fault("a flag does not reach the configuration", FLAGS):
@@ -42,7 +44,7 @@ with fault("a flag does not reach the configuration", FLAGS):
 with fault("--qupa is the wrong way round", FLAGS, "test_defaults"):
     text("run._sampler", '"«pa" if FLAGS.qupa else "pcd → pcd" if FLAGS.qupa else "pa»"')
 with fault("the evaluation batch of omniglot is that of MNIST", EVALUATION):
-    entry("EVAL_BATCH_SIZE", "omniglot", lambda _: 1000)
+    entry("DATASETS", "omniglot", lambda entry: replace(entry, eval_batch_size=1000))
 with fault("evaluations come half as often in short runs", EVALUATION):
     text("build_config", "«10_000 → 20_000» if config")
 with fault("100,000 steps count as a long run", EVALUATION):
@@ -97,13 +99,13 @@ with fault("the training mean is that of the levels, not of grey values", OMNIGL
 with fault("the training mean is of the test images", OMNIGLOT):
     wrapped("Dataset.train_mean", lambda _, self: self.test.mean(axis=0, dtype=np.float32))
 with fault("omniglot's images are not transposed", OMNIGLOT):
-    wrapped("omniglot._to_rows", lambda _, columns: columns.T)
+    wrapped("omniglot._to_rows", lambda _, columns, *shape: columns.T)
 with fault("omniglot's validation set is the first images", OMNIGLOT):
     within("omniglot.load", "np.split", lambda _, data, at: [data[-at[0] :], data[: -at[0]]])
 with fault("validation images are trained on as well", OMNIGLOT):
     within("omniglot.load", "np.split", lambda _, data, at: [data, data[at[0] :]])
 with fault("omniglot's training images are binarised once", OMNIGLOT):
-    within("omniglot.load", "build_dataset", lambda f, **o: f(**o, dynamic_binarization=False))
+    within("omniglot.load", "build_dataset", dynamic(False))
 with fault("the fixed binarisation has another seed", OMNIGLOT):
     value("BINARISATION_SEED", 0)
 with fault("grey values are rounded instead of drawn", OMNIGLOT):
@@ -121,4 +123,4 @@ with fault("the digits are split in another way", "test_the_digits_are_always_th
 with fault("the digest forgets the type of its arrays", "test_a_digest_is_of_shape_type_and_bytes"):
     text("dataset.digest", "{array.shape}« {array.dtype.str} → »")
 with fault("a published digest has another last digit", "test_published_files"):
-    entry("PUBLISHED_SHA256", "valid", lambda digest: digest[:-1] + "3")
+    entry("DATASETS", "omniglot", lambda e: replace(e, files=dict.fromkeys(e.files, "md5:2")))

@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs import registry
-from configs.paper import Structure
-from configs.registry import Baseline
+from configs.registry import Baseline, Structure
 from dvae.decoder import Decoder
 from dvae.encoder import Encoder
 from dvae.estimators.base import Estimator, Step
@@ -26,7 +25,7 @@ from dvae.smoothing import Smoothing
 from samplers import ais, counter_random, tempering
 from samplers.energy_model import EnergyModel, LinearPath, uniform_base
 
-SHARPNESS = {"binarized_mnist": {"2-layer-nonlin": 4.0}}
+SHARPNESS = {"2-layer-nonlin": 4.0}
 
 
 class Lopsided(Smoothing):

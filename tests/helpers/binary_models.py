@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit
 
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.networks import Network
 from samplers import counter_random
 from tests.helpers import tiny_models

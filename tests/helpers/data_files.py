@@ -1,15 +1,47 @@
 """Small data files of each published form, with distinct prime sizes; used by test_data*.py."""
 
+import dataclasses
+import hashlib
 import io
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 
+from configs.datasets import DATASETS
+
 WIDTH = 784
 COUNTS = {"train": 13, "valid": 7, "test": 11}
 NUM_VALIDATION = 5  # stands in for omniglot's 1345 where a test needs speed
 OMNIGLOT_COUNTS = {"data": 17, "testdata": 3}
+
+
+def change(patch, name, **fields):
+    """Gives a data set another entry."""
+    patch.setitem(DATASETS, name, dataclasses.replace(DATASETS[name], **fields))
+
+
+def publish_binarized_mnist(patch, base="https://a.b/"):
+    """As if the small files were the published ones."""
+    content = {
+        f"binarized_mnist_{split}.amat": amat_bytes(binary_images(split)) for split in COUNTS
+    }
+    digests = {base + name: hashlib.sha256(text).hexdigest() for name, text in content.items()}
+    files = {url: f"sha256:{digest}" for url, digest in digests.items()}
+    change(patch, "binarized_mnist", files=files)
+    return content
+
+
+def omniglot_columns(patch):
+    """Arrays of a small file, for which the data set has so many images for validation."""
+    change(patch, "omniglot", sizes=(12, NUM_VALIDATION, 3))
+    return {key: to_columns(omniglot_rows(key)) for key in OMNIGLOT_COUNTS}
+
+
+def publish_omniglot(patch, content, base="https://a.b/"):
+    """As if this were the published file."""
+    files = {f"{base}chardata.mat": f"md5:{hashlib.md5(content).hexdigest()}"}
+    change(patch, "omniglot", files=files)
 
 
 def binary_images(split, width=WIDTH):

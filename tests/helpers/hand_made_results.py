@@ -4,7 +4,7 @@ import json
 import struct
 import zlib
 
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae.runs import records
 
 _SETTINGS = "dataset struct baseline sampler k seed num_train_iter eval_iw_samples".split()

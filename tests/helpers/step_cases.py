@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ExperimentConfig, Structure
+from configs.experiment import ExperimentConfig
+from configs.registry import Structure
 from data.dataset import Dataset
 from dvae.adam import AdamState
 from dvae.train_step import TrainProgram

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ExperimentConfig, Structure
+from configs.experiment import ExperimentConfig
+from configs.registry import Structure
 from dvae.build import build
 from dvae.encoder import Batch
 from dvae.estimators.base import Estimator, Inputs

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, Structure
+from configs.experiment import ExperimentConfig
+from configs.registry import Structure
 
 TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_units=5)
 # Those of the summaries' quick AIS: one program serves both.

@@ -6,7 +6,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import ExperimentConfig, Structure
+from configs.experiment import ExperimentConfig
+from configs.registry import Structure
 from data.dataset import Dataset
 from dvae import adam
 from dvae.adam import flatten, unflatten

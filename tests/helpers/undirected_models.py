@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from configs.paper import Structure
+from configs.registry import Structure
 from tests.helpers import tiny_models
 from tests.reference.rbm import ReferenceRBM
 

@@ -16,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 import dvae
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae.runs import commands, interface
 from dvae.runs import directory as run_directory
 from dvae.runs.directory import RunDirectory

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dvae
-from configs import paper
+from configs import registry
 from configs.errors import UserError
 from configs.registry import BASELINES
 from dvae.runs import commands
@@ -32,7 +32,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     path = tiny_runs.write_data(folder / "own.npz", grey=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(paper.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
+        patch.setitem(registry.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
         model = dvae.train(path, log_dir=folder / "logs", **tiny_runs.ARGUMENTS)
     return model.path, model.config
 
@@ -55,15 +55,16 @@ def contents(path):
     return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
+_TENSORS = "manifest.json", "tensors.index", "tensors.data-00000-of-00001"
+
+
 def test_it_holds_the_best_model_and_nothing_of_training(finished, exported):
     """Nor a place on a machine: not that of the data file, either."""
     run, config = finished
     best, left = read_result(run / "result.json")["best_step"], contents(exported)
-    tensors = "manifest.json", "tensors.index", "tensors.data-00000-of-00001"
-    described = {"README.md", "config.json", "data.json", "result.json", "samples.png"}
-    assert {str(name) for name in left} == described | {
-        f"checkpoints/best-{best:010d}/{name}" for name in tensors
-    }
+    tensors = (f"checkpoints/best-{best:010d}/{name}" for name in _TENSORS)
+    described = "README.md config.json data.json result.json samples.png weights.npz"
+    assert {str(name) for name in left} == {*described.split(), *tensors}
     theirs, ours = dvae.load(run), dvae.load(exported)
     assert ours.step == best
     np.testing.assert_array_equal(ours.sample(5), theirs.sample(5))
@@ -102,15 +103,15 @@ def test_the_card_says_what_the_results_say(finished, exported):
     assert "DVAE#" in text and "arXiv 1805.07445" in text and "1,000,000" in text
     interval = {**result["log_z_interval"], "exact": None, "upper_status": "checked"}
     facts = json.loads((exported / "data.json").read_text())
-    checked = model_card(config, {**result, "log_z_interval": interval}, facts)
+    checked = model_card(config, {**result, "log_z_interval": interval}, facts, {})
     assert f"reverse AIS {interval['reverse_ais']:.3f}" in checked
     assert "no certificate" in " ".join(checked.split())
     full = dataclasses.replace(config, num_train_iter=1_000_000, baseline="dvae_spike_exp")
-    assert "the published number of steps" in model_card(full, result, facts)
-    assert "arXiv 1609.02200" in model_card(full, result, facts)
+    assert "the published number of steps" in model_card(full, result, facts, {})
+    assert "arXiv 1609.02200" in model_card(full, result, facts, {})
     for baseline in set(BASELINES) - {"exact"}:  # which nobody published
         named = dataclasses.replace(config, baseline=baseline)
-        assert "the method: your own" not in model_card(named, result, facts), baseline
+        assert "the method: your own" not in model_card(named, result, facts, {}), baseline
 
 
 def test_by_default_it_is_no_shipped_model_and_the_card_says_so(finished, tmp_path, monkeypatch):
@@ -177,7 +178,7 @@ def test_names_of_others_are_text_in_the_card(finished, exported):
     result["code"] = {"commit": "c\n# h <b>", "sources": None}
     result["protocol"] |= {"data_sha256": "`x`", "ais_base": "|", "test_binarization": "<i>"}
     facts["notes"] = "x | y\n\n<script> ![p](http://e)"
-    text = model_card(dataclasses.replace(config, dataset=odd), result, facts)
+    text = model_card(dataclasses.replace(config, dataset=odd), result, facts, {})
     markup = re.sub(r"(?<!\\)`[^`\n]*`", "", "\n".join(text.split("```")[::2]))
     assert not any(piece in markup for piece in ("<img", "<script", "<i>", "<b>", "://"))
     assert "\\[l\\](e)" in markup
@@ -195,12 +196,16 @@ assert SHIPPED
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_models_are_small_sound_and_described_by_their_results(path):
-    assert sum(map(len, contents(path).values())) <= 3_000_000
+    assert sum(map(len, contents(path).values())) <= 5_000_000
     model = dvae.load(path)
     name, facts = model_name(model.config), json.loads((path / "data.json").read_text())
     assert path.name in (name, f"{name}-{model.config.num_train_iter}")
     assert (path / "README.md").read_text() == model_card(
-        model.config, model.result, facts, path.relative_to(ROOT)
+        model.config, model.result, facts, model.arrays(), path.relative_to(ROOT)
     )
     images = model.sample(20)
     assert images.shape == (20, *model.image_shape) and 0.0 <= images.min() < images.max() <= 1.0
+    with np.load(path / "weights.npz") as stored:
+        assert {*stored} == {*model.arrays()}
+        for place, array in model.arrays().items():
+            np.testing.assert_array_equal(stored[place], array, strict=True)

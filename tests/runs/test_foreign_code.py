@@ -14,7 +14,7 @@ import pytest
 import data
 import dvae
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae.runs import json_files, records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import logsumexp
 
 from configs import registry
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.runs import commands
 from dvae.runs.trained_model import TrainedModel
 from samplers import exact

@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 import dvae
-from configs import paper
+from configs import registry
 from dvae.runs import commands, loop
 from dvae.runs.trained_model import TrainedModel
 from tests.helpers import other_programs, statistical, tiny_models, tiny_runs
@@ -34,7 +34,7 @@ SETTINGS = tiny_runs.ARGUMENTS
 @pytest.fixture(scope="module", autouse=True)
 def small_structure():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(paper.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
+        patch.setitem(registry.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
         yield
 
 

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 from tensorboard.plugins.hparams import metadata
 from tensorboard.util.tensor_util import make_ndarray
 
-from configs.paper import build_config
+from configs.experiment import build_config
 from dvae.evaluation import LikelihoodEstimate
 from dvae.runs import code_version, loop, timing
 from dvae.runs.checkpoints import Progress, RunOptions

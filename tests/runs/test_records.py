@@ -15,7 +15,7 @@ import pytest
 import data
 import dvae
 from configs.errors import UserError
-from configs.paper import ExperimentConfig, build_config
+from configs.experiment import ExperimentConfig, build_config
 from dvae.runs import commands, json_files, records
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory

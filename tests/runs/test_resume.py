@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 import data
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.runs import loop
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory

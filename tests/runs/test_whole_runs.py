@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dvae
-from configs.paper import Structure
+from configs.registry import Structure
 from dvae.runs import commands
 from dvae.runs.loop import Run
 from samplers import ais
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 _PROGRAM = """
 import json, os, sys
 os.sched_setaffinity(0, set(json.loads(sys.argv[1])))
-from configs.paper import ExperimentConfig
+from configs.experiment import ExperimentConfig
 from pathlib import Path
 from tests.helpers import tiny_runs
 tiny_runs.train(ExperimentConfig.from_json(json.loads(sys.argv[2])), Path(sys.argv[3]))

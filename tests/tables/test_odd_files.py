@@ -11,7 +11,7 @@ import zlib
 import pytest
 
 from configs.errors import UserError
-from configs.paper import build_config
+from configs.experiment import build_config
 from configs.tables import Setting
 from dvae.runs.json_files import digest
 from tables import documents, driver, report
