@@ -1,7 +1,4 @@
-"""Checkpoints: complete or absent, checked, the one before in the place of a damaged one.
-
-Those that cannot be written are warned of and tried again, and the run ends only after the limit.
-"""
+"""Checkpoints: complete or absent, checked, the one before in the place of a damaged one."""
 
 import errno
 import json
@@ -245,10 +242,7 @@ def test_the_older_best_stays_until_latest_knows_the_newer_one(tmp_path, program
 
 
 def test_a_removed_directory_is_made_again(tmp_path, program):
-    """By a checkpoint, with configuration and lock, so that the run is not entered twice.
-
-    Summaries after it are found again, in TensorBoard's file and ours.
-    """
+    """With configuration and lock, so that it is not entered twice; summaries are found again."""
     config = tiny_runs.tiny_config("own.npz")
     directory = RunDirectory(tmp_path / "run")
     directory.open(config, "5a", fresh=False)

@@ -1,7 +1,4 @@
-"""The directory of a run: one at a time, one configuration, nothing ever deleted.
-
-One name and several settings: each run has a directory of its own, found again in any order.
-"""
+"""The directory of a run: one at a time, one for each configuration, nothing ever deleted."""
 
 import itertools
 import json
@@ -157,10 +154,7 @@ _BEHIND = {
 
 @pytest.mark.parametrize("case", _BEHIND)
 def test_events_that_do_not_parse_are_set_aside(opened, case, caplog):
-    """What comes before the damage stays; what TensorBoard cannot read it does not find.
-
-    A torn last event is no damage.
-    """
+    """What comes before the damage stays. A torn last event is no damage."""
     directory, content = opened(), _BEHIND[case]
     path = directory.path / "events.out.tfevents.1.host"
     # A point of step 0 has a right checksum, and no event is in it.

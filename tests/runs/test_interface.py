@@ -1,8 +1,4 @@
-"""`dvae.train`, `dvae.load` and the trained model against the command line and enumeration.
-
-Within a program of others: what they set changes no number, what dvae sets is gone afterwards, and
-nothing is compiled twice.
-"""
+"""dvae.train, dvae.load and the trained model, within a program of others too."""
 
 import json
 import math
@@ -53,10 +49,6 @@ def _assert_same(first, second):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def _handlers():
-    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-
-
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory):
     """A run from Python that a signal stops, and that the same call goes on with in a thread.
@@ -64,7 +56,7 @@ def observed(tmp_path_factory):
     There Python allows no signal handlers, and the settings are NumPy's numbers. The state of the
     process is of before and after all that; the data file is gone in the end.
     """
-    seen, folder = SimpleNamespace(during=[]), tmp_path_factory.mktemp("interface")
+    seen, folder = SimpleNamespace(), tmp_path_factory.mktemp("interface")
     path = tiny_runs.write_data(folder / "own.npz", grey=False)
     with np.load(path) as arrays:
         seen.images = arrays["test"]
@@ -77,22 +69,21 @@ def observed(tmp_path_factory):
 
     def stopping(run, num_steps):
         seconds = advance(run, min(num_steps, 10))
-        seen.during.append(_handlers())
         if run.progress.step == 30:
             tiny_runs.send_signal(signal.SIGINT)
         return seconds
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Run, "_advance", stopping)
-        with pytest.raises(KeyboardInterrupt) as seen.stop:
+        with pytest.raises(KeyboardInterrupt, match="SIGINT: the same call goes on"):
             train()
-        seen.stopped = _handlers()
-        seen.unfinished = dvae.load(next(folder.glob("logs/**/config.json")).parent)
-        seen.during.clear()
-        numpys = {"num_train_iter": np.int32(40), "base_lr": np.float64(3e-3)}
-        thread = threading.Thread(target=train, kwargs=numpys | {"keep_steps": (np.int64(10),)})
-        thread.start()
-        thread.join()
+    seen.unfinished = dvae.load(next(folder.glob("logs/**/config.json")).parent)
+    with refused("the run is unfinished", ValueError):
+        seen.unfinished.result  # noqa: B018
+    numpys = {"num_train_iter": np.int32(40), "base_lr": np.float64(3e-3)}
+    thread = threading.Thread(target=train, kwargs=numpys | {"keep_steps": (np.int64(10),)})
+    thread.start()
+    thread.join()
     seen.numbers = _numbers(seen.run, seen.images)
     seen.after = other_programs.state()
     commands.evaluate(TrainedModel(seen.run.path, ""), seen.run.path)
@@ -106,18 +97,10 @@ def trained(observed):
 
 
 def test_interrupted_call_goes_on(observed):
-    """The main thread's handlers stay as they are in a thread. A model is kept on the way."""
-    assert "SIGINT: the same call goes on" in str(observed.stop.value)
-    assert observed.unfinished.step == 20
-    with refused("the run is unfinished", ValueError):
-        observed.unfinished.result  # noqa: B018
-    before = observed.stopped
-    assert observed.before["signals"][signal.SIGINT - 1] == before[0]
-    assert observed.during and all(handlers == before for handlers in observed.during)
-    run = observed.run
+    """And keeps a model on the way."""
+    run, early = observed.run, dvae.load(observed.run.path, step=10)
+    assert observed.unfinished.step == 20 and early.step == 10
     assert run.path == observed.unfinished.path and run.config.num_train_iter == 40
-    early = dvae.load(run.path, step=10)
-    assert early.step == 10
     assert not np.array_equal(early.prior.coupling, run.prior.coupling)
 
 
@@ -134,11 +117,7 @@ def test_evaluation_of_the_command_line(trained):
     interval = record["log_z_interval"]
     assert found.log_partition == run.log_partition()
     assert found.log_partition[:3] == (record["log_z"], interval["low"], interval["high"])
-
-
-def test_result(trained):
-    """Other samples than those of result.json: five standard errors of the difference."""
-    run, images = trained
+    # Other samples than those of result.json: five standard errors of the difference.
     record = json.loads((run.path / "result.json").read_text())
     assert run.result == {k: v for k, v in record.items() if k != "checksum"}
     found = run.log_likelihood(images, num_samples=1000, seed=statistical.seed(1))

@@ -62,14 +62,6 @@ def _taken_by(path, pid, named=None):
     path.write_text(json.dumps({**json.loads(path.read_text()), "pid": named or pid}))
 
 
-def test_taken_checked_and_given_back(path):
-    lock = _take(path)
-    lock.check()
-    assert json.loads(path.read_text())["pid"] == os.getpid()
-    lock.release()
-    assert not path.exists()
-
-
 def _refuse(*_):
     raise PermissionError
 

@@ -1,7 +1,4 @@
-"""What a run says of itself: evaluations and summaries, trials, its code, and the time it takes.
-
-In evaluations log Z is held against AIS, in summaries a collapse is warned of.
-"""
+"""What a run says of itself: evaluations and summaries, trials, its code, and the time it takes."""
 
 import dataclasses
 import json
@@ -85,11 +82,7 @@ def test_drift_beyond_five_standard_errors_is_anchored(tmp_path, caplog, sign):
     ("population", "fails"), [("separate", False), ("separate", True), ("shared", False)]
 )
 def test_evaluation_anchors_a_separate_population(tmp_path, caplog, population, fails, monkeypatch):
-    """A tracked value 27 nats off is replaced by what AIS finds, unless that is not to be trusted.
-
-    The drift that is logged is then none. A shared one is untrusted, but it is the published one:
-    it is shown beside AIS, not mended.
-    """
+    """By AIS that is to be trusted, 27 nats off. A shared one is as published: it is not mended."""
     monitor, program = monitor_of(tmp_path, log_z_population=population)
     mended = population == "separate" and not fails
     if population == "separate":
@@ -105,37 +98,29 @@ def test_evaluation_anchors_a_separate_population(tmp_path, caplog, population, 
         assert values["log_z/drift"] == (0.0 if mended else -27.0)
 
 
-def run_a_step(program, monkeypatch):
+@pytest.mark.parametrize(("scale", "collapses"), [(0.0, False), (30.0, True), (None, False)])
+def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collapses, monkeypatch):
+    """One step to a prior of energies in the hundreds leaves few families of 200; none to zero.
+
+    None: a skipped step, whose zeros are neither means nor a collapse.
+    """
     tiny.use_numpy_random(monkeypatch)
+    monitor, program = monitor_of(tmp_path, num_chains=200)
+    rng, skipped = np.random.default_rng(1), scale is None
+    for variable in program.model.prior.trainable_variables:
+        variable.assign((scale or 0.0) * rng.standard_normal(variable.shape))
+    if skipped:
+        program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
     tiny.take_variables(program)
     with tiny.eager():
         program.run(np.arange(3, dtype=np.int32)[None], 1)
-
-
-@pytest.mark.parametrize(("scale", "collapses"), [(0.0, False), (30.0, True)])
-def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collapses, monkeypatch):
-    """One step to a prior of energies in the hundreds leaves few families of 200; none to zero."""
-    monitor, program = monitor_of(tmp_path, num_chains=200)
-    rng = np.random.default_rng(1)
-    for variable in program.model.prior.trainable_variables:
-        variable.assign(scale * rng.standard_normal(variable.shape))
-    run_a_step(program, monkeypatch)
-    with caplog.at_level(logging.WARNING):
-        monitor.summarize(Progress(step=5))
-    assert ("collapsed" in caplog.text) == collapses
-
-
-def test_a_summary_of_skipped_steps_shows_none(tmp_path, caplog, monkeypatch):
-    """No means, no warning of a collapse that is zeros of skipped steps, a word for the console."""
-    monitor, program = monitor_of(tmp_path, num_chains=200)
-    program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
-    run_a_step(program, monkeypatch)
-    assert program.state.skipped == 1
     with caplog.at_level(logging.WARNING):
         word = monitor.summarize(Progress(step=5))
-    assert "collapsed" not in caplog.text and "no update taken" in word
+    assert ("collapsed" in caplog.text) == collapses
     values = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
-    assert "train/neg_elbo" not in values and "sampler/surviving_families" not in values
+    assert program.state.skipped == int(skipped) == int("no update taken" in word)
+    for name in ("train/neg_elbo", "sampler/surviving_families"):
+        assert (name in values) != skipped
 
 
 NAN, INF = math.nan, math.inf

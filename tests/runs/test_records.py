@@ -1,8 +1,4 @@
-"""JSON records: whole or absent, nothing damaged is taken for a result, none of another run either.
-
-Bound to each other are the files of two shipped models that differ in the method alone, and of a
-third.
-"""
+"""JSON records: whole or absent, nothing damaged or of another run is taken for a result."""
 
 import json
 import math
@@ -81,10 +77,7 @@ def test_what_is_no_number_is_never_written(value, tmp_path):
 
 @pytest.mark.parametrize(("kind", "share"), [("checked", 0.95), ("result", 0.95), ("config", 0.7)])
 def test_damaged_records_are_refused_in_one_line(path, kind, share):
-    """Each of some 700 damaged files: refused, or, where only layout changed, read as it was.
-
-    Or of another configuration, whose checkpoints are refused, as they carry their owner's mark.
-    """
+    """Each of 700, or it is as it was, or of another owner, whose checkpoints are refused."""
     directory = RunDirectory(path.parent)
     if kind != "checked":
         write_run(path.parent)

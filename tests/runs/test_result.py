@@ -1,5 +1,4 @@
-"""The final numbers: log Z with its bounds, the likelihood's errors, and what is not to be trusted
-or not known: what a result, console, card and table say."""
+"""The final numbers, their errors, and what is not to be trusted or not known."""
 
 import json
 import math

@@ -1,8 +1,4 @@
-"""A run that is killed, stopped or disturbed at any moment ends with the numbers it would have had.
-
-Nothing here is statistical: everything is compared bit for bit. Runs are children of one server;
-children start alike and share compiled programs.
-"""
+"""Runs killed, stopped or disturbed end with the numbers they would have had, bit for bit."""
 
 import functools
 import json
@@ -71,10 +67,7 @@ def train(start):
 
 @pytest.fixture(scope="module")
 def whole(train, tmp_path_factory):
-    """A case's configuration and the directory of its undisturbed run.
-
-    It kept models at steps that are no boundary otherwise; they are moved to the folder above.
-    """
+    """Configuration and undisturbed run of a case; models that it kept lie in the folder above."""
 
     @functools.cache
     def whole(case):
@@ -127,10 +120,7 @@ def test_killed_run_ends_with_the_same_numbers(tmp_path, start, train, whole, ca
 
 
 def test_stopping_in_good_order_and_keeping_models_change_nothing(tmp_path, train, whole):
-    """Steps = some of them + save + restore + the others: seeds, chains and data order included.
-
-    A request to save comes after 17 steps: at 18 its checkpoint is there, though none was due.
-    """
+    """A request to save comes after 17 steps: at 18 there is a checkpoint, though none was due."""
     (config, undisturbed), broken = whole(CARRIED), tmp_path / "broken"
     send, noted = tiny_runs.send_signal, tmp_path / "noted"
     saved = (17, partial(send, signal.SIGUSR1)), (18, partial(_note_checkpoints, broken, noted))
@@ -208,8 +198,7 @@ def _assert_same_tensors(ours, theirs):
 
 
 def test_a_removed_directory_and_a_full_disk_cost_points_but_no_numbers(tmp_path, train, whole):
-    """It is removed after 20 steps; nothing can be written from 31 to 50: summaries, an evaluation,
-    checkpoints."""
+    """Removed after 20 steps; nothing can be written from 31 to 50, of an evaluation neither."""
     (config, undisturbed), directory = whole(CARRIED), tmp_path / "run"
     actions = [(20, partial(shutil.rmtree, directory))]
     actions += [(step, partial(tiny_runs.fill_disk, full)) for step, full in ((31, True), (50, 0))]
@@ -225,8 +214,7 @@ def test_a_removed_directory_and_a_full_disk_cost_points_but_no_numbers(tmp_path
 
 
 def test_disk_that_stays_full_ends_the_run_and_it_can_go_on(tmp_path, train, whole):
-    """One clear line, exit code 2, the checkpoint from before the fault kept; then the same end,
-    though standard output and error are broken pipes soon."""
+    """With exit code 2 and the checkpoint from before kept; then to the same end, unheard."""
     (config, undisturbed), directory = whole(CARRIED), tmp_path / "run"
     fill = partial(tiny_runs.fill_disk, True)
     error = train(config, directory, 2, actions=[(34, fill)], max_unsaved_minutes=0.0)

