@@ -60,7 +60,7 @@ Job = Callable[[], int]
 
 
 def _data(config: ExperimentConfig) -> Dataset:
-    """The data of a configuration: read before TensorFlow is, so that an error is told at once."""
+    """The data of a configuration: read before TensorFlow is, so that an error shows at once."""
     size = FLAGS.input_size if given(SETTINGS["input_size"]) else None
     return data.load(config.dataset, _value("data_dir"), size)
 

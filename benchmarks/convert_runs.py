@@ -21,7 +21,7 @@ import tensorflow as tf
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig
 from configs.registry import PRIORS, resolve
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.runs.checkpoint_store import CheckpointStore, file_digest
 from dvae.runs.json_files import digest, read_checked, read_json
 from dvae.runs.records import (
@@ -129,7 +129,7 @@ def _model(checkpoint: Path, config: ExperimentConfig) -> dict[str, tf.Tensor]:
         tf.constant(np.concatenate([np.zeros(0, np.float32), *found[moving]]))
         for moving in (False, True)
     )
-    sampler = PriorSampler(config, resolve(PRIORS[config.structure.prior])(config.structure))
+    sampler = PriorChains(config, resolve(PRIORS[config.structure.prior])(config.structure))
     state = TrainState(weights, averages, sampler.init(counter_random.key(0)))
     leaves = named_leaves(state)
     chains = [name for name in leaves if name.startswith("sampler/")]

@@ -10,7 +10,7 @@ from benchmarks import chain_statistics
 from benchmarks.chain_statistics import Cost, Excess
 from configs.errors import UserError
 from dvae.build import build
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import read_config
@@ -50,7 +50,7 @@ def load_kept(path: Path, step: int) -> Kept:
     directory = RunDirectory(path)
     config, _ = read_config(directory.path)
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
-    sampler = PriorSampler(config, model.prior.energy_model)
+    sampler = PriorChains(config, model.prior.energy_model)
     key = counter_random.key(config.seed)
     variables = NetworkVariables(model, estimator)
     like = variables.state(sampler.init(key))

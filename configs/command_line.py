@@ -73,7 +73,7 @@ def _keep_streams() -> None:
             options["errors"] = "backslashreplace"  # old terminals know no ±
         raw = _Unfailing(descriptor, "wb", closefd=False)
         setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), **options))
-    logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it took the one of before
+    logging.get_absl_handler().python_handler.setStream(sys.stderr)  # it has kept the old one
 
 
 def define(settings: Iterable[Setting]) -> None:
@@ -121,7 +121,8 @@ def check_known(settings: Iterable[Setting], mode: str, flag: str) -> None:
 
 
 def _fail(error: Exception) -> None:
-    print(f"error: {one_row(str(error))}", file=sys.stderr)
+    text = error.text("--") if isinstance(error, UserError) else str(error)
+    print(f"error: {one_row(text)}", file=sys.stderr)
     sys.exit(getattr(error, "exit_code", 2))
 
 
@@ -160,8 +161,8 @@ def parse(argv: Sequence[str]) -> None:
         if len(rest) > 1:
             if rest[1].startswith("\ufeff"):
                 raise UserError("a flag file starts with a byte-order mark: save it without one")
-            shown = repr(rest[1][:80])
-            raise UserError(f"unexpected argument {shown}: flags are written --name=value")
+            name = repr(rest[1][:80])
+            raise UserError(f"unexpected argument {name}: flags are written --name=value")
         _check_text()
     except UnicodeError as error:
         _fail(UserError(f"a flag file is no text in UTF-8 ({error})"))

@@ -1,14 +1,29 @@
 """The exceptions that mean: the user can mend this."""
 
+_NAME = "\0"  # begins the name of a setting in a message; no path and no flag can hold it
+
+
+def name_of(setting: str) -> str:
+    """A setting's name within the message of a `UserError`, which each front end writes its way."""
+    return _NAME + setting
+
 
 class UserError(ValueError):
     """Something the user asked for cannot be done.
 
     The message is one line that says what is wrong and what to do. `run.py` prints it and exits
-    with code 2; a traceback is for bugs only. From Python it is a ValueError.
+    with code 2; a traceback is for bugs only. From Python it is a ValueError, whose text names
+    settings as arguments.
     """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return self.text("")
+
+    def text(self, prefix: str) -> str:
+        """The message with a prefix before the name of each setting: "--" makes flags of them."""
+        return super().__str__().replace(_NAME, prefix)
 
 
 class NothingTrained(UserError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.datasets import DATASETS, published_sharpness
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.registry import (
     BASELINES,
     DECODERS,
@@ -19,7 +19,7 @@ from configs.registry import (
     STRUCTURES,
     Structure,
 )
-from configs.setting import MAX_SIZE, shown
+from configs.setting import MAX_SIZE, value_text
 from configs.settings import SETTINGS
 
 _DECIDING = [setting for setting in SETTINGS.values() if setting.decides]
@@ -85,7 +85,7 @@ def _typed(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, types[name]):
-            raise TypeError(f"{name} is {shown(value)}, not of type {types[name].__name__}")
+            raise TypeError(f"{name} is {value_text(value)}, not of type {types[name].__name__}")
     return values
 
 
@@ -102,30 +102,33 @@ def check_config(config: ExperimentConfig) -> None:
         _require_known(name, getattr(config, name), known)
     _require(
         not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in config.dataset),
-        f"--dataset={config.dataset[:80]!r} holds characters that command a terminal",
+        f"{name_of('dataset')}={config.dataset[:80]!r} holds characters that command a terminal",
     )
     if not config.has_own_data:
         _require_known("dataset", config.dataset, DATASETS, ", or the path of an .npz file")
     method = BASELINES[config.baseline]
     _require(
         config.beta > method.least_sharpness,
-        f"--beta={config.beta:g} must exceed {method.least_sharpness:g} for {config.baseline}",
+        f"{name_of('beta')}={config.beta:g} must exceed {method.least_sharpness:g} "
+        f"for {config.baseline}",
     )
     _require(
         config.k >= method.least_k,
-        f"--k={config.k} must be at least {method.least_k} for {config.baseline}",
+        f"{name_of('k')}={config.k} must be at least {method.least_k} for {config.baseline}",
     )
     _require(
         method.most_groups is None or config.structure.num_groups <= method.most_groups,
-        f"{config.baseline} knows models of one latent group only: choose --struct=1-layer-lin or "
-        "1-layer-nonlin",
+        f"{config.baseline} knows models of one latent group only: choose {name_of('struct')}="
+        "1-layer-lin or 1-layer-nonlin",
     )
     _check_structure(config.structure)
 
 
 def _require_known(name: str, value: str, known: Iterable[str], more: str = "") -> None:
     choice = f"choose one of: {', '.join(known)}{more}"
-    _require(value in known, f"--{name}={shown(value, quotes=False)} is unknown; {choice}")
+    _require(
+        value in known, f"{name_of(name)}={value_text(value, quotes=False)} is unknown; {choice}"
+    )
 
 
 def _check_structure(structure: Structure) -> None:

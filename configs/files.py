@@ -61,7 +61,7 @@ def exists(path: Path) -> bool:
     """Whether something (of whatever kind) lies at `path`.
 
     Raises:
-      UserError: that cannot be told, for want of permission or because the path is no path.
+      UserError: that cannot be known, for want of permission or because the path is no path.
     """
     try:
         os.lstat(path)

@@ -1,4 +1,4 @@
-"""How much memory is free, so that what does not fit is said before any of it is taken."""
+"""How much memory is free, so that what does not fit is refused before any of it is taken."""
 
 import os
 from collections.abc import Iterator

@@ -66,11 +66,11 @@ def by_structure(
 
 
 def _doubly_reparameterized(posterior: str, sharpness: float, source: str) -> Baseline:
-    """Relaxed bits of a class of `dvae.straight_relaxations`."""
+    """Relaxed bits of a class of `dvae.relaxed_bernoulli`."""
     return Baseline(
         method="dvae.methods:relaxed_bits",
         options={
-            "posterior": f"dvae.straight_relaxations:{posterior}",
+            "posterior": f"dvae.relaxed_bernoulli:{posterior}",
             "estimator": "dvae.estimators.doubly_reparameterized:DoublyReparameterized",
         },
         importance_weighted=True,
@@ -139,9 +139,7 @@ _UNDIRECTED = (
 # in Vahdat et al. 2019, which compares with them. Those are here that hold for binarised MNIST.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
-        method="dvae.methods:dvae",
-        sharpness=by_structure(5, 5, 4),
-        source=_DVAE,
+        method="dvae.methods:dvae", sharpness=by_structure(5, 5, 4), source=_DVAE
     ),
     "dvaepp_exp": Baseline(
         method="dvae.methods:dvaepp",
@@ -194,7 +192,7 @@ BASELINES: dict[str, Baseline] = {
     "gumbolt": Baseline(
         method="dvae.methods:relaxed_bits",
         options={
-            "posterior": "dvae.straight_relaxations:Concrete",
+            "posterior": "dvae.relaxed_bernoulli:Concrete",
             "estimator": "dvae.estimators.pathwise:Pathwise",
         },
         importance_weighted=True,
@@ -216,7 +214,7 @@ BASELINES: dict[str, Baseline] = {
     # An RBM for each image.
     "dvaess_pwl": Baseline(
         method="dvae.methods:undirected",
-        options={"relaxation": "dvae.straight_relaxations:PiecewiseLinear"},
+        options={"relaxation": "dvae.relaxed_bernoulli:PiecewiseLinear"},
         importance_weighted=True,
         sharpness=by_structure(4),
         most_groups=1,
@@ -224,7 +222,7 @@ BASELINES: dict[str, Baseline] = {
     ),
     "dvaess_concrete": Baseline(
         method="dvae.methods:undirected",
-        options={"relaxation": "dvae.straight_relaxations:Concrete"},
+        options={"relaxation": "dvae.relaxed_bernoulli:Concrete"},
         importance_weighted=True,
         sharpness=by_structure(10),
         most_groups=1,
@@ -232,10 +230,10 @@ BASELINES: dict[str, Baseline] = {
     ),
 }
 
-# Chains of the prior that feed the gradient of log Z: `dvae.prior_sampler.ChainSampler`.
+# Chains of the prior that feed the gradient of log Z: `dvae.prior_chains.ChainSampler`.
 SAMPLERS: dict[str, Target] = {
-    "pa": "dvae.prior_sampler:PopulationAnnealing",
-    "pcd": "dvae.prior_sampler:PersistentContrastiveDivergence",
+    "pa": "dvae.prior_chains:PopulationAnnealing",
+    "pcd": "dvae.prior_chains:PersistentContrastiveDivergence",
 }
 # The parts of a model that a `Structure` names.
 ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:HierarchicalEncoder"}

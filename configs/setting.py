@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 
 # Steps are counted in 32 bits. Sizes beyond these fit into no machine's memory.
 MAX_STEPS, MAX_SIZE = 2**31 - 1, 10**7
@@ -80,23 +80,23 @@ class Setting:
             return self._checked_numbers(value)
         plain = _plain(self.kind, value)
         if plain is None:
-            raise UserError(f"--{self.name} is {shown(value)}, not of type {self._kind_name()}")
+            kind = "str or path" if self.kind is Path else self.kind.__name__
+            raise UserError(f"{name_of(self.name)} is {value_text(value)}, not of type {kind}")
         if self.choices and plain not in self.choices:
             raise UserError(
-                f"--{self.name}={shown(plain, quotes=False)} is unknown; choose one of: "
-                f"{', '.join(self.choices)}"
+                f"{name_of(self.name)}={value_text(plain, quotes=False)} is unknown; choose "
+                f"one of: {', '.join(self.choices)}"
             )
         self._check_range(plain)
         return plain
-
-    def _kind_name(self) -> str:
-        return "str or path" if self.kind is Path else self.kind.__name__
 
     def _checked_numbers(self, values: Any) -> tuple[int, ...]:
         many = not isinstance(values, str | bytes) and hasattr(values, "__iter__")
         plain = [_plain(int, value) for value in values] if many else [None]
         if None in plain:
-            raise UserError(f"--{self.name} is {shown(values)}; it must be a list of whole numbers")
+            raise UserError(
+                f"{name_of(self.name)} is {value_text(values)}; it must be a list of whole numbers"
+            )
         for value in plain:
             self._check_range(value)
         return tuple(sorted(set(plain)))
@@ -112,7 +112,7 @@ class Setting:
             bounds = f"at least {least:g}"
         else:
             bounds = f"at most {most:g}" if isinstance(most, float) else f"at most {most}"
-        raise UserError(f"--{self.name}={shown(value, quotes=False)} must be {bounds}")
+        raise UserError(f"{name_of(self.name)}={value_text(value, quotes=False)} must be {bounds}")
 
 
 def _plain(kind: type, value: Any) -> Any:
@@ -131,7 +131,7 @@ def _plain(kind: type, value: Any) -> Any:
         return float("inf") if value > 0 else float("-inf")
 
 
-def shown(value: Any, quotes: bool = True) -> str:
+def value_text(value: Any, quotes: bool = True) -> str:
     """A value on one line of readable length, as Python writes it or, after a "=", as flags do."""
     try:
         short = isinstance(value, float) and not quotes

@@ -5,7 +5,9 @@ From it come the flags of run.py and run_table.py with their help, the fields of
 docs/tables.md, the axes of tables, and which mode knows which setting.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from configs.datasets import DATASETS
 from configs.registry import BASELINES, SAMPLERS, STRUCTURES
@@ -15,10 +17,18 @@ MODES = ("train", "time", "evaluate", "generate", "log_z", "export")
 _TRAINING = ("train", "time")
 _RUN = (*_TRAINING, "table", "python")  # a setting of each run
 _CELL = (*_TRAINING, "python")  # run_table.py has an axis for it
-_SHOWN = ("evaluate", "generate", "log_z")  # what can be done with a run
-_COUNT = dict(kind=int, least=1, most=MAX_SIZE)
-_STEPS = dict(kind=int, least=1, most=MAX_STEPS)
-_POSITIVE = dict(kind=float, least=MIN_FLOAT, most=MAX_FLOAT)
+_ON_RUN = ("evaluate", "generate", "log_z")  # what works on a run that is there
+
+
+def _ranged(kind: type, least: float, most: float) -> Callable[..., Setting]:
+    def make(name: str, default: Any, help: str, known_by: Any, *more: str, **rest: Any) -> Setting:
+        return Setting(name, default, help, kind, known_by, *more, **rest, least=least, most=most)
+
+    return make
+
+
+_count, _steps = _ranged(int, 1, MAX_SIZE), _ranged(int, 1, MAX_STEPS)
+_positive = _ranged(float, MIN_FLOAT, MAX_FLOAT)
 
 
 def by_name(*settings: Setting) -> dict[str, Setting]:
@@ -50,7 +60,7 @@ SETTINGS = by_name(
         "./logs",
         "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>/",
         Path,
-        (*_CELL, *_SHOWN),
+        (*_CELL, *_ON_RUN),
     ),
     Setting(
         "struct",
@@ -90,74 +100,33 @@ SETTINGS = by_name(
         _TRAINING,
         axis="samplers",
     ),
-    Setting(
-        "k",
-        1,
-        "samples per image in training",
-        **_COUNT,
-        known_by=_CELL,
-        decides="training",
-        axis="ks",
+    _count("k", 1, "samples per image in training", _CELL, "training", axis="ks"),
+    _positive(
+        "beta", None, "sharpness of the smoothing", _RUN, "training", unset="published", field=30.0
     ),
-    Setting(
-        "beta",
-        None,
-        "sharpness of the smoothing",
-        **_POSITIVE,
-        known_by=_RUN,
-        decides="training",
-        unset="published",
-        field=30.0,
+    _steps(
+        "num_train_iter", 1_000_000, "training steps; all schedules follow it", _RUN, "training"
     ),
-    Setting(
-        "num_train_iter",
-        1_000_000,
-        "training steps; all schedules follow it",
-        **_STEPS,
-        known_by=_RUN,
-        decides="training",
-    ),
-    Setting(
-        "train_batchsize",
-        100,
-        "images per training step",
-        **_COUNT,
-        known_by=_RUN,
-        decides="training",
-    ),
-    Setting(
+    _count("train_batchsize", 100, "images per training step", _RUN, "training"),
+    _count(
         "eval_batchsize",
         None,
         "images per evaluation batch",
-        **_COUNT,
-        known_by=(*_RUN, "evaluate"),
-        decides="rounding",
+        (*_RUN, "evaluate"),
+        "rounding",
         unset="published",
         field=1000,
     ),
-    Setting(
+    _count(
         "eval_iw_samples",
         4000,
         "importance samples of the final test likelihood",
-        **_COUNT,
-        known_by=(*_RUN, "evaluate"),
-        decides="measurement",
+        (*_RUN, "evaluate"),
+        "measurement",
     ),
-    Setting(
-        "base_lr",
-        3e-3,
-        "base learning rate of Adam",
-        **_POSITIVE,
-        known_by=_RUN,
-        decides="training",
-    ),
-    Setting(
-        "input_size",
-        784,
-        "pixels per image; follows the data when not given",
-        **_COUNT,
-        known_by=_RUN,
-        decides="training",
+    _positive("base_lr", 3e-3, "base learning rate of Adam", _RUN, "training"),
+    _count(
+        "input_size", 784, "pixels per image; follows the data when not given", _RUN, "training"
     ),
     Setting(
         "mode", "train", "what to do; time: how long would it take?", str, MODES, choices=MODES
@@ -167,7 +136,7 @@ SETTINGS = by_name(
         None,
         "directory of a run, or of an exported model, for evaluate, generate, log_z and export",
         Path,
-        (*_SHOWN, "export"),
+        (*_ON_RUN, "export"),
         unset="",
     ),
     Setting(
@@ -176,15 +145,14 @@ SETTINGS = by_name(
         "where these modes write; exported models are left as they are: "
         "LOG_DIR/models/NAME; --mode=export: exported/NAME",
         Path,
-        (*_SHOWN, "export"),
+        (*_ON_RUN, "export"),
         unset="the run directory",
     ),
-    Setting(
+    _steps(
         "step",
         None,
         "the model of a step of --keep_steps instead of the best",
-        **_STEPS,
-        known_by=_SHOWN,
+        _ON_RUN,
         unset="best",
     ),
     Setting(
@@ -193,7 +161,7 @@ SETTINGS = by_name(
         "same seed, same machine: same numbers; of a run's images and measurements "
         "another one gives other draws",
         int,
-        (*_CELL, *_SHOWN),
+        (*_CELL, *_ON_RUN),
         "training",
         axis="seeds",
         least=0,
@@ -202,24 +170,16 @@ SETTINGS = by_name(
     Setting(
         "fresh", False, "move an old run in the same directory aside and start anew", bool, _CELL
     ),
-    Setting(
+    _steps(
         "eval_every",
         None,
         "steps between evaluations",
-        **_STEPS,
-        known_by=_RUN,
-        decides="training",
+        _RUN,
+        "training",
         unset="20,000; 10,000 in runs of up to 100,000 steps",
         field=20_000,
     ),
-    Setting(
-        "summary_every",
-        1000,
-        "steps between TensorBoard summaries",
-        **_STEPS,
-        known_by=_RUN,
-        decides="rounding",
-    ),
+    _steps("summary_every", 1000, "steps between TensorBoard summaries", _RUN, "rounding"),
     Setting("checkpoint_minutes", 10.0, "longest time between checkpoints", float, _RUN, least=0),
     Setting(
         "max_unsaved_minutes",
@@ -247,25 +207,11 @@ SETTINGS = by_name(
         (*MODES, "table"),
         unset="$XDG_CACHE_HOME/dvae-xla or ~/.cache/dvae-xla",
     ),
-    Setting(
-        "num_images", 100, "images that --mode=generate draws", **_COUNT, known_by=("generate",)
+    _count("num_images", 100, "images that --mode=generate draws", ("generate",)),
+    _count(
+        "num_chains", 1000, "chains, or population size, of the prior's sampler", _RUN, "training"
     ),
-    Setting(
-        "num_chains",
-        1000,
-        "chains, or population size, of the prior's sampler",
-        **_COUNT,
-        known_by=_RUN,
-        decides="training",
-    ),
-    Setting(
-        "num_sweeps",
-        40,
-        "block-Gibbs sweeps per training step",
-        **_COUNT,
-        known_by=_RUN,
-        decides="training",
-    ),
+    _count("num_sweeps", 40, "block-Gibbs sweeps per training step", _RUN, "training"),
     Setting(
         "resample_threshold",
         1.0,
@@ -287,29 +233,20 @@ SETTINGS = by_name(
         "training",
         choices=("shared", "separate", "none"),
     ),
-    Setting(
-        "log_z_chains",
-        1000,
-        "size of the separate log Z population",
-        **_COUNT,
-        known_by=_RUN,
-        decides="training",
-    ),
-    Setting(
+    _count("log_z_chains", 1000, "size of the separate log Z population", _RUN, "training"),
+    _count(
         "ais_chains",
         1024,
         "chains of annealed importance sampling",
-        **_COUNT,
-        known_by=(*_RUN, "evaluate", "log_z"),
-        decides="measurement",
+        (*_RUN, "evaluate", "log_z"),
+        "measurement",
     ),
-    Setting(
+    _count(
         "ais_temperatures",
         1000,
         "temperatures of annealed importance sampling",
-        **_COUNT,
-        known_by=(*_RUN, "evaluate", "log_z"),
-        decides="measurement",
+        (*_RUN, "evaluate", "log_z"),
+        "measurement",
     ),
     Setting(
         "ais_base",

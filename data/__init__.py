@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 
 from configs.datasets import DATASETS
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.registry import resolve
 from data import user_file
 from data.batches import batch_indices
@@ -40,6 +40,6 @@ def load(dataset: str, data_dir: str, input_size: int | None = None) -> Dataset:
     if input_size is not None and input_size != loaded.input_size:
         raise UserError(
             f"input_size is {input_size}, but the images of {dataset} have {loaded.input_size} "
-            f"pixels; use --input_size={loaded.input_size}"
+            f"pixels; use {name_of('input_size')}={loaded.input_size}"
         )
     return loaded

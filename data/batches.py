@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -41,7 +41,7 @@ def batch_indices(
     if batch_size > num_images:
         raise UserError(
             f"the training batch size is {batch_size}, but there are only {num_images} training "
-            "images; choose a smaller --train_batchsize"
+            f"images; choose a smaller {name_of('train_batchsize')}"
         )
     steps_per_epoch = num_images // batch_size
     rows = np.empty((num_steps, batch_size), dtype=np.int32)

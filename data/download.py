@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from configs.datasets import DatasetEntry
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.files import exists, one_line
 
 RETRIES = 2  # one second after the first failure, two after the second
@@ -82,7 +82,7 @@ def download(url: str, path: Path, digest: str) -> None:
     except (OSError, ValueError) as error:  # the errors of requests are OSErrors
         raise UserError(
             f"{one_line(path)} is missing and cannot be downloaded ({_reason(error)}); fetch {url} "
-            "by hand and put it there, or choose another --data_dir"
+            f"by hand and put it there, or choose another {name_of('data_dir')}"
         ) from error
     with contextlib.suppress(OSError):
         path.chmod(0o644)  # temporary files are made for their owner alone

@@ -58,12 +58,7 @@ def _run_child(file: BinaryIO, names: tuple[str, ...]) -> subprocess.CompletedPr
     # Each thread of OpenBLAS would reserve address space, which is what is limited.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.run(
-        command,
-        stdin=file,
-        capture_output=True,
-        timeout=TIME_LIMIT,
-        env=environment,
-        check=False,
+        command, stdin=file, capture_output=True, timeout=TIME_LIMIT, env=environment, check=False
     )
 
 

@@ -104,13 +104,13 @@ def reduce_images(per_image: PerImage) -> LikelihoodEstimate:
     )
 
 
-_Found = TypeVar("_Found", PerImage, LikelihoodEstimate)
+_Estimate = TypeVar("_Estimate", PerImage, LikelihoodEstimate)
 
 
-def normalized(found: _Found, log_z: float) -> _Found:
+def normalized(estimate: _Estimate, log_z: float) -> _Estimate:
     """The same with log Z (nats), which both numbers lack."""
-    nll, neg_elbo = (add_log_partition(n, 1.0, log_z) for n in (found.nll, found.neg_elbo))
-    return found._replace(nll=nll, neg_elbo=neg_elbo)
+    nll, neg_elbo = (add_log_partition(n, 1.0, log_z) for n in (estimate.nll, estimate.neg_elbo))
+    return estimate._replace(nll=nll, neg_elbo=neg_elbo)
 
 
 class _Sums(NamedTuple):

@@ -35,14 +35,14 @@ class LogRatio(abc.ABC):
         del latents
         return {}
 
-    def scalars(self, params: Parameters, shown: dict[str, np.ndarray]) -> dict[str, float]:
+    def scalars(self, params: Parameters, arrays: dict[str, np.ndarray]) -> dict[str, float]:
         """What summaries show of it, given the values of its `histograms`."""
-        del params, shown
+        del params, arrays
         return {}
 
 
 class GradientOnly(LogRatio):
-    """A term of which only the gradient is right: its value is shown as that of a surrogate."""
+    """A term of which only the gradient is right: its value is reported as that of a surrogate."""
 
     name = "obj/kl_gradient_surrogate"
     log_partition = 0.0
@@ -123,7 +123,7 @@ class Binary(LogRatio):
     """log q(z | x) + E(z): for any prior.
 
     The log ratio of the binary latents where ζ is 0 or 1. Where relaxed bits stand as if they were
-    bits (`dvae.straight_relaxations`) it is no estimate of any KL.
+    bits (`dvae.relaxed_bernoulli`) it is no estimate of any KL.
     """
 
     def __call__(self, prior: Prior, params: Parameters, sample: Sample) -> tf.Tensor:  # noqa: D102
@@ -162,8 +162,8 @@ class Relaxed(LogRatio):
     def histograms(self, latents: tf.Tensor) -> dict[str, tf.Tensor]:  # noqa: D102
         return self.relaxed_prior.histograms(latents)
 
-    def scalars(self, params: Parameters, shown: dict[str, np.ndarray]) -> dict[str, float]:  # noqa: D102
-        return self.relaxed_prior.scalars(params, shown)
+    def scalars(self, params: Parameters, arrays: dict[str, np.ndarray]) -> dict[str, float]:  # noqa: D102
+        return self.relaxed_prior.scalars(params, arrays)
 
 
 def negative_entropy(logits: tf.Tensor) -> tf.Tensor:

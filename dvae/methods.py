@@ -7,7 +7,7 @@ its own module.
 
 from typing import NamedTuple
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.registry import Structure, Target, resolve
 from dvae import log_ratio
 from dvae.estimators.base import Estimator
@@ -44,7 +44,7 @@ def _require_rbm(energy_model: EnergyModel) -> None:
     if not isinstance(energy_model, RBM):
         raise UserError(
             f"this method is made for an RBM, not for a prior of {energy_model}: "
-            "choose another --baseline"
+            f"choose another {name_of('baseline')}"
         )
 
 
@@ -95,7 +95,7 @@ def relaxed_bits(
     posterior: Target,
     estimator: Target,
 ) -> Method:
-    """Relaxed bits in the log ratio of binary ones, see `dvae.straight_relaxations`."""
+    """Relaxed bits in the log ratio of binary ones, see `dvae.relaxed_bernoulli`."""
     del structure, energy_model
     return Method(resolve(posterior)(sharpness), log_ratio.Binary(), resolve(estimator))
 

@@ -44,9 +44,9 @@ class RelaxedPrior(abc.ABC):
     def unnormalized_log_density(self, params: Parameters, relaxed: tf.Tensor) -> tf.Tensor:
         """[N] in nats from relaxed latents [N, D]; differentiable in both arguments."""
 
-    def scalars(self, params: Parameters, shown: dict[str, np.ndarray]) -> dict[str, float]:
+    def scalars(self, params: Parameters, arrays: dict[str, np.ndarray]) -> dict[str, float]:
         """What summaries show of it, given the values of its `histograms`."""
-        del params, shown
+        del params, arrays
         return {}
 
     def histograms(self, relaxed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -81,10 +81,10 @@ class MeanFieldPrior(RelaxedPrior):
         b_zeta = self.smoothing.log_ratio(relaxed)
         return {"b_zeta": b_zeta, "b_zeta_clipped": tf.clip_by_value(b_zeta, -B_CLIP, B_CLIP)}
 
-    def scalars(self, params: RBMParameters, shown: dict[str, np.ndarray]) -> dict[str, float]:
+    def scalars(self, params: RBMParameters, arrays: dict[str, np.ndarray]) -> dict[str, float]:
         """Units per row that the smoothing leaves undecided."""
         del params
-        undecided = np.abs(shown["b_zeta"]) < B_CLIP
+        undecided = np.abs(arrays["b_zeta"]) < B_CLIP
         return {"b_zeta_num": float(np.mean(np.sum(undecided, axis=1)))}
 
 
@@ -135,9 +135,9 @@ class GaussianIntegralPrior(RelaxedPrior):
         log_det = log_det_identity_minus_gram(rbm.coupling, scale, powers)
         return constant + 0.5 * log_det - 0.5 * quadratic + integral
 
-    def scalars(self, params: RBMParameters, shown: dict[str, np.ndarray]) -> dict[str, float]:
+    def scalars(self, params: RBMParameters, arrays: dict[str, np.ndarray]) -> dict[str, float]:
         """Of M = W̃ + λI: the eigenvalues of W̃ are ± the singular values of W."""
-        del shown
+        del arrays
         coupling = params.coupling.numpy()
         precision = float(self.precision(gram_powers(params.coupling)))
         largest = float(np.linalg.svd(coupling, compute_uv=False)[0])

@@ -15,12 +15,15 @@ class Stream(enum.IntEnum):
     STEP = 2  # a training step, see `StepKey`
     EVALUATION = 3  # in the course of training
     FINAL = 4  # evaluation of the finished run
-    INSPECTION = 5  # latents shown in summaries
+    DIAGNOSTICS = 5  # latents shown in summaries
     EVALUATE = 6  # --mode=evaluate
     GENERATE = 7  # --mode=generate
     LOG_Z = 8  # --mode=log_z
     SUMMARY = 9  # the quick log Z of summaries
     IMAGE_STATES = 10  # what an estimator keeps of each image, at the start
+    PIXELS = 11  # of generated images
+    INTERPOLATION = 12  # the order in which latents change over
+    DIAGNOSIS = 13  # chains whose autocorrelation is shown
 
 
 class StepKey(enum.IntEnum):

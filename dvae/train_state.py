@@ -8,7 +8,7 @@ import tensorflow as tf
 from dvae.adam import AdamState, flatten, unflatten
 from dvae.estimators.base import Estimator
 from dvae.model import DVAE
-from dvae.prior_sampler import SamplerState
+from dvae.prior_chains import ChainsState
 
 BAD_TERMS = ("reconstruction", "posterior or prior", "log Z", "gradient")
 STEP, _SKIPPED, IN_A_ROW, _TERMS = range(4)  # of `TrainState.counts`
@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
 
     weights: tf.Tensor
     averages: tf.Tensor
-    sampler: SamplerState
+    sampler: ChainsState
     adam: AdamState | tuple = ()
     counts: tf.Tensor | tuple = ()
     metric_sums: tf.Tensor | tuple = ()
@@ -86,7 +86,7 @@ class NetworkVariables:
         self.averages = list(model.non_trainable_variables)
         self._assign = tf.function(self._assign_all, autograph=False)
 
-    def state(self, sampler: SamplerState) -> TrainState:
+    def state(self, sampler: ChainsState) -> TrainState:
         """The state of a model with the weights and averages that they have now."""
         return TrainState(flatten(self.trained), flatten(self.averages), sampler)
 
@@ -100,12 +100,12 @@ class NetworkVariables:
                 variable.assign(value)
 
 
-def rows_of(states: Any, indices: tf.Tensor) -> Any:
+def gather_rows(states: Any, indices: tf.Tensor) -> Any:
     """The states of some images, [B, ...]."""
     return tf.nest.map_structure(lambda state: tf.gather(state, indices), states)
 
 
-def with_rows(states: Any, indices: tf.Tensor, rows: Any) -> Any:
+def scatter_rows(states: Any, indices: tf.Tensor, rows: Any) -> Any:
     """The states with those of some images, all different, replaced; XLA does it in place."""
 
     def replaced(state: tf.Tensor, new: tf.Tensor) -> tf.Tensor:

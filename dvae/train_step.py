@@ -20,7 +20,7 @@ from dvae.build import build
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
 from dvae.metrics import MetricSums
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.priors import log_partition_surrogate
 from dvae.streams import StepKey, Stream, stream_key
 from dvae.train_state import (
@@ -29,8 +29,8 @@ from dvae.train_state import (
     NetworkVariables,
     TrainState,
     counted,
-    rows_of,
-    with_rows,
+    gather_rows,
+    scatter_rows,
 )
 from samplers import counter_random, hardware
 from samplers.energy_model import Parameters
@@ -61,7 +61,7 @@ class TrainProgram:
         self.trained = self._variables.trained
         decayed = {id(variable) for variable in self.model.decayed_variables()}
         self._decay_rates = [WEIGHT_DECAY if id(v) in decayed else 0.0 for v in self.trained]
-        self.sampler = PriorSampler(config, self.model.prior.energy_model)
+        self.sampler = PriorChains(config, self.model.prior.energy_model)
         self.metrics = MetricSums(self.estimator.shares, self.sampler.metric_names)
         self._images = tf.constant(dataset.train)
         self._grey = dataset.grey
@@ -115,16 +115,16 @@ class TrainProgram:
             tape.watch(variables)
             params = prior.parameters()
             inputs = Inputs(batch, params, key, kl_weight)
-            found = self.estimator.step(self.model, inputs, rows)
+            estimate = self.estimator.step(self.model, inputs, rows)
             chains = self.sampler.chains(state.sampler)
             weights = self.sampler.weights(state.sampler)
             log_z = log_partition_surrogate(prior.energy_model, params, chains, weights)
-            loss = kl_weight * log_z - found.surrogate
+            loss = kl_weight * log_z - estimate.surrogate
         gradient = flatten(tape.gradient(loss, variables)) + self._decay(state.weights)
         # A sum of squares, since Adam will square them.
         total = tf.reduce_sum(tf.square(gradient))
-        terms = [found.metrics[name] for name in self.estimator.objective.term_shares]
-        return gradient, found, tf.math.is_finite(tf.stack([*terms, log_z, total]))
+        terms = [estimate.metrics[name] for name in self.estimator.objective.term_shares]
+        return gradient, estimate, tf.math.is_finite(tf.stack([*terms, log_z, total]))
 
     def _decay(self, weights: tf.Tensor) -> tf.Tensor:
         """The gradient of weight decay [P], which need not be differentiated."""
@@ -154,19 +154,19 @@ class TrainProgram:
                 params, state.sampler, sampler_key, tf.cast(step, tf.int32)
             )
             batch = self.batch(images, indices, keys[StepKey.BINARIZATION])
-            rows = rows_of(state.image_states, indices)
+            rows = gather_rows(state.image_states, indices)
             moved = state._replace(sampler=sampler)
-            gradient, found, finite = self.gradient(batch, keys[StepKey.POSTERIOR], moved, rows)
+            gradient, estimate, finite = self.gradient(batch, keys[StepKey.POSTERIOR], moved, rows)
         ok = tf.reduce_all(finite)
         rate = schedules.learning_rate(step, self.config.num_train_iter, self.config.base_lr)
         averages = flatten([scope.get_current_value(v) for v in self._variables.averages])
-        new = *adam.update(state.weights, state.adam, gradient, rate), averages, found.state
+        new = *adam.update(state.weights, state.adam, gradient, rate), averages, estimate.state
         old = state.weights, state.adam, state.averages, rows
         weights, slots, averages, rows = tf.nest.map_structure(
             lambda *pair: tf.where(ok, *pair), new, old
         )
         kl_weight = schedules.kl_weight(step, self.config.num_train_iter)
-        metrics = found.metrics | sampler_metrics
+        metrics = estimate.metrics | sampler_metrics
         return TrainState(
             weights,
             averages,
@@ -174,7 +174,7 @@ class TrainProgram:
             slots,
             counted(state.counts, ok, finite),
             self.metrics.add(state.metric_sums, metrics, kl_weight, ok),
-            with_rows(state.image_states, indices, rows),
+            scatter_rows(state.image_states, indices, rows),
         )
 
     def _networks_of(self, state: TrainState, one: float | tf.Tensor) -> keras.StatelessScope:

@@ -126,8 +126,8 @@ class UndirectedEncoder(Encoder):
         keys = counter_random.split(key, 2)
         rbm = self.posteriors(batch.images, training)
         stopped = RBMParameters(*map(tf.stop_gradient, rbm))
-        found = row_rbms.anneal(stopped, keys[0], num_samples, self.num_temperatures)
-        return self.relaxed(rbm, found.chains.left, keys[1])
+        annealed = row_rbms.anneal(stopped, keys[0], num_samples, self.num_temperatures)
+        return self.relaxed(rbm, annealed.chains.left, keys[1])
 
     def sample_binary(self, condition: RBMParameters, num_samples: int, key: tf.Tensor) -> Sample:
         """K binary samples per image by annealed importance sampling, for evaluation.
@@ -169,8 +169,8 @@ class UndirectedEncoder(Encoder):
                 tf.constant(filled[first : first + _MODES_AT_ONCE], tf.float32), False
             )
             part_key = counter_random.fold_in(key, first)
-            found = row_rbms.anneal(rbm, part_key, num_samples, self.num_temperatures)
-            counts.append(modes_from(rbm, found.chains.left))
+            annealed = row_rbms.anneal(rbm, part_key, num_samples, self.num_temperatures)
+            counts.append(modes_from(rbm, annealed.chains.left))
         return np.concatenate(counts)[: len(images)]
 
     def decayed_variables(self) -> list[keras.Variable]:

@@ -19,7 +19,7 @@ FLOATS = (tf.float32, tf.float64)
 def whole(name: str, value: Any, least: int = 1) -> int:
     """`value` as an int. Raises ValueError unless it is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ValueError(f"{name} must be a whole number, not {_shown(value)}")
+        raise ValueError(f"{name} must be a whole number, not {_value_text(value)}")
     if value < least:
         raise ValueError(f"{name}={value} must be at least {least}")
     return int(value)
@@ -30,7 +30,7 @@ def whole_or_tensor(name: str, value: Any, least: int = 1) -> int | tf.Tensor:
     if not tf.is_tensor(value):
         return whole(name, value, least)
     if not value.dtype.is_integer or not value.shape.is_compatible_with([]):
-        raise ValueError(f"{name} must be a whole number, not {_shown(value)}")
+        raise ValueError(f"{name} must be a whole number, not {_value_text(value)}")
     return value
 
 
@@ -40,7 +40,7 @@ def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf
         return
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number, not {_shown(value)}")
+        raise ValueError(f"{name} must be a finite number, not {_value_text(value)}")
     if not low <= value <= high:
         raise ValueError(f"{name}={value} must lie in [{low:g}, {high:g}]")
 
@@ -60,7 +60,7 @@ def tensor(name: str, value: Any, shape: Sequence[int | None], dtype: Any) -> No
     found = tf.TensorShape(getattr(value, "shape", None))
     if not hasattr(value, "dtype") or not found.is_compatible_with(shape):
         extents = ", ".join("any" if extent is None else str(extent) for extent in shape)
-        raise ValueError(f"{name} must be a tensor of shape [{extents}], not {_shown(value)}")
+        raise ValueError(f"{name} must be a tensor of shape [{extents}], not {_value_text(value)}")
     if tf.as_dtype(value.dtype) != dtype:
         raise ValueError(
             f"{name} is {tf.as_dtype(value.dtype).name}, the model {tf.as_dtype(dtype).name}: "
@@ -81,7 +81,7 @@ def temperatures(values: Any, dtype: Any) -> None:
         raise ValueError("temperatures must rise from 0 to 1: see samplers.ais.linear_temperatures")
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"a {tf.as_dtype(value.dtype).name} tensor of shape {list(value.shape)}"
     return repr(value)[:60]

@@ -98,7 +98,7 @@ def samples(model: EnergyModel, params: Parameters, key: tf.Tensor, num_samples:
     """Independent exact samples of p(z), in the dtype of the parameters.
 
     The enumerated part is drawn from its marginal, the other units given it. They are what makes
-    reverse AIS an upper bound of log Z on average, with nothing to believe.
+    reverse AIS an upper bound of log Z on average, whatever the chains.
 
     Raises ValueError as `log_partition`, and at fewer than one sample.
     """

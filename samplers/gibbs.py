@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from samplers import checks, counter_random, hardware
 
-# Sweeps in one trip of the loop on a GPU, which is told of each trip anew.
+# Sweeps in one trip of the loop on a GPU, where each trip is a launch of its own.
 _UNROLLED = 10
 
 

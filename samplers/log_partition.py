@@ -40,7 +40,7 @@ def make_base(name: str, model: EnergyModel, chains: State) -> tf.Tensor:
 
 
 class Forward(NamedTuple):
-    """Forward AIS and, from the same weights, a lower bound with nothing to believe."""
+    """Forward AIS and, from the same weights, a lower bound that holds whatever the chains."""
 
     estimate: diagnostics.LogMeanEstimate
     markov_lower: tf.Tensor
@@ -99,14 +99,14 @@ def measure(
     keys = counter_random.split(key, 3)
     small = exact.is_enumerable(model)
     base = make_base(settings.base, model, chains)
-    found = forward(model, params, base, keys[_FORWARD], settings)
+    annealed = forward(model, params, base, keys[_FORWARD], settings)
     start = exact.samples(model, params, keys[_START], settings.num_chains) if small else chains
     backward = reverse(model, params, base, start, keys[_REVERSE], settings)
     return LogPartition(
-        value=float(found.estimate.value),
-        stderr=float(found.estimate.stderr),
-        ess=float(found.estimate.ess),
-        markov_lower=float(found.markov_lower),
+        value=float(annealed.estimate.value),
+        stderr=float(annealed.estimate.stderr),
+        ess=float(annealed.estimate.ess),
+        markov_lower=float(annealed.markov_lower),
         reverse=float(backward.value),
         reverse_stderr=float(backward.stderr),
         upper_status="certified" if small else "checked",

@@ -70,7 +70,7 @@ def run_missing(
     missing = [run for run in planned if not run.is_finished()]
     log(f"{len(planned) - len(missing)} of {len(planned)} runs are finished")
     failed: list[Outcome] = []
-    with SignalWatch() as stop, progress.said(missing, log) as how_far:
+    with SignalWatch() as stop, progress.reported(missing, log) as how_far:
         if missing:
             log(f"{len(missing)} to do, {executor.describe()}")
         for number, ended in enumerate(executor.outcomes(missing, stop), start=1):

@@ -15,13 +15,7 @@ from configs.errors import UserError
 from configs.signals import STOPPING
 from dvae.runs.process import SignalWatch
 from tables.local import threads_environment
-from tables.runs import (
-    Outcome,
-    PlannedRun,
-    outcome_of,
-    start_process,
-    training_program,
-)
+from tables.runs import Outcome, PlannedRun, outcome_of, start_process, training_program
 
 _POLL_SECONDS = 0.5
 _CONNECT_SECONDS = 10.0

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import re
 import struct
 import warnings
@@ -14,16 +13,15 @@ import numpy as np
 
 from configs.errors import UserError
 from configs.files import bad_file, exists, open_to_read, own_directory, read_bytes, replacing
-from configs.setting import MAX_STEPS
 from configs.text import one_row
+from dvae.runs.metrics_file import MAX_METRICS_BYTES, read_metrics
 from tables import protocol as protocols
 from tables.results import Cell, Result
 
 _TRAINING = ("train/neg_elbo", "train/neg_iw_loss")
 _VALIDATION = ("val/neg_ll",)
-# A curve may have a point for every step; a picture of samples has a few thousand pixels.
-_MAX_METRICS_BYTES, _MAX_PICTURE_BYTES, _MAX_PIXELS = 1 << 30, 1 << 26, 1 << 24
-_MOST_NATS = 1e30  # what a picture can have on its axes
+# A picture of samples has a few thousand pixels.
+_MAX_PICTURE_BYTES, _MAX_PIXELS = 1 << 26, 1 << 24
 
 
 def picture_name(cell: Cell) -> str:
@@ -42,30 +40,6 @@ def picture_title(cell: Cell) -> str:
     return f"{s.dataset}, {s.struct}, {s.baseline}, k={s.k}, {s.sampler}, {steps:,} steps"
 
 
-def _read_curve(path: Path, names: Sequence[str]) -> tuple[list[int], list[float]]:
-    """Steps and values, in nats, of the first of `names` that each line of metrics.jsonl holds."""
-    steps, values = [], []
-    for line in read_bytes(path, _MAX_METRICS_BYTES, may_be_empty=True).splitlines():
-        try:
-            record: Any = json.loads(line)
-        except (ValueError, RecursionError):
-            continue  # the torn last line of a killed writer
-        point = _point(record, names) if isinstance(record, dict) else None
-        if point is not None:
-            steps.append(point[0])
-            values.append(point[1])
-    return steps, values
-
-
-def _point(record: dict[str, Any], names: Sequence[str]) -> tuple[int, float] | None:
-    """Step and value of the first of `names` in a line of metrics.jsonl; None if it has none."""
-    step = record.get("step")
-    value = next((record[name] for name in names if name in record), None)
-    if type(step) is not int or type(value) not in (int, float):
-        return None
-    return (step, value) if 0 <= step <= MAX_STEPS and abs(value) <= _MOST_NATS else None
-
-
 def _pyplot() -> Any:
     """matplotlib.pyplot, imported when it is used: flags are checked before anything slow."""
     import matplotlib
@@ -78,12 +52,12 @@ def _pyplot() -> Any:
 
 def _curves(axes: Any, results: Sequence[Result], names: Sequence[str], title: str) -> None:
     for result in results:
-        path = result.directory / "metrics.jsonl"
         try:
-            steps, values = _read_curve(path, names) if exists(path) else ([], [])
+            found = read_metrics(result.directory / "metrics.jsonl")
         except UserError:  # `draw_all` names it
             continue
-        axes.plot(steps, values, marker=".", linewidth=1, label=f"seed {result.config.seed}")
+        curve = next((found[name] for name in names if name in found), ((), ()))
+        axes.plot(*curve, marker=".", linewidth=1, label=f"seed {result.config.seed}")
     axes.set(title=title, xlabel="step", ylabel="nats")
     if axes.lines:
         axes.legend(fontsize="small")
@@ -140,7 +114,7 @@ def _not_shown(cell: Cell) -> list[str]:
         metrics = result.directory / "metrics.jsonl"
         try:
             if exists(metrics):
-                with open_to_read(metrics, _MAX_METRICS_BYTES, may_be_empty=True):
+                with open_to_read(metrics, MAX_METRICS_BYTES, may_be_empty=True):
                     pass
         except UserError as error:
             found.append(str(error))

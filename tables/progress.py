@@ -1,4 +1,4 @@
-"""How far the runs of a table have come, said now and then while they train."""
+"""How far the runs of a table have come, reported now and then while they train."""
 
 import contextlib
 import json
@@ -63,7 +63,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def said(runs: Sequence[PlannedRun], log: Callable[[str], None]) -> Iterator[Progress]:
+def reported(runs: Sequence[PlannedRun], log: Callable[[str], None]) -> Iterator[Progress]:
     """While it is entered, says every minute how far the runs have come."""
     progress, ended = Progress(runs), threading.Event()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from configs import registry
+from configs import datasets, registry
+from dvae.runs import code_version
 
 ROOT = Path(__file__).parents[1]
 _ALLOWED = {
@@ -50,12 +51,15 @@ def _name(path):
 
 def _registered():
     """Modules that each table of the registry names, and those that options of baselines do."""
-    tables = {name: table for name, table in vars(registry).items() if isinstance(table, dict)}
+    public = vars(registry) | vars(datasets)
+    tables = {name: table for name, table in public.items() if isinstance(table, dict)}
     modules = {"resolve": set()}
     for name, table in tables.items():
         rows = [entry for entry in table.values() if isinstance(entry, registry.Baseline)]
         targets = [*table.values(), *(row.method for row in rows)]
         modules[name] = {t.split(":")[0] for t in targets if isinstance(t, str)}
+        loaders = [e.loader for e in table.values() if isinstance(e, datasets.DatasetEntry)]
+        modules[name] |= {f"data{loader.split(':')[0]}" for loader in loaders}
         modules["resolve"] |= {o.split(":")[0] for row in rows for o in row.options.values()}
     return modules
 
@@ -73,7 +77,7 @@ def _graph(sources):
             parts = imported.split(".")
             prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
             found |= {*[module for module in prefixes if module in sources][:1]}
-            if imported.startswith("configs.registry."):
+            if imported.startswith(("configs.registry.", "configs.datasets.")):
                 tables.add(parts[-1])
         if "resolve" in tables:
             for table in (tables & set(registered)) - {"resolve"} or {"resolve"}:
@@ -87,7 +91,22 @@ def test_there_is_no_circle():
     graph = _graph({_name(path): path.read_text() for path in paths})
     assert {"dvae.methods", "dvae.encoder"} <= graph["dvae.build"]
     assert {"dvae.smoothing", "dvae.estimators.rodeo"} <= graph["dvae.methods"]
+    assert {"data.digits", "data.omniglot"} <= graph["data"]
     graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_the_digest_of_the_code_covers_all_that_a_run_imports():
+    paths = [ROOT / "run.py", *(path for package in _ALLOWED for path in _modules(package))]
+    graph = _graph({_name(path): path.read_text() for path in paths})
+    graph["dvae"] = {"dvae.runs.interface"}  # imported when it is used
+    reached, waiting = set(), {"run"}
+    while waiting:
+        reached |= waiting
+        waiting = set().union(*(graph[name] for name in waiting)) - reached
+    covered = {path for pattern in code_version._SOURCES for path in ROOT.glob(pattern)}
+    assert {"data.digits", "dvae.estimators.rodeo", "samplers.gibbs"} <= reached
+    child = ROOT / "data" / "mat_child.py"  # which is started, not imported
+    assert {child, *(path for path in paths if _name(path) in reached)} <= covered
 
 
 def test_a_circle_is_found():
@@ -96,10 +115,7 @@ def test_a_circle_is_found():
     graph = _graph({"dvae.build": text, "dvae.methods": ""})
     assert graph == {"dvae.build": {"dvae.methods"}, "dvae.methods": set()}
     circle = _graph(
-        {
-            "dvae.build": text,
-            "dvae.methods": "if TYPE_CHECKING:\n    from dvae.build import build",
-        }
+        {"dvae.build": text, "dvae.methods": "if TYPE_CHECKING:\n    from dvae.build import build"}
     )
     with pytest.raises(graphlib.CycleError):
         graphlib.TopologicalSorter(circle).prepare()
@@ -145,6 +161,8 @@ def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
         "dvae.runs.records.places_of",
         "dvae.runs.process.SignalWatch",
         "dvae.runs.code_version.version_name",
+        "dvae.runs.metrics_file.MAX_METRICS_BYTES",
+        "dvae.runs.metrics_file.read_metrics",
         "dvae.runs.records.RunConfig",
         "dvae.runs.records.read_config",
         "dvae.runs.records.read_result",

@@ -12,7 +12,9 @@ import pytest
 import tensorflow as tf
 from scipy.special import expit, logsumexp
 
+import data
 from configs import registry
+from configs.errors import UserError
 from configs.experiment import build_config
 from configs.registry import Structure
 from configs.tables import TABLES
@@ -105,6 +107,17 @@ def test_baseline(tmp_path):
     assert config.beta == 4.0
     assert "lopsided" in config.run_directory(tmp_path).parts
     assert "lopsided" not in TABLES[1].baselines and len(TABLES[1].baselines) == 8
+
+
+def test_data_set():
+    """One entry makes it a choice, with every method's own sharpness."""
+    config = build_config(dataset="noise", baseline="dvaes_exp", struct="1-layer-lin")
+    assert (config.beta, config.eval_batchsize) == (12.0, 1000)
+    loaded = data.load("noise", "/nowhere", input_size=6)
+    assert (loaded.name, loaded.image_shape, len(loaded.test)) == ("noise", (2, 3), 5)
+    assert loaded.notes == "20 train + 5 validation + 5 test images of noise"
+    with pytest.raises(UserError, match="choose binarized_mnist, omniglot, digits, noise, or"):
+        data.load("nothing", "")
 
 
 @pytest.mark.parametrize("k", [1, 4])

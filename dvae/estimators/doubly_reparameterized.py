@@ -1,4 +1,4 @@
-"""Doubly reparameterised gradients: encoder and generative model are raised with their own weights.
+"""Doubly reparameterised gradients: encoder and generative model have weights of their own.
 
 Two terms over the same samples ζ, whose forward passes are one in the compiled program. The
 generative one reaches decoder and prior alone, since ζ is stopped; the inference one reaches the
@@ -61,7 +61,7 @@ class DoublyReparameterized(Estimator):
     ) -> tuple[tf.Tensor, Terms]:
         """Both terms of samples, B*K rows, and those of the generative model.
 
-        frozen_model: of before they were drawn.
+        frozen_model: the model as it was when they were drawn.
         """
         batch, params, _, kl_weight = inputs
         generative = self.objective.terms(model, batch, params, _stopped(sample))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.registry import Structure
 from dvae.encoder import Batch
 from dvae.estimators.base import Estimator, Inputs, Step
@@ -31,8 +31,9 @@ def check_size(num_latents: int, num_samples: int) -> None:
     if not fits(num_latents):
         most = next(units for units in itertools.count() if not fits(units + 1))
         raise UserError(
-            f"--baseline=exact enumerates all states: a structure may have up to {most} latents in "
-            f"all groups for k={num_samples}, not {num_latents}; choose another --baseline"
+            f"{name_of('baseline')}=exact enumerates all states: a structure may have up to {most} "
+            f"latents in all groups for k={num_samples}, not {num_latents}; choose another "
+            f"{name_of('baseline')}"
         )
 
 

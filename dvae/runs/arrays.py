@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs.errors import UserError
 from configs.settings import SETTINGS
 from samplers import counter_random
 
@@ -29,6 +28,10 @@ class Encoded(NamedTuple):
     latents: np.ndarray
     probabilities: np.ndarray
     log_prob: np.ndarray
+
+    def __repr__(self) -> str:
+        images, units = self.latents.shape
+        return f"Encoded({images} images, {units} latents, {self.latents.mean():.0%} of them 1)"
 
 
 class LogPartitionValue(NamedTuple):
@@ -60,6 +63,12 @@ class LogLikelihood(NamedTuple):
     stderr: np.ndarray
     log_partition: LogPartitionValue
 
+    def __repr__(self) -> str:
+        return (
+            f"LogLikelihood({len(self.values)} images: mean {self.values.mean():.2f} nats; "
+            f"{self.log_partition})"
+        )
+
 
 def check_count(name: str, value: int) -> None:
     """Raises ValueError unless the value is a whole number of at least 1."""
@@ -69,10 +78,7 @@ def check_count(name: str, value: int) -> None:
 
 def checked_seed(value: int) -> int:
     """The seed as a plain number. Raises ValueError."""
-    try:
-        return SETTINGS["seed"].checked(value)
-    except UserError as error:
-        raise UserError(str(error).removeprefix("--")) from None
+    return SETTINGS["seed"].checked(value)
 
 
 def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:

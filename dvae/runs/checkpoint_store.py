@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.files import aside_of, open_to_read, own_directory
 from dvae.runs.records import read_bound, write_bound
 
@@ -190,7 +190,7 @@ class CheckpointStore:
         if found:
             raise UserError(
                 f"no usable checkpoint {kind}-* in {self._directory}: restore one from a copy, "
-                "or start anew with --fresh"
+                f"or start anew with {name_of('fresh')}=True"
             )
         return None
 
@@ -249,6 +249,6 @@ class CheckpointStore:
         if manifest["identity"] != self._owner:
             raise UserError(
                 f"{path} belongs to a run of another configuration than the config.json beside it: "
-                "restore both from one copy, or start anew with --fresh"
+                f"restore both from one copy, or start anew with {name_of('fresh')}=True"
             )
         return manifest

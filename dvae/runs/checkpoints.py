@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.errors import NothingTrained, UserError
+from configs.errors import NothingTrained, UserError, name_of
 from dvae.runs.checkpoint_store import CheckpointStore
 from dvae.runs.directory import RunDirectory
 from dvae.train_state import TrainState, named_leaves
@@ -83,10 +83,12 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if any(step < 1 for step in self.keep_steps):
-            raise UserError(f"--keep_steps={min(self.keep_steps)} must be at least 1")
+            raise UserError(f"{name_of('keep_steps')}={min(self.keep_steps)} must be at least 1")
         for name in ("checkpoint_minutes", "max_unsaved_minutes"):
             if not getattr(self, name) >= 0.0:
-                raise UserError(f"--{name}={getattr(self, name):g} must be 0 or more minutes")
+                raise UserError(
+                    f"{name_of(name)}={getattr(self, name):g} must be 0 or more minutes"
+                )
 
 
 def _store(directory: RunDirectory) -> CheckpointStore:
@@ -148,7 +150,9 @@ def restore_model(
         )
     if found is None:
         if step is not None:
-            raise UserError(f"no model of step {step} in {directory.checkpoints}: see --keep_steps")
+            raise UserError(
+                f"no model of step {step} in {directory.checkpoints}: see {name_of('keep_steps')}"
+            )
         raise UserError(_best_is_lost(directory, wanted))
     return found[1], wanted
 
@@ -272,7 +276,7 @@ class Saver:
         if minutes > self._options.max_unsaved_minutes:
             raise UserError(
                 f"no checkpoint could be written for {minutes:.0f} minutes ({reason}): "
-                "free some space and start the same command again"
+                "free some space and start again"
             ) from None
         logging.warning("no checkpoint could be written (%s); it will be tried again", reason)
 

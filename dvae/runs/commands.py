@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import replacing, writing_to
 from data.dataset import Dataset
@@ -24,7 +24,7 @@ from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from samplers import log_z_table
 
-_ELSEWHERE = "choose another --out_dir"
+_ELSEWHERE = f"choose another {name_of('out_dir')}"
 
 
 def train(config: ExperimentConfig, dataset: Dataset, **how: Any) -> int:
@@ -42,8 +42,8 @@ def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
     config = dataclasses.replace(config, input_size=dataset.input_size)
     if config.train_batchsize > len(dataset.train):
         raise UserError(
-            f"--train_batchsize={config.train_batchsize} exceeds the {len(dataset.train)} "
-            f"training images of {config.dataset}"
+            f"{name_of('train_batchsize')}={config.train_batchsize} exceeds the "
+            f"{len(dataset.train)} training images of {config.dataset}"
         )
     memory.check_training(config, dataset)
     return config

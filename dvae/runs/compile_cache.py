@@ -1,4 +1,4 @@
-"""The cache of compiled programs, which TensorFlow keeps on disk and is told of by a variable.
+"""The cache of compiled programs, which TensorFlow keeps where an environment variable says.
 
 It must be set up before TensorFlow is imported.
 """
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 
 _FLAGS = "TF_XLA_FLAGS"
 # What TensorFlow says when an entry of the cache is damaged, or its disk full.
@@ -129,8 +129,9 @@ def compile_cache_guard() -> Iterator[None]:
             raise CompileCacheSuspected(reason) from error
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise UserError(
-                f"memory ran out ({reason}): a smaller --train_batchsize, --eval_batchsize, "
-                "--num_chains or --ais_chains needs less"
+                f"memory ran out ({reason}): a smaller {name_of('train_batchsize')}, "
+                f"{name_of('eval_batchsize')}, {name_of('num_chains')} or {name_of('ais_chains')} "
+                "needs less"
             ) from error
         raise
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import data
 from configs.datasets import DATASETS
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import exists, writing_to
 from data.dataset import Dataset
@@ -90,7 +90,7 @@ def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | 
         if found is None:
             raise UserError(
                 f"{name}, which {path} was trained on, does not exist: say where the file lies "
-                "now: --dataset=PATH, or dvae.load(..., dataset=PATH)"
+                f"now with {name_of('dataset')}=PATH"
             )
         name = found
     dataset = data.load(name, data_dir or "", config.input_size)
@@ -98,7 +98,7 @@ def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | 
         raise UserError(
             f"the data found ({dataset.notes}) are not what {path} was trained on (sha256 "
             f"{dataset.sha256} here, {run.data_sha256} there): say where those lie with "
-            f"--{'dataset' if config.has_own_data else 'data_dir'}"
+            f"{name_of('dataset' if config.has_own_data else 'data_dir')}"
         )
     return dataset
 
@@ -157,7 +157,7 @@ class RunDirectory:
           UserError: it cannot be written, another process trains in it, or it holds a run of
             another configuration (naming the fields that differ).
         """
-        with writing_to(self.path, "choose another --log_dir"):
+        with writing_to(self.path, f"choose another {name_of('log_dir')}"):
             if self.checkpoints.is_symlink():
                 raise UserError(
                     f"{self.checkpoints} is a link, and a run writes into its own directory alone: "
@@ -178,7 +178,8 @@ class RunDirectory:
             if changed:
                 raise UserError(
                     f"{self.path} holds a run of another configuration ({changed}): "
-                    "use its settings, another --log_dir, or --fresh to move it aside"
+                    f"use its settings, another {name_of('log_dir')}, or "
+                    f"{name_of('fresh')}=True to move it aside"
                 )
         if not self.config.exists() or read_config(self.path) != run:
             write_config(self.config, run)  # says where own data lie now
@@ -201,7 +202,7 @@ class RunDirectory:
         if self.data.exists():
             self.read_data_facts()
             return
-        with writing_to(self.path, "choose another --log_dir"):
+        with writing_to(self.path, f"choose another {name_of('log_dir')}"):
             write_bound(self.data, self._facts, self.owner())
 
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:

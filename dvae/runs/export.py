@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.files import aside_of, exists, open_to_read
 from dvae.runs.checkpoint_store import checkpoint_files
 from dvae.runs.checkpoints import check_best
@@ -31,7 +31,7 @@ _MAX_BYTES = 1 << 40
 _REMEDY = "put the file itself there"
 
 
-def _shown(target: Path) -> Path:
+def _card_path(target: Path) -> Path:
     """How a card names its directory: from where it was exported, or, elsewhere, its name alone.
 
     A card is for others, and says nothing of the places of a machine.
@@ -132,7 +132,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     if target is None:
         target = Path("exported") / f"{model_name(config)}-{config.run_directory('.').name}"
     if target.exists():
-        raise UserError(f"{target} exists: remove it, or choose another --out_dir")
+        raise UserError(f"{target} exists: remove it, or choose another {name_of('out_dir')}")
     aside = RunDirectory(aside_of(target))
     try:
         aside.path.mkdir(parents=True)
@@ -140,7 +140,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         arrays = TrainedModel(aside.path).arrays()
         write_weights(aside.path / "weights.npz", arrays)
         facts = read_json(aside.data)
-        card = model_card(config, read_result(aside.result), facts, arrays, _shown(target))
+        card = model_card(config, read_result(aside.result), facts, arrays, _card_path(target))
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)

@@ -1,25 +1,24 @@
 """The Python interface: `dvae.train`, `dvae.load` and `dvae.export`."""
 
-import contextlib
 import difflib
 import inspect
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import data
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.experiment import build_config
-from configs.files import path_errors
-from configs.setting import shown
+from configs.files import path_errors, writing_to
+from configs.setting import value_text
 from configs.settings import SETTINGS
+from data import user_file
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.commands import train_run
 from dvae.runs.export import export_run
 from dvae.runs.isolation import isolated
-from dvae.runs.process import Stopped
+from dvae.runs.process import Stopped, silence
 from dvae.runs.trained_model import TrainedModel
 
 __all__ = ["TrainedModel", "export", "load", "train"]
@@ -28,22 +27,7 @@ _KNOWN = {name: setting for name, setting in SETTINGS.items() if "python" in set
 _PLACES = ("data_dir", "log_dir", "fresh")  # what is neither of the configuration nor an option
 # As everywhere but on the published command line, whose default is the directory of our loaders.
 _DATA_DIR = "datasets"
-
-
-def _of_arguments(message: str) -> str:
-    """What the command line says of flags and commands, said of arguments and calls."""
-    message = re.sub("--fresh(?! is)", "fresh=True", message).replace("same command", "same call")
-    return re.sub(r"(?<![^\s(])--(?=\w)", "", message)  # not within a path
-
-
-@contextlib.contextmanager
-def _errors_of_arguments() -> Iterator[None]:
-    """Turns errors that speak of flags into errors of arguments."""
-    try:
-        with path_errors():
-            yield
-    except UserError as error:
-        raise type(error)(_of_arguments(str(error))) from None
+Arrays = Mapping[str, Any] | Sequence[Any]  # see `train`
 
 
 def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +38,7 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
             hint = "help(dvae.train) lists the settings"
             if near:
                 hint = f"did you mean {' or '.join(near)}?"
-            raise TypeError(f"train() has no setting {shown(name, quotes=False)}: {hint}")
+            raise TypeError(f"train() has no setting {value_text(name, quotes=False)}: {hint}")
     return {name: _KNOWN[name].checked(value) for name, value in settings.items()}
 
 
@@ -63,25 +47,42 @@ def _path(what: str, value: str | Path) -> Path:
     try:
         return Path(os.path.expanduser(os.fspath(value)))
     except TypeError:
-        raise UserError(f"{what} is {shown(value)}, not a path") from None
+        raise UserError(f"{what} is {value_text(value)}, not a path") from None
+
+
+def _kept(arrays: Any, log_dir: Any) -> Path:
+    """The file that a user's arrays are written to."""
+    if not isinstance(arrays, Mapping | list | tuple):
+        raise UserError(f"dataset is {value_text(arrays)}: give a name, a path, or arrays")
+    folder = Path(SETTINGS["log_dir"].checked(log_dir or SETTINGS["log_dir"].default)) / "data"
+    with writing_to(folder, f"choose another {name_of('log_dir')}"):
+        return user_file.keep(arrays, folder)
 
 
 @isolated()
 def train(
-    dataset: str | Path = SETTINGS["dataset"].default,
+    dataset: str | Path | Arrays = SETTINGS["dataset"].default,
     struct: str = SETTINGS["struct"].default,
     baseline: str = SETTINGS["baseline"].default,
+    *,
+    progress: bool = True,
     **settings: Any,
 ) -> TrainedModel:
     """Trains a model as run.py does, or goes on where an earlier call stopped.
 
-    A finished run of the same settings is loaded and not trained again. Progress is printed.
+    A finished run of the same settings is loaded and not trained again.
     Numbers are those of run.py with the same settings. While it trains in the main thread,
     SIGTERM, SIGINT (Ctrl-C, or a notebook's stop button), SIGHUP, SIGUSR2 and SIGXCPU write a
-    checkpoint first; the handlers of before are then put back.
+    checkpoint first; the earlier handlers are then put back.
 
     Args:
+      progress: whether lines and bars of progress are printed; warnings always are.
       SETTINGS
+
+    dataset may also be your images themselves: a dictionary of train, validation and test, or these
+    three in order, each [N, X], [N, H, W] or [N, H, W, 1] of numbers in [0, 1] in whatever NumPy
+    takes for an array. They are kept as LOG_DIR/data/arrays-<digest>.npz, so that the run goes on
+    and can be evaluated later, as with any file of your own.
 
     Returns:
       The best model by validation likelihood.
@@ -93,7 +94,9 @@ def train(
         from it.
     """
     given = {"dataset": dataset, "struct": struct, "baseline": baseline, **settings}
-    with _errors_of_arguments():
+    with path_errors(), silence(not progress):
+        if not isinstance(dataset, str | os.PathLike):
+            given["dataset"] = _kept(dataset, settings.get("log_dir"))
         given = {"data_dir": _DATA_DIR, **_checked_settings(given)}
         places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
         options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}
@@ -111,12 +114,17 @@ def _describe(function: Any) -> None:
     """Gives `train` the signature and the help of its settings."""
     default = {name: setting.default for name, setting in _KNOWN.items()}
     default["data_dir"] = _DATA_DIR
-    first = [*inspect.signature(function).parameters][:-1]
-    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    own = [*inspect.signature(function).parameters.values()][:-1]
+    first = [parameter.name for parameter in own]
+    kind = inspect.Parameter.KEYWORD_ONLY
     function.__signature__ = inspect.Signature(
         [
-            inspect.Parameter(name, kinds[name not in first], default=default[name])
-            for name in [*first, *(name for name in _KNOWN if name not in first)]
+            *own,
+            *(
+                inspect.Parameter(name, kind, default=value)
+                for name, value in default.items()
+                if name not in first
+            ),
         ],
         return_annotation=TrainedModel,
     )
@@ -149,7 +157,7 @@ def load(
     Raises:
       ValueError: there is no such model, or it is damaged.
     """
-    with _errors_of_arguments():
+    with path_errors():
         return TrainedModel(
             _path("path", path),
             None if data_dir is None else str(_path("data_dir", data_dir)),
@@ -176,6 +184,6 @@ def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
     Raises:
       ValueError: the run is unfinished or damaged, or the directory exists or cannot be written.
     """
-    with _errors_of_arguments():
+    with path_errors():
         target = None if out_dir is None else _path("out_dir", out_dir)
         return TrainedModel(export_run(_path("path", path), target))

@@ -158,7 +158,7 @@ class RunLock:
                 return  # released meanwhile
             raise UserError(
                 f"{self.path} is not a lock that can be read: make sure that no process trains "
-                "there, remove it and start the same command again"
+                "there, remove it and start again"
             )
         holder = _parse(text)
         if holder is None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from configs.errors import NothingTrained, UserError
+from configs.errors import NothingTrained, UserError, name_of
 from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
@@ -27,6 +27,7 @@ from dvae.train_step import TrainProgram
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
 MAX_SKIPPED_SHARE = 0.01  # of a run, from where on its end speaks of it
+_REMEDY = f"Try a smaller {name_of('base_lr')} or {name_of('beta')}"
 
 
 class Run:
@@ -77,7 +78,7 @@ class Run:
         except OSError as error:  # checkpoints and summaries bear their failures themselves
             raise UserError(
                 f"cannot write to {self.directory.path} ({error.strerror}): mend that and start "
-                "the same command again"
+                "again"
             ) from None
 
     def _resume(self) -> None:
@@ -156,7 +157,7 @@ class Run:
         kept = "" if best is None else f" The best model so far, of step {best}, is kept."
         raise UserError(
             f"{state.skipped_in_a_row} updates in a row were not finite, {self._blame()}."
-            f"{kept} Try a smaller --base_lr or --beta"
+            f"{kept} {_REMEDY}"
         )
 
     def _blame(self) -> str:
@@ -168,7 +169,7 @@ class Run:
         if self.progress.updates == 0:
             raise NothingTrained(
                 f"nothing was trained: none of {self.progress.step} updates was finite, "
-                f"{self._blame()}. Try a smaller --base_lr or --beta"
+                f"{self._blame()}. {_REMEDY}"
             )
 
     def _check_best(self) -> None:
@@ -179,7 +180,7 @@ class Run:
             raise UserError(
                 "no model has a finite validation NLL, so there is no result: "
                 f"{self.program.state.skipped} of {progress.step} updates were not finite and "
-                "skipped. Try a smaller --base_lr or --beta"
+                f"skipped. {_REMEDY}"
             )
 
     def _warn_of_skipped(self) -> None:
@@ -187,8 +188,8 @@ class Run:
         skipped, steps = self.program.state.skipped, self.progress.step
         if skipped > MAX_SKIPPED_SHARE * steps:
             logging.warning(
-                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller --base_lr "
-                "or --beta would help",
+                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller base_lr "
+                "or beta would help",
                 skipped,
                 steps,
                 100.0 * skipped / steps,
@@ -229,12 +230,12 @@ class Run:
             stream_key(self.program.run_key, Stream.FINAL),
             self._signals.raise_if_stopped,
         )
-        inspector = self.monitor.inspector
-        images, latents = self.monitor.inspected_batch(config.num_train_iter)
-        recon = inspector.reconstructions(images, latents["reconstruction"])
+        diagnostics = self.monitor.diagnostics
+        images, latents = self.monitor.diagnostic_batch(config.num_train_iter)
+        recon = diagnostics.reconstructions(images, latents["reconstruction"])
         write_png(self.directory.path / "reconstructions.png", recon)
         units = self.program.model.prior.energy_model.units(chains)
-        generated = inspector.generated(units)
+        generated = diagnostics.generated(units)
         write_png(self.directory.path / "samples.png", generated)
         result = run_record(
             config,

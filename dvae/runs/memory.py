@@ -9,6 +9,7 @@ import math
 import tensorflow as tf
 
 from configs import memory
+from configs.errors import name_of
 from configs.experiment import ExperimentConfig
 from configs.registry import PRIORS, Structure, resolve
 from data.dataset import Dataset
@@ -21,9 +22,11 @@ _CHAIN_COPIES = 3  # a state, the one after it, and the fields between them
 _ROW_COPIES = 2  # what a layer gives, and its gradient
 _LAYER_BYTES = 20_000  # of the objects of one layer in Python and in the graph
 _GPU_BYTES = 288 << 30  # the most that one has
-_SIZES = "choose a smaller model or batch: --struct, --train_batchsize, --k, --num_chains"
+_SIZES = "choose a smaller model or batch: " + ", ".join(
+    map(name_of, ("struct", "train_batchsize", "k", "num_chains"))
+)
 _DAMAGED = "free some; if no such model was trained, its config.json is damaged"
-_MEASURING = "choose smaller --ais_chains or --eval_batchsize"
+_MEASURING = f"choose smaller {name_of('ais_chains')} or {name_of('eval_batchsize')}"
 
 
 def _network(inputs: int, count: int, s: Structure, outputs: int) -> int:

@@ -15,7 +15,7 @@ from dvae.evaluation import Evaluator, normalized
 from dvae.networks import weight_decay
 from dvae.objective import RECONSTRUCTION
 from dvae.runs.checkpoints import Progress
-from dvae.runs.pictures import Inspector
+from dvae.runs.pictures import Diagnostics
 from dvae.runs.process import say
 from dvae.runs.result import ais_settings, likelihood_doubts
 from dvae.runs.summaries import Summaries
@@ -48,7 +48,7 @@ class Monitor:
         self.summaries = summaries
         self.evaluator = Evaluator(program.model)
         self._objective = program.estimator.objective
-        self.inspector = Inspector(
+        self.diagnostics = Diagnostics(
             program.model, dataset.image_shape, self._objective.log_ratio, config.k
         )
         self._run_key = counter_random.key(config.seed)
@@ -73,15 +73,15 @@ class Monitor:
         log_z = program.sampler.log_partition(sampler_state)
         if log_z is not None:
             values["log_z/train"] = float(log_z)
-        images, latents = self.inspected_batch(step)
+        images, latents = self.diagnostic_batch(step)
         values |= {"beta": config.beta, "posterior/beta": config.beta}
-        values |= self.inspector.scalars(latents)
+        values |= self.diagnostics.scalars(latents)
         self.summaries.scalars("train", step, values)
         means = latents.pop("reconstruction")
         self.summaries.histograms(step, latents)
-        recon = self.inspector.reconstructions(images, means)
+        recon = self.diagnostics.reconstructions(images, means)
         chains = program.sampler.chains(sampler_state)
-        generated = self.inspector.generated(self._model.prior.energy_model.units(chains))
+        generated = self.diagnostics.generated(self._model.prior.energy_model.units(chains))
         self.summaries.image("recon", step, recon)
         self.summaries.image("generated_sample", step, generated)
         progress.summarized_step = step
@@ -112,18 +112,18 @@ class Monitor:
         chains = program.sampler.chains(program.state.sampler)
         return self._model.prior.energy_model, program.parameters(), chains
 
-    def inspected_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
+    def diagnostic_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
         """Validation images, the same at each summary, and their latents."""
         count = min(self._config.train_batchsize, len(self._dataset.validation))
         images = tf.cast(self._dataset.validation[:count], tf.float32)
-        return images, self.inspector.latents(images, self._key(Stream.INSPECTION, step))
+        return images, self.diagnostics.latents(images, self._key(Stream.DIAGNOSTICS, step))
 
     def _warn_of_collapse(self, values: dict[str, float]) -> None:
         families = values.get("sampler/surviving_families", math.inf)
         if families < COLLAPSED_SHARE * self._config.num_chains:
             logging.warning(
                 "the population has collapsed to %.0f families of %d: its log Z gradient is "
-                "poor; more --num_chains or --num_sweeps, or a smaller --base_lr, would help",
+                "poor; more num_chains or num_sweeps, or a smaller base_lr, would help",
                 families,
                 self._config.num_chains,
             )
@@ -156,14 +156,14 @@ class Monitor:
         for index, (name, images) in enumerate(
             (("val", self._dataset.validation), ("test", self._dataset.test)), start=1
         ):
-            found = self.evaluator.likelihood(
+            estimate = self.evaluator.likelihood(
                 images,
                 SELECTION_SAMPLES,
                 config.eval_batchsize,
                 counter_random.fold_in(key, index),
                 progress=lambda _: check(),
             )
-            likelihood = normalized(found, log_z.best())
+            likelihood = normalized(estimate, log_z.best())
             values[f"{name}/neg_ll"] = likelihood.nll
             values[f"{name}/neg_elbo"] = likelihood.neg_elbo
             trusted = trusted and not likelihood_doubts(log_z, likelihood)

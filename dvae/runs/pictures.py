@@ -1,5 +1,6 @@
 """Read-outs of a model for people: grids of images as arrays and PNG files, histograms, scalars."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,16 @@ from dvae.log_ratio import LogRatio
 from dvae.model import DVAE
 from samplers import hardware
 
+LEAST_WIDTH, _MARGIN = 600, 60  # of pictures in pixels, and of their labels
 
-def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.ndarray:
-    """Tiles images [N, X] in [0, 1] row by row with a grey line between: uint8 [H, W, 1]."""
+
+def grid(
+    images: np.ndarray, image_shape: tuple[int, int], columns: int, labels: Sequence[str] = ()
+) -> np.ndarray:
+    """Tiles images [N, X] in [0, 1] row by row with a grey line between: uint8 [H, W, 1].
+
+    Pixels are enlarged, all alike, until W is at least 600. labels: of rows, in turn, on the left.
+    """
     height, width = image_shape
     rows = -(-len(images) // columns)
     canvas = np.full([rows * (height + 1) + 1, columns * (width + 1) + 1], 0.5)
@@ -22,7 +30,23 @@ def grid(images: np.ndarray, image_shape: tuple[int, int], columns: int) -> np.n
         top, left = top * (height + 1) + 1, left * (width + 1) + 1
         canvas[top : top + height, left : left + width] = image.reshape(image_shape)
     canvas = np.nan_to_num(np.clip(canvas, 0.0, 1.0))  # black where there is no number
-    return np.uint8(np.round(255 * canvas))[..., None]
+    scale = -(-LEAST_WIDTH // canvas.shape[1])
+    tiles = np.uint8(np.round(255 * canvas)).repeat(scale, axis=0).repeat(scale, axis=1)
+    if labels:
+        tiles = np.hstack([_margin(len(tiles), rows, labels), tiles])
+    return tiles[..., None]
+
+
+def _margin(height: int, rows: int, labels: Sequence[str]) -> np.ndarray:
+    """White, with the labels of the rows, in turn: uint8 [height, 60]."""
+    from PIL import Image, ImageDraw, ImageFont  # not what a run's first step waits for
+
+    margin = Image.new("L", (_MARGIN, height), 255)
+    draw, font = ImageDraw.Draw(margin), ImageFont.load_default(size=14)
+    for row in range(rows):
+        place = (_MARGIN / 2, (row + 0.5) * height / rows)
+        draw.text(place, labels[row % len(labels)], fill=0, font=font, anchor="mm")
+    return np.asarray(margin)
 
 
 def above_each_other(upper: np.ndarray, lower: np.ndarray, columns: int) -> np.ndarray:
@@ -44,7 +68,7 @@ ACTIVE_VARIANCE = 0.01
 _COLUMNS = 10
 
 
-class Inspector:
+class Diagnostics:
     """Compiled read-outs of one model; they neither train nor move batch-norm averages."""
 
     def __init__(
@@ -97,7 +121,7 @@ class Inspector:
         count = min(5 * _COLUMNS, images.shape[0])
         first = means.reshape(images.shape[0], -1, means.shape[1])[:count, 0]
         rows = above_each_other(images.numpy()[:count], first, _COLUMNS)
-        return grid(rows, self._image_shape, _COLUMNS)
+        return grid(rows, self._image_shape, _COLUMNS, labels=("image", "model"))
 
     def scalars(self, latents: dict[str, np.ndarray]) -> dict[str, float]:
         """Scalars that describe posterior and prior, given the arrays of `latents`."""

@@ -5,6 +5,7 @@ by need: the compile cache must be set up before it.
 """
 
 import contextlib
+import contextvars
 import gc
 import signal
 import socket
@@ -20,10 +21,22 @@ from tqdm import tqdm
 from configs.signals import STOPPING
 from configs.text import encodable, printable
 
+_SILENT = contextvars.ContextVar("silent", default=False)
+
+
+@contextlib.contextmanager
+def silence(wanted: bool) -> Iterator[None]:
+    """Neither lines nor bars of progress inside, if so wanted; warnings and errors stay."""
+    token = _SILENT.set(wanted or _SILENT.get())
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
 
 def say(message: str) -> None:
     """One line on standard output, at once, above any progress bar."""
-    if sys.stdout is None:  # a service without one
+    if sys.stdout is None or _SILENT.get():  # a service has no standard output
         return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     with suppress(OSError):
@@ -59,7 +72,7 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
         dynamic_ncols=True,
         mininterval=0.2 if sys.stderr is not None and sys.stderr.isatty() else 30.0,
         file=sys.stderr,
-        disable=sys.stderr is None,
+        disable=sys.stderr is None or _SILENT.get(),
     )
 
 

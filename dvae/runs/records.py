@@ -17,7 +17,7 @@ from dvae.runs.json_files import checked, digest, read_checked, read_json, write
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
-_AGAIN = "remove it and start the same command again"  # a checkpoint is there still
+_AGAIN = "remove it and start again"  # a checkpoint is there still
 _Types = tuple | list | dict  # of values of JSON: any of these; [of each]; {of those of a name}
 _TEXT, _WHOLE, _KNOWN, _NUMBER = (str,), (int,), (float,), (int, float, NoneType)
 
@@ -243,7 +243,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """
     record = read_bound(path)
     for name in ("log_z_interval", "nll_interval"):
-        if isinstance(record.get(name), dict):  # those of before said nothing of it
+        if isinstance(record.get(name), dict):  # earlier runs did not record it
             record[name] = {"trusted": True, "reasons": [], **record[name]}
     if not (_fits(record, _TYPES) and _agree(record)):
         raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")

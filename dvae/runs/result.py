@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.errors import UserError
+from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.paper import SELECTION_SAMPLES
 from data.dataset import Dataset
@@ -177,7 +177,7 @@ def evaluate_model(
     if bad:
         raise UserError(
             f"the evaluation of the model is not finite ({', '.join(bad)}), so there is no result: "
-            "train anew with a smaller --base_lr or --beta"
+            f"train anew with a smaller {name_of('base_lr')} or {name_of('beta')}"
         )
     return record
 

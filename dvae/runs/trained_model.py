@@ -14,8 +14,8 @@ from data.dataset import Dataset
 from dvae.build import build
 from dvae.encoder import Batch
 from dvae.evaluation import Evaluator, normalized
-from dvae.prior_sampler import PriorSampler
-from dvae.runs import memory, result
+from dvae.prior_chains import PriorChains
+from dvae.runs import memory, plots, result
 from dvae.runs.arrays import (
     BLOCK,
     Encoded,
@@ -30,7 +30,8 @@ from dvae.runs.arrays import (
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory, find_data
 from dvae.runs.isolation import isolated
-from dvae.runs.pictures import Inspector
+from dvae.runs.metrics_file import Curve, read_metrics
+from dvae.runs.pictures import Diagnostics
 from dvae.runs.records import read_config, read_result
 from dvae.runs.weights_file import named_arrays
 from dvae.streams import EvaluationKey, Stream, stream_key
@@ -74,13 +75,58 @@ class TrainedModel:
         memory.check_loading(self.config, self.path)
         self.image_shape, mean = self._directory.read_data_facts()
         self.model, estimator = build(self.config, mean)
-        self._sampler = PriorSampler(self.config, self.model.prior.energy_model)
+        self._sampler = PriorChains(self.config, self.model.prior.energy_model)
         self._key = counter_random.key(self.config.seed)
         chains = self._sampler.init(stream_key(self._key, Stream.INIT))
         variables = NetworkVariables(self.model, estimator)
         state, self.step = restore_model(self._directory, variables.state(chains), step)
         variables.assign(state)
         self._sampler_state = state.sampler
+
+    def __repr__(self) -> str:
+        """The run, its model and its likelihood, in one line."""
+        c, quality = self.config, "unfinished"
+        if self._directory.result.exists():
+            found = self.result
+            low, high = (found["nll_interval"][end] for end in ("low", "high"))
+            quality = f"test NLL {found['test_nll']:.2f} {result.span(low, high)} nats"
+        return (
+            f"<TrainedModel {self.path}: {c.baseline} on {c.dataset_name}, {c.struct}, k={c.k}, "
+            f"step {self.step:,} of {c.num_train_iter:,}; {quality}>"
+        )
+
+    @property
+    @isolated()
+    def history(self) -> dict[str, Curve]:
+        """What the run logged in metrics.jsonl: steps and values by name; {} of an exported model.
+
+        The names are those of TensorBoard, such as "train/neg_elbo" and "val/neg_ll".
+        """
+        return read_metrics(self._directory.metrics)
+
+    @isolated()
+    def plot(self, images: np.ndarray | None = None) -> Any:
+        """A matplotlib figure: curves, samples, reconstructions, and a diagnosis of the prior.
+
+        Energies of the prior's samples lie where those of the images' posteriors do if the prior
+        is well fitted; an autocorrelation that lasts longer than a step's sweeps warns of chains
+        that fall behind; posteriors near 0 and 1 use their bits.
+
+        Args:
+          images: [N, X] or [N, height, width] of 0 and 1 to be reconstructed; None: those of the
+            test set where the data are found, else samples of the model.
+
+        Raises:
+          ValueError: images of another shape, or with other values.
+        """
+        source = "your images"
+        if images is None:
+            try:
+                source, images = "test images", self.dataset().test
+                images = np.random.default_rng(0).permutation(images)  # some are sorted
+            except UserError:
+                source, images = "samples", self.sample(100, binary=True)
+        return plots.overview(self, self._rows(images).reshape(-1, *self.image_shape), source)
 
     @isolated()
     def dataset(self) -> Dataset:
@@ -149,18 +195,57 @@ class TrainedModel:
         return np.concatenate(drawn)[:num]
 
     @isolated()
-    def sample(self, num: int = 100, seed: int | None = None) -> np.ndarray:
-        """Images from the model: the likelihood's means, float32 [num, height, width] in [0, 1].
+    def sample(
+        self, num: int = 100, seed: int | None = None, *, binary: bool = False
+    ) -> np.ndarray:
+        """Images from the model, float32 [num, height, width]: the likelihood's means in [0, 1].
 
         Args:
           num: how many.
           seed: an integer, of the prior's samples; None: the run's own, so that each call gives the
             same images.
+          binary: pixels drawn from the likelihood, 0 and 1, instead of its means.
 
         Raises:
           ValueError: num is no whole number of at least 1.
         """
-        return self.decode(self.sample_latents(num, seed))
+        means = self.decode(self.sample_latents(num, seed))
+        if not binary:
+            return means
+        key, shape = self._stream_key(Stream.PIXELS, seed), [BLOCK, *self.image_shape]
+        keys = [block_key(key, block) for block in range(-(-int(num) // BLOCK))]
+        draws = np.concatenate([counter_random.uniform(key, shape).numpy() for key in keys])
+        return np.float32(draws[:num] < means)
+
+    @isolated()
+    def interpolate(
+        self, a: np.ndarray, b: np.ndarray, num: int = 10, seed: int | None = None
+    ) -> np.ndarray:
+        """Means of p(x | z) on a way from image a to image b, float32 [num, height, width].
+
+        The way leads from one binary latent state to the other: the latents in which the posterior
+        samples of a and b differ change over in a random order, equally many from each picture to
+        the next.
+
+        Args:
+          a, b: [X] or [height, width] of 0 and 1.
+          num: of pictures, both ends among them.
+          seed: of the samples and the order; None: the run's own.
+
+        Raises:
+          ValueError: images of another shape, or with other values; num is no whole number of at
+            least 1.
+        """
+        check_count("num", num)
+        ends = np.concatenate([self._rows(np.asarray(image)[None]) for image in (a, b)])
+        start, end = self.encode(ends, seed).latents
+        differ = np.flatnonzero(start != end)
+        order = counter_random.uniform(self._stream_key(Stream.INTERPOLATION, seed), [len(differ)])
+        differ = differ[np.argsort(order)]
+        latents = np.repeat(start[None], num, axis=0)
+        for row, count in enumerate(np.rint(np.linspace(0, len(differ), num)).astype(int)):
+            latents[row, differ[:count]] = end[differ[:count]]
+        return self.decode(latents)
 
     @isolated()
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -170,7 +255,7 @@ class TrainedModel:
           ValueError: latents of another shape, or with other values.
         """
         rows = binary_rows("latents", latents, [(self.config.structure.num_latents,)])
-        [means] = in_blocks(lambda block, _: [self._inspector.decode(block)], rows)
+        [means] = in_blocks(lambda block, _: [self._diagnostics.decode(block)], rows)
         return means.reshape(-1, *self.image_shape)
 
     @isolated()
@@ -184,7 +269,7 @@ class TrainedModel:
         Raises:
           ValueError: images of another shape, or with other values.
         """
-        key = self._stream_key(Stream.INSPECTION, seed)
+        key = self._stream_key(Stream.DIAGNOSTICS, seed)
         latents, probabilities, log_prob = in_blocks(
             lambda block, index: self._encoded(block, block_key(key, index)), self._rows(images)
         )
@@ -230,7 +315,7 @@ class TrainedModel:
             )
         rows = self._rows(images)
         check_count("num_samples", num_samples)
-        key = self._stream_key(Stream.INSPECTION, seed)
+        key = self._stream_key(Stream.DIAGNOSTICS, seed)
         return encoder.count_modes(rows, int(num_samples), key)
 
     @isolated()
@@ -302,8 +387,8 @@ class TrainedModel:
         return Evaluator(self.model)
 
     @cached_property
-    def _inspector(self) -> Inspector:
-        return Inspector(self.model, self.image_shape)
+    def _diagnostics(self) -> Diagnostics:
+        return Diagnostics(self.model, self.image_shape)
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""

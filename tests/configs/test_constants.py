@@ -15,7 +15,7 @@ from configs.datasets import DATASETS
 from configs.experiment import ExperimentConfig
 from configs.registry import STRUCTURES, Structure
 from data import dataset, digits
-from dvae import prior_sampler, priors, relaxed_priors, straight_relaxations, undirected
+from dvae import prior_chains, priors, relaxed_bernoulli, relaxed_priors, undirected
 from dvae.estimators import enumeration
 from dvae.runs import lock, loop, monitor, result
 from dvae.runs.checkpoints import RunOptions
@@ -84,10 +84,10 @@ def test_constant(name):
 
 # Those of other modules: published, or such that another value changes recorded numbers.
 OTHERS = (
-    (straight_relaxations, "CONCRETE_CLIP", 1e-5, "rho of the Concrete relaxation, finite logits"),
-    (straight_relaxations, "SLOPE_OFFSET", 1e-2, "arXiv 1810.00116, piecewise-linear relaxation"),
+    (relaxed_bernoulli, "CONCRETE_CLIP", 1e-5, "rho of the Concrete relaxation, finite logits"),
+    (relaxed_bernoulli, "SLOPE_OFFSET", 1e-2, "arXiv 1810.00116, piecewise-linear relaxation"),
     (relaxed_priors, "B_CLIP", 10.0, f"{LINE}: b_zeta_clipped"),
-    (prior_sampler, "FAMILY_WINDOW", 100, "our own"),
+    (prior_chains, "FAMILY_WINDOW", 100, "our own"),
     (priors, "SAMPLE_SWEEPS", 1000, "our own: sweeps of samples that are shown"),
     (monitor, "SUMMARY_TEMPERATURES", 100, "our own"),
     (monitor, "MAX_DRIFT", 5.0, "our own, in standard errors"),
@@ -119,7 +119,7 @@ def test_purposes_keep_their_streams():
         "STEP": 2,
         "EVALUATION": 3,
         "FINAL": 4,
-        "INSPECTION": 5,
+        "DIAGNOSTICS": 5,
         "EVALUATE": 6,
         "GENERATE": 7,
         "LOG_Z": 8,
@@ -142,8 +142,8 @@ class TestRelations:
     def test_calls_of_the_program(self):
         """Skipped updates are counted after each call; families are, since a step within it."""
         assert loop.MAX_SKIPPED_IN_A_ROW >= loop.STEPS_PER_CALL
-        assert loop.STEPS_PER_CALL % prior_sampler.FAMILY_WINDOW == 0
-        assert ExperimentConfig().summary_every % prior_sampler.FAMILY_WINDOW == 0
+        assert loop.STEPS_PER_CALL % prior_chains.FAMILY_WINDOW == 0
+        assert ExperimentConfig().summary_every % prior_chains.FAMILY_WINDOW == 0
 
     def test_log_z(self):
         """What is shown in passing is quicker than what decides; a group has several chains."""

@@ -14,6 +14,7 @@ from data.dataset import digest, near_square
 from tests.helpers import data_files as made
 
 ROOT = Path(__file__).parents[2]
+assert_equal, assert_close = np.testing.assert_array_equal, np.testing.assert_allclose
 
 
 def fixed_draw(grey):
@@ -26,16 +27,13 @@ def test_binarized_mnist_in_every_form_and_place(tmp_path, suffix, place):
     made.put_binarized_mnist(tmp_path / place, suffix)
     found = data.load("binarized_mnist", str(tmp_path), input_size=784)
     for array, split in ((found.train, "train"), (found.validation, "valid"), (found.test, "test")):
-        np.testing.assert_array_equal(array, made.binary_images(split))
+        assert_equal(array, made.binary_images(split))
         assert array.dtype == np.uint8
     assert (found.name, found.grey_unit, found.image_shape) == ("binarized_mnist", 1.0, (28, 28))
-    assert not found.dynamic_binarization
-    assert found.input_size == 784
+    assert not found.dynamic_binarization and found.input_size == 784
     assert "13 train + 7 validation + 11 test" in found.notes
     assert "not the published file" in found.notes
-    np.testing.assert_allclose(
-        found.train_mean, made.binary_images("train").mean(axis=0), rtol=0, atol=1e-7
-    )
+    assert_close(found.train_mean, made.binary_images("train").mean(axis=0), rtol=0, atol=1e-7)
     assert found.train_mean.dtype == np.float32
 
 
@@ -45,48 +43,41 @@ def test_forms_may_be_mixed_and_give_the_same_digest(tmp_path):
     floats = made.binary_images("valid").astype(np.float32)
     made.put(tmp_path / "b/binarized_mnist/binarized_mnist_valid.npz", made.npz_bytes(floats))
     first, second = (data.load("binarized_mnist", str(tmp_path / d)) for d in "ab")
-    assert first.sha256 == second.sha256
-    assert len(first.sha256) == 64
+    assert first.sha256 == second.sha256 and len(first.sha256) == 64
 
 
 def test_digest_depends_on_each_array():
-    arrays = [np.zeros((2, 3), np.uint8), np.ones((5, 3), np.uint8)]
-    reference = digest(*arrays)
-    assert digest(arrays[0].reshape(3, 2), arrays[1]) != reference
-    assert digest(arrays[0].astype(np.int8), arrays[1]) != reference
-    assert digest(arrays[0], arrays[1] * 0) != reference
-    assert digest(*(a.copy() for a in arrays)) == reference
+    zeros, ones = np.zeros((2, 3), np.uint8), np.ones((5, 3), np.uint8)
+    others = (zeros.reshape(3, 2), ones), (zeros.astype(np.int8), ones), (zeros, ones * 0)
+    assert digest(zeros, ones) not in [digest(*arrays) for arrays in others]
+    assert digest(zeros.copy(), ones.copy()) == digest(zeros, ones)
 
 
 def test_omniglot_is_transposed_split_and_binarised(tmp_path):
-    rows = made.omniglot_rows("data", 1345 + 17)
+    rows, test_rows = made.omniglot_rows("data", 1345 + 17), made.omniglot_rows("testdata")
     picture = np.zeros((28, 28))
     picture[3, 5:21] = 1.0  # a horizontal bar: transposed, it would be a vertical one
     rows[0] = picture.ravel()
-    test_rows = made.omniglot_rows("testdata")
     content = made.mat_bytes(data=made.to_columns(rows), testdata=made.to_columns(test_rows))
     made.put(tmp_path / "OMNIGLOT" / "chardata.mat", content)
     found = data.load("omniglot", str(tmp_path))
-    assert found.train.dtype == np.uint8
-    assert found.grey_unit == 1 / 255
+    assert (found.train.dtype, found.grey_unit) == (np.uint8, 1 / 255)
     assert found.dynamic_binarization
-    np.testing.assert_array_equal(found.train[0].reshape(28, 28), picture * 255)
-    np.testing.assert_allclose(found.train * found.grey_unit, rows[:17], atol=1e-12)
-    np.testing.assert_array_equal(found.validation, fixed_draw(rows[17:]))
-    np.testing.assert_array_equal(found.test, fixed_draw(test_rows))
-    np.testing.assert_allclose(found.train_mean, rows[:17].mean(axis=0), atol=1e-7)
+    assert_equal(found.train[0].reshape(28, 28), picture * 255)
+    assert_close(found.train * found.grey_unit, rows[:17], atol=1e-12)
+    assert_equal(found.validation, fixed_draw(rows[17:]))
+    assert_equal(found.test, fixed_draw(test_rows))
+    assert_close(found.train_mean, rows[:17].mean(axis=0), atol=1e-7)
     assert "not the published file" in found.notes
 
 
 def test_omniglot_in_data_dir_itself_uncompressed_and_of_any_grey(tmp_path, monkeypatch):
-    made.omniglot_columns(monkeypatch)
-    rows = made.omniglot_rows("data") * 0.987
-    test_rows = made.omniglot_rows("testdata")
-    content = made.mat_bytes(False, data=made.to_columns(rows), testdata=made.to_columns(test_rows))
+    columns = made.omniglot_columns(monkeypatch)
+    content = made.mat_bytes(False, data=columns["data"] * 0.987, testdata=columns["testdata"])
     made.put(tmp_path / "chardata.mat", content)
     found = data.load("omniglot", str(tmp_path))
     assert (found.train.dtype, found.grey_unit) == (np.float32, 1.0)
-    np.testing.assert_allclose(found.train, rows[:12], atol=1e-7)
+    assert_close(found.train, made.omniglot_rows("data")[:12] * 0.987, atol=1e-7)
 
 
 def test_omniglot_needs_more_columns_than_the_validation_set(tmp_path):
@@ -98,14 +89,10 @@ def test_omniglot_needs_more_columns_than_the_validation_set(tmp_path):
 
 def test_digits():
     found = data.load("digits", "/nowhere")
-    assert found.train.shape == (1297, 64)
-    assert found.validation.shape == (200, 64)
-    assert found.test.shape == (300, 64)
-    assert found.image_shape == (8, 8)
-    assert found.grey_unit == 1 / 16
-    assert found.dynamic_binarization
-    assert found.train.max() == 16
-    assert set(np.unique(found.test)) == {0, 1}
+    shapes = [array.shape for array in (found.train, found.validation, found.test)]
+    assert shapes == [(1297, 64), (200, 64), (300, 64)]
+    assert (found.image_shape, found.grey_unit, found.train.max()) == ((8, 8), 1 / 16, 16)
+    assert found.dynamic_binarization and set(np.unique(found.test)) == {0, 1}
     assert data.load("digits", "/nowhere").sha256 == found.sha256
     # mean grey of the binarised test images = that of the training images within 5 standard
     # errors; images differ, hence the error is taken over images
@@ -118,11 +105,10 @@ def test_digits():
 def test_user_file_of_grey_values(tmp_path, scale):
     arrays = made.user_arrays(23, scale)
     found = data.load(str(made.put(tmp_path / "mine.npz", made.npz_bytes(**arrays))), "")
-    assert found.name == "mine"
-    assert found.image_shape == (1, 23)
-    np.testing.assert_allclose(found.train * found.grey_unit, arrays["train"], atol=1e-7)
-    np.testing.assert_array_equal(found.validation, fixed_draw(arrays["validation"]))
-    np.testing.assert_array_equal(found.test, fixed_draw(arrays["test"]))
+    assert (found.name, found.image_shape) == ("mine", (1, 23))
+    assert_close(found.train * found.grey_unit, arrays["train"], atol=1e-7)
+    assert_equal(found.validation, fixed_draw(arrays["validation"]))
+    assert_equal(found.test, fixed_draw(arrays["test"]))
     # 17 divides 255, hence the steps are bytes; all zero is binary
     assert (found.train.dtype, found.grey_unit) == (np.uint8, 1.0 if scale == 0.0 else 1 / 255)
     assert found.dynamic_binarization == (scale != 0.0)
@@ -133,11 +119,10 @@ def test_binary_user_file_of_pictures(tmp_path, dtype):
     arrays = {k: (v > 0.5).reshape(-1, 3, 7) for k, v in made.user_arrays(21).items()}
     content = made.npz_bytes(**{k: np.asfortranarray(v.astype(dtype)) for k, v in arrays.items()})
     found = data.load(str(made.put(tmp_path / "mine.npz", content)), "", input_size=21)
-    assert found.image_shape == (3, 7)
-    assert not found.dynamic_binarization
+    assert found.image_shape == (3, 7) and not found.dynamic_binarization
     assert (found.train.dtype, found.grey_unit) == (np.uint8, 1.0)
     for array, name in ((found.train, "train"), (found.validation, "validation")):
-        np.testing.assert_array_equal(array, arrays[name].reshape(-1, 21))
+        assert_equal(array, arrays[name].reshape(-1, 21))
 
 
 def test_uncompressed_user_file_with_arbitrary_floats(tmp_path):
@@ -145,7 +130,7 @@ def test_uncompressed_user_file_with_arbitrary_floats(tmp_path):
     np.savez(tmp_path / "mine.npz", **arrays, more=np.array([{}], dtype=object))
     found = data.load(str(tmp_path / "mine.npz"), "")
     assert (found.train.dtype, found.grey_unit) == (np.float32, 1.0)
-    np.testing.assert_allclose(found.train, arrays["train"], atol=1e-7)
+    assert_close(found.train, arrays["train"], atol=1e-7)
 
 
 @pytest.mark.parametrize("size, shape", [(784, (28, 28)), (23, (1, 23)), (12, (3, 4)), (1, (1, 1))])
@@ -153,20 +138,19 @@ def test_near_square(size, shape):
     assert near_square(size) == shape
 
 
-@pytest.mark.parametrize(
-    "dataset, input_size, message",
-    [
-        ("digits", 784, "input_size is 784, but the images of digits have 64 pixels"),
-        ("mnist", None, "unknown dataset 'mnist'; choose binarized_mnist, omniglot, digits, or"),
-        ("/nowhere/mine.npz", None, "/nowhere/mine.npz: does not exist; save it with"),
-        ("/\0.npz", None, "cannot be opened"),
-    ],
-)
+_WRONG = [
+    ("digits", 784, "input_size is 784, but the images of digits have 64 pixels"),
+    ("mnist", None, "unknown dataset 'mnist'; choose binarized_mnist, omniglot, digits, or"),
+    ("/nowhere/mine.npz", None, "/nowhere/mine.npz: does not exist; save it with"),
+    ("/\0.npz", None, "cannot be opened"),
+]
+
+
+@pytest.mark.parametrize("dataset, input_size, message", _WRONG)
 def test_wrong_requests(dataset, input_size, message):
     with pytest.raises(UserError) as raised:
         data.load(dataset, "", input_size)
-    assert message in str(raised.value)
-    assert len(str(raised.value).splitlines()) == 1
+    assert message in str(raised.value) and len(str(raised.value).splitlines()) == 1
 
 
 def test_a_read_only_data_dir_works(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,19 +17,29 @@ from data import amat, matlab, npz
 from tests.helpers import data_files as made
 
 
+def refused(message, read, *arguments, path, **options):
+    """Its one line names the file, says what is wrong, and ends with what to do."""
+    with pytest.raises(UserError, match=message) as raised:
+        read(path, *arguments, "mend it", **options)
+    text = str(raised.value)
+    assert text.startswith(f"{path}: ") and text.endswith("; mend it"), text
+    assert len(text.splitlines()) == 1
+
+
+_NO_FILES = {
+    "directory": Path.mkdir,
+    "pipe": os.mkfifo,
+    "dangling link": lambda path: path.symlink_to(path.with_name("gone")),
+}
+
+
 @pytest.mark.parametrize("name", ["binarized_mnist_valid.npz", "chardata.mat", "mine.npz"])
-@pytest.mark.parametrize("kind", ["directory", "pipe", "dangling link"])
+@pytest.mark.parametrize("kind", _NO_FILES)
 def test_what_is_no_file_is_refused(tmp_path, name, kind):
     made.put_binarized_mnist(tmp_path, ".amat")
+    (tmp_path / "binarized_mnist_valid.amat").unlink()
     path = tmp_path / name
-    if kind == "directory":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to(tmp_path / "gone")
-    if name == "binarized_mnist_valid.npz":
-        (tmp_path / "binarized_mnist_valid.amat").unlink()
+    _NO_FILES[kind](path)
     dataset = {"chardata.mat": "omniglot", "mine.npz": str(path)}.get(name, "binarized_mnist")
     with pytest.raises(UserError, match=name) as raised:
         data.load(dataset, str(tmp_path))
@@ -45,29 +56,27 @@ def test_an_unreadable_file_is_refused(tmp_path):
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
     path = made.put(tmp_path / "a.npz", made.npz_bytes(np.zeros(1 << 22, np.uint8)))
-    with pytest.raises(UserError, match="'arr_0' has 4194432 bytes, more than the 1048576"):
-        npz.read_npz(path, ("arr_0",), "", max_bytes=1 << 20)
+    message = "'arr_0' has 4194432 bytes, more than the 1048576"
+    refused(message, npz.read_npz, ("arr_0",), path=path, max_bytes=1 << 20)
     path = made.put(tmp_path / "a.mat", made.mat_bytes(data=np.zeros(1 << 27, np.uint8)))
     monkeypatch.setattr(matlab, "MAX_MEMORY_BYTES", 1 << 28)
-    with pytest.raises(UserError, match=r"not a sound MATLAB 5 file .*MemoryError"):
-        matlab.read_mat(path, ("data",), "")
+    message = r"not a sound MATLAB 5 file .*MemoryError"
+    refused(message, matlab.read_mat, ("data",), path=path)
     path = tmp_path / "sparse.amat"
     with open(path, "wb") as file:
         file.truncate(amat.MAX_AMAT_BYTES + 1)
-    with pytest.raises(UserError, match="more than the"):
-        amat.read_amat(path, 784, "")
+    refused("more than the", amat.read_amat, 784, path=path)
 
 
 def test_a_header_that_lies_takes_no_memory(tmp_path):
-    npy = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        npy, {"descr": "|u1", "fortran_order": False, "shape": (3 << 30,)}
-    )
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+    npy, header = io.BytesIO(), {"descr": "|u1", "fortran_order": False, "shape": (3 << 30,)}
+    np.lib.format.write_array_header_1_0(npy, header)
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("arr_0.npy", npy.getvalue() + bytes(1000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match=r"not a sound \.npz file|does not fit into memory"):
-        npz.read_npz(tmp_path / "a.npz", ("arr_0",), "")
+    message = r"not a sound \.npz file|does not fit into memory"
+    refused(message, npz.read_npz, ("arr_0",), path=path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # in KiB
 
 
@@ -83,25 +92,20 @@ def test_a_reader_of_mat_files_that_dies_or_hangs(tmp_path, monkeypatch, code, l
     monkeypatch.setattr(matlab, "_CHILD", made.put(tmp_path / "child.py", code.encode()))
     monkeypatch.setattr(matlab, "TIME_LIMIT", limit)
     path = made.put(tmp_path / "a.mat", made.mat_bytes(data=np.eye(3)))
-    with pytest.raises(UserError, match=message) as raised:
-        matlab.read_mat(path, ("data",), "mend it")
-    assert str(raised.value).startswith(f"{path}: ")
-    assert str(raised.value).endswith("; mend it")
+    refused(message, matlab.read_mat, ("data",), path=path)
 
 
 def test_mat_arrays_come_back_as_they_are_stored(tmp_path):
-    arrays = {
-        "data": np.arange(6.0).reshape(2, 3) / 7,
-        "testdata": np.arange(4, dtype=np.int16).reshape(4, 1),
-    }
+    small = np.arange(4, dtype=np.int16).reshape(4, 1)
+    arrays = {"data": np.arange(6.0).reshape(2, 3) / 7, "testdata": small}
     path = made.put(tmp_path / "a.mat", made.mat_bytes(**arrays, more=np.eye(2)))
     found = matlab.read_mat(path, ("data", "testdata"), "")
-    assert found.keys() == arrays.keys()
+    assert {name: array.dtype for name, array in found.items()} == {
+        name: array.dtype for name, array in arrays.items()
+    }
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
-    with pytest.raises(UserError, match="has no array 'other'"):
-        matlab.read_mat(path, ("data", "other"), "")
+    refused("has no array 'other'", matlab.read_mat, ("data", "other"), path=path)
 
 
 def test_the_process_that_reads_mat_files_takes_no_tensorflow():
@@ -109,23 +113,19 @@ def test_the_process_that_reads_mat_files_takes_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        (b"0 1 1\n0 1\n", "line 2 has 2 pixels, not 3"),
-        (b"0 1 1\n0 1 1\n1", "line 3 has 1 pixels, not 3"),
-        (b"0 1 10\n", "number other than 0 and 1 at offset 4"),
-        (b"0 1 2\n", "has the byte b'2' at offset 4"),
-        (b" \n\n", "holds no images"),
-        (b"", "is empty"),
-    ],
-)
-def test_amat_messages(tmp_path, text, message):
-    with pytest.raises(UserError) as raised:
-        amat.read_amat(made.put(tmp_path / "a.amat", text), 3, "mend it")
-    assert str(raised.value).startswith(f"{tmp_path}/a.amat: ")
-    assert message in str(raised.value)
-    assert str(raised.value).endswith("; mend it")
+_BAD_TEXTS = {
+    b"0 1 1\n0 1\n": "line 2 has 2 pixels, not 3",
+    b"0 1 1\n0 1 1\n1": "line 3 has 1 pixels, not 3",
+    b"0 1 10\n": "number other than 0 and 1 at offset 4",
+    b"0 1 2\n": "has the byte b'2' at offset 4",
+    b" \n\n": "holds no images",
+    b"": "is empty",
+}
+
+
+@pytest.mark.parametrize("text", _BAD_TEXTS)
+def test_amat_messages(tmp_path, text):
+    refused(_BAD_TEXTS[text], amat.read_amat, 3, path=made.put(tmp_path / "a.amat", text))
 
 
 def test_amat_layouts(tmp_path):

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_array
 
 import data
 from configs.errors import UserError
@@ -25,8 +26,7 @@ def damaged_arrays(good):
     shapes = [good[:, :-1], good[:0], good[:, :0], good[0], good[None], good.ravel(), good[0, 0]]
     shapes += [np.concatenate([good, good[:, :3]], axis=1), good.reshape(rows, columns, 1, 1)]
     yield from (np.array(a) for a in shapes)
-    for dtype in (np.complex64, "S3", "U3"):
-        yield good.astype(dtype)
+    yield from (good.astype(dtype) for dtype in (np.complex64, "S3", "U3"))
     yield (good * 255).astype(np.uint8)
     yield good.astype(np.int8) - 2
 
@@ -36,41 +36,21 @@ def npy(header, payload=b""):
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + payload
 
 
+_SHAPES = "(10**12, 784)|(1000000000000, 784)|(-1, 784)|(-1, -784)|(2**63,)|()|(0, 784)|"
+_SHAPES += "(99999999999999999999999,)|('a',)|7|None|(7, 784)"
+_DTYPES = "'|O' 'O' '<U8' '|V8' [('a','|u1')] 'x' 7 '<M8[s]' '<c8'"
+
+
 def damaged_members():
     """npy files with headers that lie."""
     form = "{{'descr': {}, 'fortran_order': {}, 'shape': {}}}"
-    for shape in ("(10**12, 784)", "(1000000000000, 784)", "(-1, 784)", "(-1, -784)", "(2**63,)"):
-        yield npy(form.format("'|u1'", False, shape))
-    for shape in (
-        "()",
-        "(0, 784)",
-        "(99999999999999999999999,)",
-        "('a',)",
-        "7",
-        "None",
-        "(7, 784)",
-    ):
-        yield npy(form.format("'|u1'", False, shape))
-    for dtype in (
-        "'|O'",
-        "'O'",
-        "'<U8'",
-        "'|V8'",
-        "[('a', '|u1')]",
-        "'x'",
-        "7",
-        "'<M8[s]'",
-        "'<c8'",
-    ):
+    yield from (npy(form.format("'|u1'", False, shape)) for shape in _SHAPES.split("|"))
+    for dtype in _DTYPES.split(" "):
         yield npy(form.format(dtype, False, "(1, 784)"), bytes(784 * 8))
     yield npy(form.format("'|u1'", 3, "(1, 784)"), bytes(784))
-    yield npy("{}" * 5000)
-    yield npy("(" * 5000)
-    yield npy("__import__('os').abort()")
-    yield b"\x93NUMPY\x09\x00" + bytes(100)
-    yield b"\x93NUMPY\x03\x00" + bytes(100)
-    yield b"no array"
-    yield b""
+    yield from map(npy, ("{}" * 5000, "(" * 5000, "__import__('os').abort()"))
+    yield from (b"\x93NUMPY" + version + bytes(100) for version in (b"\x09\x00", b"\x03\x00"))
+    yield from (b"no array", b"")
 
 
 def zipped(name, content):
@@ -82,81 +62,61 @@ def zipped(name, content):
 
 def assert_sound(found):
     grey = found.train * found.grey_unit
-    assert grey.min() >= 0
-    assert grey.max() <= 1
+    assert grey.min() >= 0 and grey.max() <= 1
     for array in (found.validation, found.test):
-        assert array.dtype == np.uint8
-        assert array.max() <= 1
-    widths = {array.shape[1] for array in (found.train, found.validation, found.test)}
-    assert widths == {found.image_shape[0] * found.image_shape[1]}
-    assert min(map(len, (found.train, found.validation, found.test))) > 0
+        assert array.dtype == np.uint8 and array.max() <= 1
+    arrays = found.train, found.validation, found.test
+    assert {a.shape[1] for a in arrays} == {found.image_shape[0] * found.image_shape[1]}
+    assert min(map(len, arrays)) > 0
 
 
-def throw(path, contents, load, exact):
-    """Loads each damaged content from `path`; returns how many there were and were refused.
+def throw(path, contents, dataset, exact, least=None):
+    """Loads a data set from each damaged content; more than a share `least`, or all, is refused.
 
-    With `exact`, what loads must be the undamaged data, as the format has checksums.
+    With `exact`, what loads must be the undamaged data, as the format has checksums. Returns how
+    many there were.
     """
-    reference = load().sha256
-    total = refused = 0
+    reference, refused, good = data.load(dataset, path.parent).sha256, 0, path.read_bytes()
+    contents = list(contents)
     for content in contents:
         path.write_bytes(content)
-        total += 1
         try:
             with no_hang():
-                found = load()
+                found = data.load(dataset, path.parent)
         except UserError as error:
             text = str(error)
-            assert text.startswith(f"{path}: ")
-            assert len(text.splitlines()) == 1
-            assert len(text) < 1000
+            assert text.startswith(f"{path}: ") and len(text.splitlines()) == 1 and len(text) < 1000
             refused += 1
         else:
             assert_sound(found)
-            if exact:
-                assert found.sha256 == reference
-    return total, refused
+            assert not exact or found.sha256 == reference
+    path.write_bytes(good)
+    assert refused == len(contents) if least is None else refused > least * len(contents)
+    return len(contents)
 
 
 def test_amat(tmp_path):
     made.put_binarized_mnist(tmp_path, ".amat")
     path = tmp_path / "binarized_mnist_valid.amat"
-    good = made.binary_images("valid")
-
-    def contents():
-        yield from damaged_bytes(path.read_bytes(), 1)
-        for array in damaged_arrays(good):
-            rows = array if array.ndim == 2 else array.reshape(1, -1)
-            yield "\n".join(" ".join(map(str, row)) for row in rows).encode()
-        yield b"0 " * 5_000_011
-        yield b"\n" * 5_000_011
-
-    contents = list(contents())
-    total, refused = throw(path, contents, lambda: data.load("binarized_mnist", tmp_path), False)
-    assert total >= 300
+    contents = [*damaged_bytes(path.read_bytes(), 1), b"0 " * 5_000_011, b"\n" * 5_000_011]
+    for array in damaged_arrays(made.binary_images("valid")):
+        rows = array if array.ndim == 2 else array.reshape(1, -1)
+        contents.append("\n".join(" ".join(map(str, row)) for row in rows).encode())
     # what is left: pixels turned over, and files cut at the end of a line
-    assert refused > 0.7 * total
+    assert throw(path, contents, "binarized_mnist", False, 0.7) >= 300
 
 
 def test_npz_of_binarized_mnist(tmp_path):
     made.put_binarized_mnist(tmp_path, ".npz")
     path = tmp_path / "binarized_mnist_valid.npz"
     good = made.binary_images("valid")
-    contents = list(damaged_bytes(path.read_bytes(), 2))
+    assert throw(path, damaged_bytes(path.read_bytes(), 2), "binarized_mnist", True, 0.8) >= 300
+    made.put(path, made.npz_bytes(good))
     damaged = [made.npz_bytes(array) for array in damaged_arrays(good)]
     damaged += [made.npz_bytes(good * 0.5), made.npz_bytes(good.astype(object))]
     damaged += [zipped("arr_0.npy", member) for member in damaged_members()]
     damaged += [made.npz_bytes(other=good), zipped("../arr_0.npy", b""), zipped("arr_0", b"x")]
-
-    def load():
-        return data.load("binarized_mnist", tmp_path)
-
-    total, refused = throw(path, contents, load, exact=True)
-    assert total >= 300
-    assert refused > 0.8 * total
-    made.put(path, made.npz_bytes(good))
-    total, refused = throw(path, damaged, load, exact=True)
-    assert refused == total
+    throw(path, damaged, "binarized_mnist", True)
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -164,14 +124,7 @@ def test_npz_of_a_user(tmp_path, compressed):
     arrays = made.user_arrays()
     path = tmp_path / "mine.npz"
     (np.savez_compressed if compressed else np.savez)(path, **arrays)
-
-    def load():
-        return data.load(str(path), "")
-
-    contents = list(damaged_bytes(path.read_bytes(), 3))
-    total, refused = throw(path, contents, load, exact=True)
-    assert total >= 300
-    assert refused > 0.8 * total
+    assert throw(path, damaged_bytes(path.read_bytes(), 3), str(path), True, 0.8) >= 300
     if not compressed:
         return
     damaged = [
@@ -182,13 +135,11 @@ def test_npz_of_a_user(tmp_path, compressed):
     damaged += [zipped("train.npy", member) for member in damaged_members()]
     damaged += [made.npz_bytes(**{k: v for k, v in arrays.items() if k != name}) for name in arrays]
     damaged += [made.npz_bytes(**{**arrays, "test": np.array([{}], dtype=object)})]
-    np.savez_compressed(path, **arrays)
-    total, refused = throw(path, damaged, load, exact=True)
-    assert refused == total
+    throw(path, damaged, str(path), True)
 
 
 @pytest.fixture
-def omniglot_columns(monkeypatch):
+def columns(monkeypatch):
     return made.omniglot_columns(monkeypatch)
 
 
@@ -205,38 +156,34 @@ EVERY = pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.s
 
 @EVERY
 @pytest.mark.parametrize("compressed", [True, False])
-def test_mat(tmp_path, omniglot_columns, mat_forks, compressed, every):
-    good = made.mat_bytes(compressed, target=np.eye(3), **omniglot_columns)
+def test_mat(tmp_path, columns, mat_forks, compressed, every):
+    good = made.mat_bytes(compressed, target=np.eye(3), **columns)
     path = made.put(tmp_path / "chardata.mat", good)
     contents = list(damaged_bytes(good, 4))[::every]
     # an uncompressed .mat has no checksum: a flipped bit of a grey value is another grey value
-    total, refused = throw(path, contents, lambda: data.load("omniglot", tmp_path), compressed)
-    assert total >= 300 // every
-    assert refused > (0.7 if compressed else 0.3) * total
+    least = 0.7 if compressed else 0.3
+    assert throw(path, contents, "omniglot", compressed, least) >= 300 // every
 
 
-def test_mat_of_other_kinds(tmp_path, omniglot_columns, mat_forks):
-    good = made.mat_bytes(**omniglot_columns)
+def test_mat_of_other_kinds(tmp_path, columns, mat_forks):
+    good = made.mat_bytes(**columns)
     path = made.put(tmp_path / "chardata.mat", good)
-    data_alone = {"data": omniglot_columns["data"]}
-    damaged = [
-        made.mat_bytes(**data_alone, testdata=odd)
-        for odd in ("text", {"a": 1}, [1, "b"], np.array([{}, 1], dtype=object), 1j, _sparse())
-    ]
-    damaged += [made.mat_bytes(**data_alone), made.mat_bytes(testdata=omniglot_columns["data"])]
+    sparse, objects = csc_array(np.eye(5)), np.array([{}, 1], dtype=object)
+    odd = ("text", {"a": 1}, [1, "b"], objects, 1j, sparse)
+    damaged = [made.mat_bytes(data=columns["data"], testdata=value) for value in odd]
+    damaged += [made.mat_bytes(data=columns["data"]), made.mat_bytes(testdata=columns["data"])]
     damaged += [good[:124] + b"\x00\x02" + good[126:]]  # says to be of MATLAB 7.3
-    damaged += [made.mat_bytes(version="4", **omniglot_columns)]
-    total, refused = throw(path, damaged, lambda: data.load("omniglot", tmp_path), exact=True)
-    assert refused == total
+    damaged += [made.mat_bytes(version="4", **columns)]
+    throw(path, damaged, "omniglot", True)
 
 
-def test_mat_of_other_numbers(tmp_path, omniglot_columns, monkeypatch):
+def test_mat_of_other_numbers(tmp_path, columns, monkeypatch):
     """What is checked of the arrays, whoever read them."""
-    held = dict(omniglot_columns)
+    held = dict(columns)
     monkeypatch.setattr(omniglot, "read_mat", lambda *_: held)
     made.put(tmp_path / "chardata.mat", b"read by a stand-in")
     data.load("omniglot", tmp_path)
-    for key, good in omniglot_columns.items():
+    for key, good in columns.items():
         for array in damaged_arrays(good.T):
             if array.dtype.kind not in "US":  # read_mat itself refuses text
                 held[key] = array.T if array.ndim == 2 else array
@@ -246,9 +193,9 @@ def test_mat_of_other_numbers(tmp_path, omniglot_columns, monkeypatch):
 
 
 @EVERY
-def test_mat_with_lies_about_its_structure(tmp_path, omniglot_columns, mat_forks, every):
+def test_mat_with_lies_about_its_structure(tmp_path, columns, mat_forks, every):
     others = {"target": np.eye(3), "struct": {"a": 1}, "cell": np.array([1, "b"], dtype=object)}
-    good = made.mat_bytes(False, **others, **omniglot_columns)
+    good = made.mat_bytes(False, **others, **columns)
     path = made.put(tmp_path / "chardata.mat", good)
     places, start = [], 128
     while start < len(good):  # the first bytes of each variable: type, length, flags, shape, name
@@ -264,12 +211,4 @@ def test_mat_with_lies_about_its_structure(tmp_path, omniglot_columns, mat_forks
                 changed[place] = generator.integers(256)
             yield bytes(changed)
 
-    total, refused = throw(path, contents(), lambda: data.load("omniglot", tmp_path), exact=False)
-    assert total == 600 // every
-    assert refused > 0.3 * total
-
-
-def _sparse():
-    from scipy.sparse import csc_array
-
-    return csc_array(np.eye(5))
+    assert throw(path, contents(), "omniglot", False, 0.3) == 600 // every

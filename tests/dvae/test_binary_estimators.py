@@ -233,7 +233,7 @@ def test_compiled_step(baseline):
 
 
 def test_vimco_asks_for_two_samples():
-    with pytest.raises(UserError, match="--k=1 must be at least 2 for vimco"):
+    with pytest.raises(UserError, match="k=1 must be at least 2 for vimco"):
         build_config(baseline="vimco", struct="1-layer-nonlin")
 
 
@@ -248,5 +248,5 @@ class TestTooManyStates:
     def test_structures_of_the_papers(self):
         """Refused when the model is built, before anything is computed."""
         structure = Structure(2, 200, 0, 5)
-        with pytest.raises(UserError, match="not 400; choose another --baseline"):
+        with pytest.raises(UserError, match="not 400; choose another baseline"):
             make_program(config_of(baseline="exact", structure=structure))

@@ -19,7 +19,7 @@ from configs.paper import POSTERIOR_SWEEPS
 from configs.registry import BASELINES, SAMPLERS, Structure
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator
-from dvae.prior_sampler import PriorSampler
+from dvae.prior_chains import PriorChains
 from dvae.runs.checkpoints import Progress
 from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
@@ -280,7 +280,7 @@ def test_samples_of_the_prior_part(monkeypatch):
     for variable in prior.variables:
         variable.assign(tf.zeros_like(variable))
     with eager():
-        sampler = PriorSampler(ExperimentConfig(), prior.energy_model)
+        sampler = PriorChains(ExperimentConfig(), prior.energy_model)
         chains = sampler.init(statistical.key(1)).gradient.chains
         chains = type(chains)(*(half[:50] for half in chains))
         monkeypatch.setattr("dvae.priors.SAMPLE_SWEEPS", 2)

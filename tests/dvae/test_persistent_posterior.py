@@ -10,7 +10,7 @@ import tensorflow as tf
 from dvae.encoder import Batch
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.directory import RunDirectory
-from dvae.train_state import named_leaves, rows_of, with_rows
+from dvae.train_state import gather_rows, named_leaves, scatter_rows
 from dvae.train_step import TrainProgram
 from samplers import counter_random
 from tests.helpers import statistical, tiny_models
@@ -181,10 +181,10 @@ class TestChains:
         """What a step is given of an image is its row, and goes back there; of any nest."""
         states = {"a": tf.range(11), "b": tf.reshape(tf.range(22), [11, 2])}
         indices = tf.constant([7, 0, 4])
-        rows = rows_of(states, indices)
+        rows = gather_rows(states, indices)
         assert rows["a"].numpy().tolist() == [7, 0, 4]
         assert rows["b"].numpy().tolist() == [[14, 15], [0, 1], [8, 9]]
-        new = with_rows(states, indices, tf.nest.map_structure(tf.negative, rows))
+        new = scatter_rows(states, indices, tf.nest.map_structure(tf.negative, rows))
         assert new["a"].numpy().tolist() == [0, 1, 2, 3, -4, 5, 6, -7, 8, 9, 10]
         assert new["b"][7].numpy().tolist() == [-14, -15]
 

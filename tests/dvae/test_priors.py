@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from configs.experiment import ExperimentConfig
 from configs.registry import Structure
-from dvae import prior_sampler, priors, relaxed_priors
+from dvae import prior_chains, priors, relaxed_priors
 from dvae import smoothing as ours
 from samplers import counter_random
 from samplers.rbm import RBM, Halves, RBMParameters, halves
@@ -57,7 +57,7 @@ def complement(zeta):
 def test_families_are_counted_anew_every_hundred_steps():
     """Members of one family become founders at a step that 100 divides, and at no other."""
     config = ExperimentConfig(sampler="pa", num_chains=8, num_sweeps=1)
-    chains = prior_sampler.PopulationAnnealing(config, RBM(3, 2))
+    chains = prior_chains.PopulationAnnealing(config, RBM(3, 2))
     state = chains.init(counter_random.key(1))
     assert state.chains.left.shape == (8, 3)
     one_family = state._replace(family=tf.zeros_like(state.family))
@@ -76,7 +76,7 @@ class TestTrackedLogPartition:
         config = ExperimentConfig(
             sampler="pa", num_chains=8, num_sweeps=1, log_z_population=kind, log_z_chains=12
         )
-        sampler = prior_sampler.PriorSampler(config, RBM(3, 2))
+        sampler = prior_chains.PriorChains(config, RBM(3, 2))
         state = sampler.init(counter_random.key(1))
         rbm = RBMParameters(tf.fill([3], strength), tf.zeros([2]), tf.zeros([3, 2]))
         state, metrics = sampler.step(rbm, state, counter_random.key(2), tf.constant(7))

@@ -151,7 +151,7 @@ class TestEvaluation:
 def test_one_group_only():
     """The command line says so before any data are read."""
     for struct in ("2-layer-nonlin", "4-layer-nonlin"):
-        with pytest.raises(UserError, match="one latent group only: choose --struct=1-layer-lin"):
+        with pytest.raises(UserError, match="one latent group only: choose struct=1-layer-lin"):
             build_config(baseline="dvaess_pwl", struct=struct)
     config = build_config(baseline="dvaess_pwl", struct="1-layer-lin", dataset="omniglot")
     assert config.beta == 3.0 and config.structure.num_groups == 1

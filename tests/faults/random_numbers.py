@@ -42,7 +42,7 @@ with fault("the two halves of the chains share their numbers", KERNEL("sweeps"),
 with fault("all sweeps draw the same numbers", BLOCKS, PCD):
     text("gibbs.sweeps", "stream = num_classes * «step → 0» +")
 with fault("the population for log Z draws the numbers of the chains", BLOCKS):
-    text("PriorSampler.step", "keys[«1 → 0»],")
+    text("PriorChains.step", "keys[«1 → 0»],")
 with fault("halves of image chains share a stream", KERNEL("rows, sweeps"), METHOD("dvaess_pwl")):
     text("row_rbms.sweeps", "2 * index« + 1 → »")
 with fault("all sweeps of an image's chains are alike", "test_row_rbms.test_sweeps[2]", FOLLOW):

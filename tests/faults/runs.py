@@ -87,7 +87,7 @@ with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
 with fault("log Z is added twice", BEST, "test_errors_add_in_squares"):
     wrapped("evaluation.normalized", lambda f, found, log_z: f(f(found, log_z), log_z))
 with fault("log Z is left out of the validation NLL", BEST):
-    text("Monitor.evaluate", "«likelihood → found».nll")
+    text("Monitor.evaluate", "«likelihood → estimate».nll")
 with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
     argument("Monitor._key", step=lambda _: 0)
 with fault("validation and test share a key", SAMPLES):

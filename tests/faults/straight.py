@@ -57,7 +57,7 @@ with fault("the line passes one half at ρ = q", ABOVE_HALF("PiecewiseLinear"), 
 with fault("straight-through passes all", ORDER("StraightThrough"), STRAIGHT("st-1-1", "st-4-5")):
     within("StraightThrough.sample", "tf.sigmoid", same)
 with fault("hard bits are the likelier ones", ABOVE_HALF("ReinMax"), STRAIGHT("st-1-1")):
-    wrapped("straight_relaxations._bits", lambda _, q, key: tf.cast(q.logits > 0.0, tf.float32))
+    wrapped("relaxed_bernoulli._bits", lambda _, q, key: tf.cast(q.logits > 0.0, tf.float32))
 with fault("hard bits keep a rounding error of their gradient's source", HARD):
     wrapped("_with_gradient_of", lambda _, bits, x: x + tf.stop_gradient(bits - x))
 with fault("ReinMax takes no straight-through away", ORDER("ReinMax"), STRAIGHT("reinmax-1-1")):
@@ -67,7 +67,7 @@ with fault("ReinMax takes its slope at q", ORDER("ReinMax"), STRAIGHT("reinmax-2
 with fault("the slope of ReinMax lets gradients through", HARD, STRAIGHT("reinmax-1-5")):
     text("ReinMax.sample", "middle = «tf.stop_gradient(0.5 * (q + bits) → 0.5 * (q + bits»)")
 with fault("straight log q takes q for 1-q", ANY_PRIOR("pwl"), STRAIGHT("gumbolt-1-1", "st-2-1")):
-    argument("StraightRelaxation.log_density", relaxed=lambda relaxed: 1.0 - relaxed)
+    argument("RelaxedBernoulli.log_density", relaxed=lambda relaxed: 1.0 - relaxed)
 
 # Doubly reparameterised gradients.
 with fault("the encoder's weights are not squared", STRAIGHT("pwl-1-5", "st-4-5")):
@@ -126,9 +126,9 @@ with fault("both halves are relaxed with one key", K1):
 with fault("chains begin anew at every step", OWN):
     text("PersistentPosterior.step", "«tf.cast(left, state.dtype) → state»")
 with fault("chains go to other images of the batch", OWN):
-    argument("train_state.with_rows", indices=lambda indices: indices[::-1])
+    argument("train_state.scatter_rows", indices=lambda indices: indices[::-1])
 with fault("chains of other images are continued", STARTS):
-    argument("train_state.rows_of", indices=lambda indices: 0 * indices)
+    argument("train_state.gather_rows", indices=lambda indices: 0 * indices)
 with fault("a bad batch moves its chains", COMPILED):
     text("TrainProgram.one_step", "state.image_states, indices, «rows → new[3]»)")
 with fault("a resumed run forgets the chains of images", RESUME):

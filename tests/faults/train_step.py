@@ -43,7 +43,7 @@ with fault("log Z's gradient is of the chains before the step", MOVING):
 with fault("log Z's gradient is a sum over chains", ONE):
     within("log_partition_surrogate", "RBM.moments", summed)
 with fault("the sampler does not move", MOVING):
-    wrapped("PriorSampler.step", lambda f, *a: (a[2], f(*a)[1]))
+    wrapped("PriorChains.step", lambda f, *a: (a[2], f(*a)[1]))
 
 # Weight decay and clipping.
 with fault("gradients are clipped to their norm", ONE):

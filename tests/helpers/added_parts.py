@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from configs import registry
+from configs.datasets import DATASETS, DatasetEntry
 from configs.registry import Baseline, Structure
+from data.dataset import build_dataset
 from dvae.decoder import Decoder
 from dvae.encoder import Encoder
 from dvae.estimators.base import Estimator, Step
@@ -19,7 +21,7 @@ from dvae.log_ratio import Binary, Factorial
 from dvae.methods import Method, dvaepp
 from dvae.networks import layer_seed
 from dvae.posteriors import BernoulliPosterior, MixturePosterior, PosteriorParams, Sample
-from dvae.prior_sampler import ChainSampler
+from dvae.prior_chains import ChainSampler
 from dvae.rollout import sample_of
 from dvae.smoothing import Smoothing
 from samplers import ais, counter_random, tempering
@@ -208,6 +210,17 @@ def smoothed_bits(structure, sharpness, energy_model, *, smoothing):
     return Method(MixturePosterior(registry.resolve(smoothing)(sharpness)), Factorial())
 
 
+def noise(entry, data_dir):
+    """A data set: bits of which a share of 0.3 is one."""
+    del data_dir
+    height, width = entry.image_shape
+    rng = np.random.default_rng(0)
+    splits = [np.uint8(rng.random((size, height * width)) < 0.3) for size in entry.sizes]
+    return build_dataset(
+        *splits, image_shape=entry.image_shape, dynamic_binarization=False, notes=" of noise"
+    )
+
+
 @contextlib.contextmanager
 def registered():
     """All of them under their names, each by one entry."""
@@ -224,6 +237,7 @@ def registered():
         (registry.ENCODERS, "linear", LinearEncoder),
         (registry.DECODERS, "wide", WideDecoder),
         (registry.LIKELIHOODS, "flipped", FlippedPixels),
+        (DATASETS, "noise", DatasetEntry(noise, "nobody", (2, 3), (20, 5, 5))),
         (registry.PRIORS, "bits", lambda structure: IndependentBits(structure.num_latents)),
     )
     try:

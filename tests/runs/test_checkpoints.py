@@ -279,5 +279,5 @@ def test_line_after_a_torn_one_is_whole(tmp_path):
 @pytest.mark.parametrize("name", ["checkpoint_minutes", "max_unsaved_minutes"])
 @pytest.mark.parametrize("value", [-1.0, float("nan")])
 def test_impossible_times_are_refused(name, value):
-    with pytest.raises(UserError, match=f"--{name}"):
+    with pytest.raises(UserError, match=name):
         RunOptions(**{name: value})

@@ -33,7 +33,7 @@ def test_errors_of_the_cache(message):
 
 def test_other_errors():
     """Memory that ran out is one line; what is none of TensorFlow's passes."""
-    words = r"memory ran out .OOM when allocating.*--train_batchsize"
+    words = r"memory ran out .OOM when allocating.*train_batchsize"
     with pytest.raises(UserError, match=words), compile_cache_guard():
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating 3 GB\non GPU:0")
     with pytest.raises(ZeroDivisionError), compile_cache_guard():

@@ -64,7 +64,7 @@ def test_other_configuration_is_refused_by_name(opened, config):
     for _ in range(2):  # the refused one leaves no lock behind
         with pytest.raises(UserError) as caught:
             opened(config=other, sha256="other")
-        assert all(part in str(caught.value) for part in (*said, "--fresh"))
+        assert all(part in str(caught.value) for part in (*said, "fresh=True"))
         assert "seed" not in str(caught.value)
     directory = opened()
     assert read_config(directory.path) == (config, "5a")
@@ -87,7 +87,7 @@ def test_a_directory_that_cannot_be_used_is_left_unlocked(opened, tmp_path, monk
         opened(".")
     assert not (tmp_path / "lock.json").exists()
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="choose another --log_dir"):
+    with pytest.raises(UserError, match="choose another log_dir"):
         opened("file/run")
 
 

@@ -91,7 +91,7 @@ def test_modes_leave_it_as_it_is(exported, finished, tmp_path):
     assert again["test_nll"] == pytest.approx(stored["test_nll"], abs=1.0)  # other samples
     (tmp_path / "file").write_text("in the way")
     for mode, more in ((commands.generate, {"num_images": 1}), (commands.log_z, {})):
-        with pytest.raises(UserError, match=r"cannot write to .*: choose another --out_dir"):
+        with pytest.raises(UserError, match=r"cannot write to .*: choose another out_dir"):
             mode(model, tmp_path / "file" / "out", **more)
 
 
@@ -127,7 +127,7 @@ def test_by_default_it_is_no_shipped_model_and_the_card_says_so(finished, tmp_pa
 
 
 def test_what_cannot_be_exported(run, exported, tmp_path):
-    with refused("exists: remove it, or choose another --out_dir"):
+    with refused("exists: remove it, or choose another out_dir"):
         export_run(run, exported)
     with refused("another out_dir", ValueError):
         dvae.export(run, exported)

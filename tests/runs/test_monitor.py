@@ -282,9 +282,12 @@ def test_digest_follows_the_sources_alone(version, tmp_path):
     source.write_text("b = 2\n")
     source.rename(tmp_path / "dvae" / "y.py")
     seen.add(version()["sources"])
-    (tmp_path / "dvae" / "new" / "deep").mkdir(parents=True)
-    (tmp_path / "dvae" / "new" / "deep" / "z.py").write_text("c = 4\n")
-    assert len(seen | {version()["sources"]}) == 4
+    packages = "dvae", "dvae/runs", "configs", "data", "samplers"
+    for package in packages:
+        (tmp_path / package / "new" / "deep").mkdir(parents=True)
+        (tmp_path / package / "new" / "deep" / "z.py").write_text("c = 4\n")
+        seen.add(version()["sources"])
+    assert len(seen) == 3 + len(packages)
 
 
 def test_commit_and_later_changes(version, tmp_path):

@@ -243,7 +243,7 @@ def test_numbers_that_stay_bad_stop_the_run(tmp_path, train):
     bad = _config(tmp_path, True, base_lr=1e30, num_train_iter=400, **seldom)
     error = train(bad, path, 2)
     assert "updates in a row were not finite, first of all in: " in error
-    assert "--base_lr" in error
+    assert "base_lr" in error
     assert len(error.splitlines()) == 1
     assert any((path / "checkpoints").glob("latest-*"))
     assert not (path / "result.json").exists()

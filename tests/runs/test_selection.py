@@ -23,7 +23,7 @@ from dvae.runs.checkpoints import RunOptions, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.loop import Run
-from dvae.runs.pictures import Inspector
+from dvae.runs.pictures import Diagnostics
 from dvae.runs.process import Stopped
 from dvae.runs.trained_model import TrainedModel
 from dvae.train_state import NUM_COUNTS
@@ -78,8 +78,8 @@ def recorder():
         patch.setattr(Evaluator, "likelihood", likelihood)
         patch.setattr(log_partition, "estimate", estimate)
         patch.setattr(log_partition, "measure", measure)
-        patch.setattr(Inspector, "latents", lambda *_: {"reconstruction": image})
-        patch.setattr(Inspector, "decode", lambda *_: image)
+        patch.setattr(Diagnostics, "latents", lambda *_: {"reconstruction": image})
+        patch.setattr(Diagnostics, "decode", lambda *_: image)
         yield seen
 
 
@@ -245,7 +245,7 @@ def test_a_run_in_a_directory_of_any_name_is_read_exported_and_gone_on_with(fini
     assert (path / "metrics.jsonl").read_text().count('"evaluation"') == 7
 
 
-_ONE, _ALL, _NONE = "remove .*result.json", "start anew with --fresh", "train anew"
+_ONE, _ALL, _NONE = "remove .*result.json", "start anew with (--)?fresh=True", "train anew"
 
 
 @pytest.mark.parametrize("how", ["damage", "remove"], ids=["damaged", "missing"])

@@ -57,10 +57,10 @@ def _resident_kib():
 
 def _traces(run):
     """How often each compiled function of a run has been traced."""
-    inspector = run.monitor.inspector
+    diagnostics = run.monitor.diagnostics
     functions = {
         **{"step": run.program.compiled, "ais": ais._run},
-        **{"latents": inspector._latents, "decode": inspector._decode},
+        **{"latents": diagnostics._latents, "decode": diagnostics._decode},
         "evaluation": run.monitor.evaluator._compiled,
     }
     return {name: f.experimental_get_tracing_count() for name, f in functions.items()}

@@ -4,16 +4,19 @@ import pytest
 
 from tables import comparison
 from tables.results import read_tree
-from tests.helpers import hand_made_results
+from tests.helpers.hand_made_results import write
+
+
+def _compared(root, names):
+    return comparison.compare([(root / name, read_tree(root / name).results) for name in names])
 
 
 def test_trees_side_by_side(tmp_path):
     for seed in (0, 1):
-        hand_made_results.write(tmp_path / "a", 85.0 + seed, seed=seed)
-        hand_made_results.write(tmp_path / "b", 84.0 + seed, seed=seed, num_sweeps=80)
-        hand_made_results.write(tmp_path / "c", 84.0, dict(sha="cd" * 32), seed=seed)
-    trees = [(tmp_path / name, read_tree(tmp_path / name).results) for name in "abc"]
-    document, [changed, other_data] = comparison.compare(trees)
+        write(tmp_path / "a", 85.0 + seed, seed=seed)
+        write(tmp_path / "b", 84.0 + seed, seed=seed, num_sweeps=80)
+        write(tmp_path / "c", 84.0, dict(sha="cd" * 32), seed=seed)
+    document, [changed, other_data] = _compared(tmp_path, "abc")
     assert changed["difference"] == pytest.approx(-1.0)
     assert changed["changed_settings"] == "num_sweeps: 80, not 40"
     assert other_data["difference"] is None
@@ -22,9 +25,8 @@ def test_trees_side_by_side(tmp_path):
 
 
 def test_nearest_protocol_is_the_counterpart(tmp_path):
-    hand_made_results.write(tmp_path / "a" / "short", 93.0, num_train_iter=10_000)
-    hand_made_results.write(tmp_path / "a" / "full", 85.0)
-    hand_made_results.write(tmp_path / "b", 92.5, num_sweeps=80, num_train_iter=10_000)
-    trees = [(tmp_path / name, read_tree(tmp_path / name).results) for name in "ab"]
-    _, [record] = comparison.compare(trees)
+    write(tmp_path / "a" / "short", 93.0, num_train_iter=10_000)
+    write(tmp_path / "a" / "full", 85.0)
+    write(tmp_path / "b", 92.5, num_sweeps=80, num_train_iter=10_000)
+    _, [record] = _compared(tmp_path, "ab")
     assert record["difference"] == pytest.approx(-0.5)

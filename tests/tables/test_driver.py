@@ -83,12 +83,8 @@ def test_a_table_interrupted_twice_gives_the_same_report(tmp_path, whole):
         assert ended == code, out
         assert "the same command goes on from there" in out
         assert not _files(tmp_path, "lock.json")
-        unfinished = [
-            path
-            for path in _files(tmp_path, "checkpoint.json")
-            if not (path.parent / "result.json").exists()
-        ]
-        assert unfinished
+        begun = [path.parent for path in _files(tmp_path, "checkpoint.json")]
+        assert not all((path / "result.json").exists() for path in begun)
         assert "Not finished" in (tmp_path / "report.md").read_text()
     code, out = _finish(_start(tmp_path))
     assert code == 0, out
@@ -130,26 +126,20 @@ def test_a_report_that_cannot_be_written_stops_no_run(tmp_path):
 
 
 def test_runs_that_share_a_program_share_its_measurement(tmp_path, monkeypatch):
-    measured = []
-    measure = driver.measure
+    measured, lines, measure = [], [], driver.measure
 
     def counted(run, program, environment):
         measured.append(run.config.k)
         return measure(run, program, environment)
 
     monkeypatch.setattr(driver, "measure", counted)
-    lines = []
     runs = stand_in_table.plan(tmp_path, stand_in_table.GRID._replace(baselines=("dvaes_power",)))
     hand_made_results.write(tmp_path, 90.0, k=5, seed=1)
     known = driver.Estimates(stand_in_table.PROGRAM, {})
     assert driver.list_runs(runs, known, 2, lines.append) == 0
     assert measured == [1, 5]
-    assert [line.rpartition(": ")[2] for line in lines[:4]] == [
-        "1.00 h",
-        "5.00 h",
-        "1.00 h",
-        "finished",
-    ]
+    hours = [line.rpartition(": ")[2] for line in lines[:4]]
+    assert hours == ["1.00 h", "5.00 h", "1.00 h", "finished"]
     assert lines[-1] == "3 runs to do: 7.00 h one after another, at best 3.50 h with 2 at once"
 
 

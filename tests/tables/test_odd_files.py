@@ -1,12 +1,12 @@
 """Odd files in a tree of results: each is named with its reason, and the rest is reported."""
 
 import csv
+import functools
 import io
 import json
 import os
 import shlex
-import struct
-import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,28 +16,25 @@ from configs.tables import Setting
 from dvae.runs.json_files import digest
 from tables import documents, driver, report
 from tables.documents import Document, Picture, Table
-from tables.local import LocalExecutor
 from tables.protocol import commands_for, protocol_of
 from tables.results import gather, read_tree
 from tables.runs import Outcome
-from tests.helpers import hand_made_results, stand_in_table
+from tests.helpers import stand_in_table
 from tests.helpers.damaged_files import no_hang
+from tests.helpers.hand_made_results import png, record_of, write, write_finished
 from tests.helpers.works import works
 
 HUGE = 10**400
 
 
 def _json(**changes):
-    """Changes fields of a JSON file; a name may say "outer.inner"."""
+    """Changes fields of a JSON file; a name may say "outer__inner"."""
 
     def change(path):
         record = json.loads(path.read_text())
         for name, value in changes.items():
-            inner = record
             *outer, last = name.split("__")
-            for key in outer:
-                inner = inner[key]
-            inner[last] = value
+            functools.reduce(dict.__getitem__, outer, record)[last] = value
         record.pop("checksum")
         # Whoever made it so can have made the checksum, too.
         path.write_text(json.dumps({**record, "checksum": digest(record)}))
@@ -55,16 +52,6 @@ def _instead(make):
         make(path)
 
     return change
-
-
-def _png(width, height, rows=b""):
-    def chunk(kind, content):
-        framed = kind + content
-        return struct.pack(">I", len(content)) + framed + struct.pack(">I", zlib.crc32(framed))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 _ANY = {
@@ -114,9 +101,9 @@ _NOT_SHOWN = {
     "samples.png": {
         **_ANY,
         "text": _bytes(b"no picture"),
-        "cut": _bytes(_png(4, 4)),
-        "giant": _bytes(_png(60_000, 60_000, bytes(100_000))),
-        "lies": _bytes(_png(4, 400, bytes(4))),
+        "cut": _bytes(png(rows=b"")),
+        "giant": _bytes(png(60_000, 60_000, bytes(100_000))),
+        "lies": _bytes(png(4, 400, bytes(4))),
     },
 }
 # Lines of metrics.jsonl that give no point; the curves of the run go on without them.
@@ -133,13 +120,11 @@ _LINES = [
 
 def _spoiled(tree, name, kinds, field):
     """A tree with a sound run and one for each kind of damage, with its number in `field`."""
-    hand_made_results.write(tree / "sound", 85.0)
+    write(tree / "sound", 85.0)
     found = {}
     for number, (kind, change) in enumerate(kinds.items(), start=1):
-        folder = tree / kind.replace(" ", "_")
-        directory = hand_made_results.write(folder, 85.0 + number, **{field: number})
-        change(directory / name)
-        found[kind] = directory
+        found[kind] = write(tree / kind.replace(" ", "_"), 85.0 + number, **{field: number})
+        change(found[kind] / name)
     return found
 
 
@@ -176,14 +161,14 @@ def test_what_cannot_be_drawn_is_listed_at_each_report(tmp_path, name):
 def test_odd_lines_of_metrics_leave_the_curve(tmp_path, monkeypatch):
     from matplotlib import axes
 
-    directory = hand_made_results.write(tmp_path, 85.0)
+    directory = write(tmp_path, 85.0)
     whole = (directory / "metrics.jsonl").read_text()
     odd = "\n".join(_LINES).encode() + b"\n\xff\xfe\n"
     (directory / "metrics.jsonl").write_bytes(odd + whole.encode())
     drawn, plot = [], axes.Axes.plot
 
     def note(self, *arguments, **options):
-        drawn.append(arguments)
+        drawn.append(tuple(map(list, arguments)))
         return plot(self, *arguments, **options)
 
     monkeypatch.setattr(axes.Axes, "plot", note)
@@ -195,26 +180,18 @@ def test_odd_lines_of_metrics_leave_the_curve(tmp_path, monkeypatch):
 def test_a_running_table_goes_on(tmp_path):
     """A bad run beside it, found at each report; the table itself ends as it should."""
     runs = stand_in_table.plan(tmp_path, stand_in_table.SMALL_GRID)
-    bad = hand_made_results.write(tmp_path, 85.0, k=5)
+    bad = write(tmp_path, 85.0, k=5)
     (bad / "samples.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
-    worse = hand_made_results.write(tmp_path, 85.0, dict(device=[1]), seed=8)
+    worse = write(tmp_path, 85.0, dict(device=[1]), seed=8)
     (worse / "metrics.jsonl").write_bytes(b"\xff")
 
-    class Finisher(LocalExecutor):
-        def __init__(self):
-            pass
+    def outcomes(runs, stop):
+        for run in runs:
+            write_finished(run.directory, run.config, record_of(run.config, 90.0))
+            yield Outcome(run, "finished", "", 1)
 
-        def describe(self):
-            return ""
-
-        def outcomes(self, runs, stop):
-            for run in runs:
-                record = hand_made_results.record_of(run.config, 90.0)
-                hand_made_results.write_finished(run.directory, run.config, record)
-                yield Outcome(run, "finished", "", 1)
-
-    said = []
-    assert driver.run_missing(runs, Finisher(), tmp_path, tmp_path, said.append) == 0
+    said, executor = [], SimpleNamespace(describe=lambda: "", outcomes=outcomes)
+    assert driver.run_missing(runs, executor, tmp_path, tmp_path, said.append) == 0
     assert not any("no report" in line for line in said)
     text = (tmp_path / "report.md").read_text()
     assert "Not counted" in text and "Not shown" in text and "Not finished" not in text
@@ -272,7 +249,7 @@ def test_latex_takes_no_name_for_an_argument():
 
 def test_commands_survive_a_shell():
     config = build_config(dataset="x.npz", struct="1-layer-nonlin")
-    protocol = protocol_of(config, hand_made_results.record_of(config, 85.0)["protocol"])
+    protocol = protocol_of(config, record_of(config, 85.0)["protocol"])
     for name in ("a; rm -rf ~.npz", "$(id)`id`.npz", "it's.npz", 'a"b,c.npz', "* ?.npz"):
         setting = Setting(name, "1-layer-nonlin", 1, "dvaes_power", "pa")
         [command] = commands_for(name, protocol, [(setting, (0, 1))])
@@ -286,7 +263,7 @@ def test_pictures_of_odd_names(tmp_path):
     """Characters that end a link or begin a formula, and more than the name of a file may have."""
     for number, name in enumerate(("a) b [c](d) $x^{$ #?.npz", "é" * 110 + ".npz", "日本.npz")):
         sha = f"{number}" * 64
-        hand_made_results.write(tmp_path, 85.0 + number, dict(sha=sha), dataset=name)
+        write(tmp_path, 85.0 + number, dict(sha=sha), dataset=name)
     document = driver.write_report(tmp_path, tmp_path)
     assert len({picture.path for picture in document.pictures}) == 3
     text = (tmp_path / "report.md").read_text()

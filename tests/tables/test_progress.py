@@ -48,23 +48,13 @@ def test_what_was_done_before_takes_no_time(table):
     assert found.text().endswith("; about 5.0 h left")
 
 
-def _fifo(path):
-    os.mkfifo(path)
-
-
 @pytest.mark.parametrize(
-    "make",
-    [
-        lambda path: path.write_bytes(b'{"step": 5}\n{"step": '),
-        lambda path: path.write_bytes(b'{"step": "many"}\n'),
-        lambda path: path.write_bytes(b"\xff\n"),
-        lambda path: path.mkdir(),
-        _fifo,
-    ],
+    "made", [b'{"step": 5}\n{"step": ', b'{"step": "many"}\n', b"\xff\n", os.mkdir, os.mkfifo]
 )
-def test_odd_files_count_as_nothing(table, make):
+def test_odd_files_count_as_nothing(table, made):
     runs, _ = table
-    make(runs[0].directory / "metrics.jsonl")
+    path = runs[0].directory / "metrics.jsonl"
+    made(path) if callable(made) else path.write_bytes(made)
     assert progress.Progress(runs).text() == "0 of 2 runs done"
 
 
@@ -72,7 +62,7 @@ def test_it_is_said_now_and_then_and_no_more_at_the_end(table, monkeypatch):
     runs, _ = table
     monkeypatch.setattr(progress, "_SECONDS", 0.01)
     lines, end = [], time.perf_counter() + 60.0
-    with progress.said(runs, lines.append):
+    with progress.reported(runs, lines.append):
         while len(lines) < 2:
             assert time.perf_counter() < end
             time.sleep(0.01)

@@ -9,64 +9,61 @@ from configs.errors import UserError
 from dvae.runs.json_files import digest
 from tables import driver
 from tables.results import gather, read_tree
-from tests.helpers import hand_made_results
+from tests.helpers.hand_made_results import write
 
 
 def test_the_same_run_twice_counts_once(tmp_path):
     """A copy beside it ends no report; two trees together are the user's to choose from."""
     for tree, nll in (("b", 86.0), ("a", 85.0)):
-        hand_made_results.write(tmp_path / tree, nll)
-    hand_made_results.write(tmp_path, 87.0, seed=1)
+        write(tmp_path / tree, nll)
+    write(tmp_path, 87.0, seed=1)
     document = driver.write_report(tmp_path, tmp_path)
     [[line]] = [table.rows for table in document.tables if table.title == "Not counted"]
     assert line[0].startswith("b/") and "is the same run as a/" in line[0]
     [cell] = gather(read_tree(tmp_path).results)
     assert sorted(run.nll for run in cell.results) == [85.0, 87.0]
-    both = [*read_tree(tmp_path / "a").results, *read_tree(tmp_path / "b").results]
     with pytest.raises(UserError, match="are the same run"):
-        gather(both)
+        gather([run for tree in "ab" for run in read_tree(tmp_path / tree).results])
 
 
 def test_damaged_and_moved_results_are_not_counted(tmp_path):
-    good = hand_made_results.write(tmp_path, 85.0)
-    torn = hand_made_results.write(tmp_path, 85.0, seed=1)
-    (torn / "result.json").write_text("{")
-    lacking = hand_made_results.write(tmp_path, 85.0, seed=2)
-    (lacking / "result.json").write_text(json.dumps({"test_nll": 3.0}))
-    infinite = hand_made_results.write(tmp_path, 85.0, seed=3)
+    good, torn, lacking, infinite, swapped, moved = (
+        write(tmp_path, 85.0, seed=seed) for seed in range(6)
+    )
     record = json.loads((infinite / "result.json").read_text()) | {"test_nll": math.inf}
     record["checksum"] = digest({k: v for k, v in record.items() if k != "checksum"})
-    (infinite / "result.json").write_text(json.dumps(record))
-    swapped = hand_made_results.write(tmp_path, 85.0, seed=4)
+    for folder, text in (
+        (torn, "{"),
+        (lacking, '{"test_nll": 3.0}'),
+        (infinite, json.dumps(record)),
+    ):
+        (folder / "result.json").write_text(text)
     (swapped / "config.json").write_text((good / "config.json").read_text())
-    moved = hand_made_results.write(tmp_path, 70.0, seed=5)
     moved.rename(moved.with_name(f"{moved.name}.old-20260101-000000"))
     tree = read_tree(tmp_path)
     assert [result.directory for result in tree.results] == [good]
     assert len(tree.problems) == 4
     for directory in (torn, lacking, infinite, swapped):
         assert sum(str(directory) in problem for problem in tree.problems) == 1
-    document = driver.write_report(tmp_path, tmp_path)
-    assert document.tables[-1].title == "Not counted"
-    assert len(document.tables[-1].rows) == 4
+    table = driver.write_report(tmp_path, tmp_path).tables[-1]
+    assert table.title == "Not counted" and len(table.rows) == 4
 
 
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        (dict(seed=1), "seed: 1 there, 0 here"),
-        (dict(base_lr=0.5), "base_lr: 0.5 there, 0.003 here"),
-        (dict(ais_temperatures=7), "ais_temperatures: 7 there, 1000 here"),
-        (dict(eval_batchsize=3), "eval_batchsize: 3 there, 1000 here"),
-        (dict(record_changes=dict(sha="cd" * 32)), f"data_sha256: {'cd' * 32} there"),
-    ],
-)
+_OTHERS = [
+    (dict(seed=1), "seed: 1 there, 0 here"),
+    (dict(base_lr=0.5), "base_lr: 0.5 there, 0.003 here"),
+    (dict(ais_temperatures=7), "ais_temperatures: 7 there, 1000 here"),
+    (dict(eval_batchsize=3), "eval_batchsize: 3 there, 1000 here"),
+    (dict(record_changes=dict(sha="cd" * 32)), f"data_sha256: {'cd' * 32} there"),
+]
+
+
+@pytest.mark.parametrize(("fields", "named"), _OTHERS)
 def test_a_result_of_another_run_is_named_and_not_counted(tmp_path, fields, named):
     """Whatever the two runs differ in, the data included."""
-    run = hand_made_results.write(tmp_path / "a", 85.0)
-    other = hand_made_results.write(tmp_path / "b", 70.0, **fields)
+    run, other = write(tmp_path / "a", 85.0), write(tmp_path / "b", 70.0, **fields)
     (run / "result.json").write_bytes((other / "result.json").read_bytes())
     tree = read_tree(tmp_path / "a")
-    assert not tree.results
     [problem] = tree.problems
     assert f"{run}/result.json is of another run" in problem and named in problem
+    assert not tree.results

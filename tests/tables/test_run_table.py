@@ -18,11 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def _process(*arguments):
     return subprocess.run(
-        [sys.executable, "run_table.py", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=ROOT,
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, cwd=ROOT
     )
 
 
@@ -44,12 +40,8 @@ def test_published_values_and_their_mark():
     assert published_value(wanted) == Published(98.88, 0.09)
     wanted = Setting("binarized_mnist", "1-layer-lin", 5, "dvaepp_exp", "pa")
     assert published_value(wanted) == Published(90.13, 0.03)
-    for none in (
-        wanted._replace(sampler="pcd"),
-        wanted._replace(dataset="digits"),
-        wanted._replace(k=2),
-    ):
-        assert published_value(none) is None
+    for other in (dict(sampler="pcd"), dict(dataset="digits"), dict(k=2)):
+        assert published_value(wanted._replace(**other)) is None
 
 
 _BAD = {
@@ -111,13 +103,7 @@ def test_bad_flags_give_one_line(tmp_path):
     ]
     cases += _bad_paths(tmp_path)
     lines = [line for line, _ in cases]
-    done = subprocess.run(
-        [sys.executable, "-c", _MANY, json.dumps(lines)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=ROOT,
-    )
+    done = _process("-c", _MANY, json.dumps(lines))
     assert done.returncode == 0, done.stderr[-2000:]
     ended = json.loads(done.stdout.strip().splitlines()[-1])
     for (code, printed), (bad, wanted) in zip(ended, cases, strict=True):
@@ -129,47 +115,38 @@ def test_bad_flags_give_one_line(tmp_path):
 
 
 def test_reports_compare_and_insert(tmp_path):
-    for tree, shift in (("a", 0.0), ("b", 1.0)):
-        for seed, noise in enumerate((0.0, 0.1, 0.2)):
-            hand_made_results.write(tmp_path / tree, 90.0 + shift + noise, seed=seed)
+    for seed, noise in enumerate((0.0, 0.1, 0.2)):
+        hand_made_results.write(tmp_path / "a", 90.0 + noise, seed=seed)
+        hand_made_results.write(tmp_path / "b", 91.0 + noise, seed=seed)
     target = tmp_path / "text.md"
+
+    def report(*flags, code=0):
+        done = _process("run_table.py", "--report_only", f"--log_dir={tmp_path}/a", *flags)
+        assert done.returncode == code, done.stderr
+        return done
+
     target.write_text("before\n<!-- table: begin -->\nold\n<!-- table: end -->\nafter\n")
-    one = _process("--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}")
-    assert one.returncode == 0, one.stderr
+    report(f"--insert_into={target}")
     text = target.read_text()
     assert text.startswith("before\n<!-- table: begin -->\n") and "old" not in text
-    assert text.endswith("<!-- table: end -->\nafter\n")
-    assert "90.10 ± 0.10" in text
-    again = _process("--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}")
-    assert again.returncode == 0 and target.read_text() == text
-    chosen = _process("--report_only", f"--log_dir={tmp_path}/a", "--seeds=0,2", "--ks=1")
-    assert chosen.returncode == 0 and "| 90.10 ± 0.14 | 2 |" in chosen.stdout
-    none = _process("--report_only", f"--log_dir={tmp_path}/a", "--baselines=dvaes_gi")
-    assert none.returncode == 2 and "no finished run of the settings" in none.stderr
+    assert text.endswith("<!-- table: end -->\nafter\n") and "90.10 ± 0.10" in text
+    report(f"--insert_into={target}")
+    assert target.read_text() == text
+    assert "| 90.10 ± 0.14 | 2 |" in report("--seeds=0,2", "--ks=1").stdout
+    none = report("--baselines=dvaes_gi", code=2)
+    assert "no finished run of the settings" in none.stderr
     target.write_text("<!-- methods: begin -->\n<!-- methods: end -->\n")
-    short = _process(
-        "--table=3", "--report_only", f"--log_dir={tmp_path}/a", f"--insert_into={target}"
-    )
-    assert short.returncode == 0 and "90.10** ± 0.10 (3 seeds)" in target.read_text()
-    two = _process(
-        "--report_only",
-        *(f"--log_dir={tmp_path}/{tree}" for tree in "ab"),
-        f"--report_dir={tmp_path}/out",
-    )
-    assert two.returncode == 0, two.stderr
-    assert "| 90.10 ± 0.10 | 91.10 ± 0.10 | 3, 3 | +1.00 | +12.2 | < 0.001 | seeds |" in two.stdout
+    report("--table=3", f"--insert_into={target}")
+    assert "90.10** ± 0.10 (3 seeds)" in target.read_text()
+    two = report(f"--log_dir={tmp_path}/b", f"--report_dir={tmp_path}/out").stdout
+    assert "| 90.10 ± 0.10 | 91.10 ± 0.10 | 3, 3 | +1.00 | +12.2 | < 0.001 | seeds |" in two
     for kind in ("md", "csv", "tex", "html"):
         assert (tmp_path / "out" / f"comparison.{kind}").exists()
 
 
 def _arguments(data_path, log_dir, axes):
-    return [
-        f"--datasets={data_path}",
-        f"--log_dir={log_dir}",
-        "--structs=1-layer-lin",
-        *axes,
-        *tiny_runs.FLAGS,
-    ]
+    places = [f"--datasets={data_path}", f"--log_dir={log_dir}", "--structs=1-layer-lin"]
+    return [*places, *axes, *tiny_runs.FLAGS]
 
 
 @pytest.mark.slow

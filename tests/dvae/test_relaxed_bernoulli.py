@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from configs.experiment import build_config
 from configs.registry import BASELINES, Structure, resolve
-from dvae import straight_relaxations as ours
+from dvae import relaxed_bernoulli as ours
 from dvae.posteriors import PosteriorParams
 from dvae.priors import Prior
 from dvae.rollout import sample_of

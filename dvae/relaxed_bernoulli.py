@@ -19,7 +19,7 @@ CONCRETE_CLIP = 1e-5
 SLOPE_OFFSET = 1e-2
 
 
-class StraightRelaxation(Posterior, abc.ABC):
+class RelaxedBernoulli(Posterior, abc.ABC):
     """Base: one logit per unit. sharpness: β; the hard ones have none and take no notice of it."""
 
     def __init__(self, sharpness: float) -> None:
@@ -32,7 +32,7 @@ class StraightRelaxation(Posterior, abc.ABC):
         return -tf.nn.sigmoid_cross_entropy_with_logits(labels=relaxed, logits=logits)
 
 
-class Concrete(StraightRelaxation):
+class Concrete(RelaxedBernoulli):
     """ζ = σ(β(ℓ + logit ρ)), ρ uniform (Maddison et al. 2017, 1611.00712, eq. 6)."""
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
@@ -43,7 +43,7 @@ class Concrete(StraightRelaxation):
         return tf.sigmoid(self.sharpness * (params.logits + noise))
 
 
-class PiecewiseLinear(StraightRelaxation):
+class PiecewiseLinear(RelaxedBernoulli):
     """ζ = clip(1/2 + s (ρ - (1-q)), 0, 1) with s = β/4 / (q(1-q) + 0.01) (1810.00116)."""
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
@@ -54,7 +54,7 @@ class PiecewiseLinear(StraightRelaxation):
         return tf.clip_by_value(0.5 + slope * (rho - (1.0 - q)), 0.0, 1.0)
 
 
-class StraightThrough(StraightRelaxation):
+class StraightThrough(RelaxedBernoulli):
     """Bits z ~ Bernoulli(q) with dz/dℓ := dq/dℓ = q(1-q) (Bengio et al. 2013, 1308.3432)."""
 
     def sample(self, params: PosteriorParams, key: tf.Tensor) -> tf.Tensor:
@@ -62,7 +62,7 @@ class StraightThrough(StraightRelaxation):
         return _with_gradient_of(_bits(params, key), tf.sigmoid(params.logits))
 
 
-class ReinMax(StraightRelaxation):
+class ReinMax(RelaxedBernoulli):
     """Bits with dz/dℓ := 2 π(1-π) - q(1-q)/2, π = (q+z)/2 (Liu et al. 2023, 2304.08612, alg. 2).
 
     Heun's rule for f(1) - f(0) where straight-through has Euler's.

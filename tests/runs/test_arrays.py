@@ -1,0 +1,64 @@
+"""`dvae.train` on images that are given as arrays, and without a word."""
+
+import numpy as np
+import pytest
+
+import dvae
+from configs import registry
+from data import user_file
+from tests.helpers import tiny_runs
+
+
+@pytest.fixture
+def images(tmp_path):
+    with np.load(tiny_runs.write_data(tmp_path / "own.npz", grey=False)) as arrays:
+        return dict(arrays)
+
+
+def test_arrays_are_trained_on_as_a_file_of_them_is(images, tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(registry.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
+    settings = dict(log_dir=tmp_path / "logs", **tiny_runs.ARGUMENTS)
+    ours = dvae.train(images, progress=False, **settings)
+    assert capfd.readouterr().out == ""
+    theirs = dvae.train(tmp_path / "own.npz", **settings)
+    assert "test NLL" in capfd.readouterr().out
+    for left, right in zip(ours.model.variables, theirs.model.variables, strict=True):
+        np.testing.assert_array_equal(left.numpy(), right.numpy())
+    assert ours.result["test_nll"] == theirs.result["test_nll"]
+    [kept] = (tmp_path / "logs" / "data").iterdir()
+    assert ours.config.dataset == str(kept) and ours.dataset().sha256 == theirs.dataset().sha256
+    before = kept.stat().st_mtime_ns
+    again = dvae.train([a.tolist() for a in images.values()], progress=False, **settings)
+    assert (again.path, kept.stat().st_mtime_ns) == (ours.path, before)  # loaded, not trained
+
+
+def test_a_channel_of_one_is_no_other_shape(images, tmp_path):
+    flat = user_file.load(user_file.keep(images, tmp_path / "flat"))
+    height, width = flat.image_shape
+    channel = {
+        name: array.reshape(len(array), height, width, 1).astype(np.float32)
+        for name, array in images.items()
+    }
+    loaded = user_file.load(user_file.keep(channel, tmp_path / "channel"))
+    assert loaded.image_shape == (height, width) and loaded.sha256 == flat.sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: {"train": a["train"]}, r"dataset holds train; give dataset=dict\(train="),
+        (lambda a: [a["train"]] * 4, "dataset holds"),
+        (lambda a: a | {"test": a["test"][:, 1:]}, "'test' has images of shape"),
+        (lambda a: a | {"test": a["test"] * 2}, "'test' holds values from 0.0 to 2.0"),
+        (lambda a: a | {"test": a["test"][:0]}, "'test' holds no images"),
+        (lambda a: a | {"test": np.array("x")}, "'test' has dtype"),
+        (lambda a: {n: v[..., None, None] for n, v in a.items()}, "'train' has shape"),
+        (lambda a: a | {"train": [[1, 2], [3]]}, "'train'"),
+        (lambda a: a["train"], "dataset is .*: give a name, a path, or arrays"),
+    ],
+)
+def test_what_is_wrong_with_arrays_is_said_in_one_line(images, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        dvae.train(change(images), log_dir=tmp_path / "logs", progress=False)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.glob("logs/data/*.npz"))
