@@ -104,7 +104,6 @@ def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collap
 
     None: a skipped step, whose zeros are neither means nor a collapse.
     """
-    tiny.use_numpy_random(monkeypatch)
     monitor, program = monitor_of(tmp_path, num_chains=200)
     rng, skipped = np.random.default_rng(1), scale is None
     for variable in program.model.prior.trainable_variables:
@@ -112,7 +111,8 @@ def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collap
     if skipped:
         program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
     tiny.take_variables(program)
-    with tiny.eager():
+    with monkeypatch.context() as patch, tiny.eager():
+        tiny.use_numpy_random(patch)
         program.run(np.arange(3, dtype=np.int32)[None], 1)
     with caplog.at_level(logging.WARNING):
         word = monitor.summarize(Progress(step=5))
