@@ -1,21 +1,21 @@
-"""The results behind README's table of methods, kept so that it can grow from machine to machine.
+"""The results of all methods, kept so that they can grow from machine to machine.
 
-    python -m benchmarks.methods LOG_DIR ...    keeps every finished run, and writes the table
-    python -m benchmarks.methods                only writes the table again
-
-Of a run config.json and result.json are kept, in benchmarks/results/methods/.
+python -m benchmarks.methods LOG_DIR ...    keeps config.json and result.json of finished runs
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import records
+from configs.tables import PUBLISHED_BASELINES
 from dvae.runs.export import copy_result
-from tables.documents import insert, markdown_tables
-from tables.results import gather, read_tree
+from dvae.runs.result import span
+from tables.documents import markdown_table, markdown_tables
+from tables.report import build_report
+from tables.results import Cell, gather, read_tree
 from tables.side_by_side import side_by_side
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "methods"
+RESULTS = records.RESULTS / "methods"
 
 
 def keep(log_dir: Path) -> None:
@@ -28,20 +28,51 @@ def keep(log_dir: Path) -> None:
         print(f"kept {target.relative_to(RESULTS)}")
 
 
-def text() -> str:
-    """The table, or one for each number of steps."""
-    return markdown_tables(side_by_side(gather(read_tree(RESULTS).results)))
+def kept() -> list[Cell]:
+    """All that is kept."""
+    return gather(read_tree(RESULTS).results)
+
+
+def best_of_each(cells: Sequence[Cell]) -> list[Cell]:
+    """The lowest NLL of each method at each number of steps: most steps first, then the lowest."""
+    best: dict[tuple[int, str], Cell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.sample.mean):
+        if cell.trusted:
+            steps = cell.results[0].config.num_train_iter
+            best.setdefault((-steps, cell.setting.baseline), cell)
+    return [best[key] for key in sorted(best, key=lambda key: (key[0], best[key].sample.mean))]
+
+
+def headline(cells: Sequence[Cell]) -> str:
+    """README's table: the best of each method."""
+    rows = []
+    for cell in best_of_each(cells):
+        run, setting = cell.results[0], cell.setting
+        interval = run.record["nll_interval"]
+        spread = span(interval["low"], interval["high"])
+        if len(cell.results) > 1:
+            spread = f"± {cell.sample.deviation:.2f} ({len(cell.results)} seeds)"
+        where = cell.all_of("device").removeprefix("GPU: NVIDIA ")
+        ms = "not known" if cell.ms_per_step is None else f"{cell.ms_per_step:.3g} ({where})"
+        row = [f"`{setting.baseline}`", f"{run.config.num_train_iter:,}", setting.struct]
+        rows.append([*row, f"{setting.k}", f"{cell.sample.mean:.2f} {spread}", ms])
+    header = ("method", "steps", "structure", "k", "test NLL, 95 % interval", "ms a step")
+    return markdown_table(header, rows)
+
+
+def tables(cells: Sequence[Cell]) -> dict[str, str]:
+    """The tables of docs/results.md by their markers."""
+    published = [cell for cell in cells if cell.setting.baseline in PUBLISHED_BASELINES]
+    documents = {"methods": side_by_side(cells), "table": build_report(published)}
+    return {name: markdown_tables(document) for name, document in documents.items()}
 
 
 def main() -> None:
-    """Keeps what is given, and writes the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("log_dirs", type=Path, nargs="*")
+    """Keeps what is given."""
+    parser = records.parser(__doc__)
+    parser.add_argument("log_dirs", type=Path, nargs="+")
     for log_dir in parser.parse_args().log_dirs:
         keep(log_dir)
-    insert(ROOT / "README.md", text(), "methods")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ except UserError as unsupported:  # before anything that needs such a system is 
 
 
 class _Unfailing(io.FileIO):
-    """A standard stream that takes what nobody reads any more or no disk has room for."""
+    """A standard stream whose writes never fail, though nobody reads it or the disk is full."""
 
     def write(self, data: Any) -> int | None:
         try:
@@ -51,10 +51,10 @@ class _Unfailing(io.FileIO):
 
 
 def _keep_streams() -> None:
-    """Lets standard output and error never fail: what cannot be shown ends no run.
+    """Makes standard output and error unable to fail, so that no run ends for want of a terminal.
 
-    A closed one (`>&-`) leads nowhere; the next file that is opened would get its number, and what
-    is printed.
+    A closed one (`>&-`) is opened on /dev/null; or else the next file that is opened would get its
+    number, and receive what is printed.
     """
     for descriptor in range(3):
         try:
@@ -136,7 +136,7 @@ def _check_text() -> None:
 def _check_flag_files(arguments: Sequence[str]) -> None:
     """Reads the flag files that are named, and those that they name, before absl does.
 
-    It would wait for a pipe in their place for ever.
+    absl would wait for ever where one of them is a pipe.
 
     Raises:
       UserError: one is no regular file.

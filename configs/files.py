@@ -1,4 +1,4 @@
-"""Files of others: read without hanging or filling memory, written without following links.
+"""Untrusted files: read without hanging or filling memory, written without following links.
 
 Whatever is wrong with a file that is read becomes one clear line.
 """
@@ -146,7 +146,7 @@ def open_to_append(path: Path) -> BinaryIO:
 
 
 def aside_of(path: Path) -> Path:
-    """A name beside `path` that nobody can foresee, for what is renamed to it when it is whole."""
+    """An unpredictable name beside `path`, for a file that is renamed to it once it is complete."""
     return path.with_name(f".tmp-{secrets.token_hex(8)}")
 
 

@@ -135,60 +135,54 @@ _UNDIRECTED = (
     "MCMC Updates, arXiv 1901.03440"
 )
 
+
+def _smoothed(
+    method: str, smoothing: str, sharpness: tuple[float, float, float], source: str, **fields: Any
+) -> Baseline:
+    """A method with a class of `dvae.smoothing`."""
+    return Baseline(
+        method=f"dvae.methods:{method}",
+        options={"smoothing": f"dvae.smoothing:{smoothing}"},
+        sharpness=by_structure(*sharpness),
+        source=source,
+        **fields,
+    )
+
+
+def _dvaes(smoothing: str, sharpness: tuple[float, float, float], **fields: Any) -> Baseline:
+    return _smoothed("dvaes", smoothing, sharpness, _DVAES, importance_weighted=True, **fields)
+
+
+def _undirected(relaxation: str, sharpness: float) -> Baseline:
+    """An RBM for each image, with relaxed bits of a class of `dvae.relaxed_bernoulli`."""
+    return Baseline(
+        method="dvae.methods:undirected",
+        options={"relaxation": f"dvae.relaxed_bernoulli:{relaxation}"},
+        importance_weighted=True,
+        sharpness=by_structure(sharpness),
+        most_groups=1,
+        source=_UNDIRECTED,
+    )
+
+
 # Every sharpness of DVAE, DVAE++ and DVAE# is in the supplement of DVAE#, those of relaxed bits are
 # in Vahdat et al. 2019, which compares with them. Those are here that hold for binarised MNIST.
 BASELINES: dict[str, Baseline] = {
     "dvae_spike_exp": Baseline(
         method="dvae.methods:dvae", sharpness=by_structure(5, 5, 4), source=_DVAE
     ),
-    "dvaepp_exp": Baseline(
-        method="dvae.methods:dvaepp",
-        options={"smoothing": "dvae.smoothing:Exponential"},
-        sharpness=by_structure(12, 14, 10),
-        source=_DVAEPP,
-    ),
-    "dvaepp_power": Baseline(
-        method="dvae.methods:dvaepp",
-        options={"smoothing": "dvae.smoothing:Power"},
-        sharpness=by_structure(40, 30, 30),
-        least_sharpness=1.0,
-        source=_DVAEPP,
-    ),
+    "dvaepp_exp": _smoothed("dvaepp", "Exponential", (12, 14, 10), _DVAEPP),
+    "dvaepp_power": _smoothed("dvaepp", "Power", (40, 30, 30), _DVAEPP, least_sharpness=1.0),
     "dvaes_gi": Baseline(
         method="dvae.methods:dvaes_gaussian_integral",
         importance_weighted=True,
         sharpness=by_structure(40, 30, 30),
         source=_DVAES,
     ),
-    "dvaes_gauss": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:Gaussian"},
-        importance_weighted=True,
-        sharpness=by_structure(40, 30, 25),
-        source=_DVAES,
-    ),
-    "dvaes_exp": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:Exponential"},
-        importance_weighted=True,
-        sharpness=by_structure(12, 12, 10),
-        source=_DVAES,
-    ),
-    "dvaes_unexp": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:UniformExponential"},
-        importance_weighted=True,
-        sharpness=by_structure(40, 30, 16),
-        source=_DVAES,
-    ),
-    "dvaes_power": Baseline(
-        method="dvae.methods:dvaes",
-        options={"smoothing": "dvae.smoothing:Power"},
-        importance_weighted=True,
-        sharpness=by_structure(40, 40, 30),
-        least_sharpness=1.0,
-        source=_DVAES,
-    ),
+    "dvaes_gauss": _dvaes("Gaussian", (40, 30, 25)),
+    "dvaes_exp": _dvaes("Exponential", (12, 12, 10)),
+    "dvaes_unexp": _dvaes("UniformExponential", (40, 30, 16)),
+    "dvaes_power": _dvaes("Power", (40, 40, 30), least_sharpness=1.0),
     "gumbolt": Baseline(
         method="dvae.methods:relaxed_bits",
         options={
@@ -211,23 +205,8 @@ BASELINES: dict[str, Baseline] = {
     "rodeo": _binary("dvae.estimators.rodeo:Rodeo", source=_RODEO),
     # The gradient itself, for priors small enough.
     "exact": _binary("dvae.estimators.enumeration:Exact", importance_weighted=True),
-    # An RBM for each image.
-    "dvaess_pwl": Baseline(
-        method="dvae.methods:undirected",
-        options={"relaxation": "dvae.relaxed_bernoulli:PiecewiseLinear"},
-        importance_weighted=True,
-        sharpness=by_structure(4),
-        most_groups=1,
-        source=_UNDIRECTED,
-    ),
-    "dvaess_concrete": Baseline(
-        method="dvae.methods:undirected",
-        options={"relaxation": "dvae.relaxed_bernoulli:Concrete"},
-        importance_weighted=True,
-        sharpness=by_structure(10),
-        most_groups=1,
-        source=_UNDIRECTED,
-    ),
+    "dvaess_pwl": _undirected("PiecewiseLinear", 4),
+    "dvaess_concrete": _undirected("Concrete", 10),
 }
 
 # Chains of the prior that feed the gradient of log Z: `dvae.prior_chains.ChainSampler`.

@@ -1,7 +1,7 @@
 """Every setting of the program, once: what is not here is no flag and no argument of Python.
 
 From it come the flags of run.py and run_table.py with their help, the fields of
-`ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in README.md and
+`ExperimentConfig`, the arguments of `dvae.train`, the tables of flags in docs/running.md and
 docs/tables.md, the axes of tables, and which mode knows which setting.
 """
 

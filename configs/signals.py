@@ -12,7 +12,7 @@ def _interrupt(number: int, _: object) -> None:
 
 
 def receive() -> None:
-    """Every signal that asks to stop ends the program like Ctrl-C until it watches for them.
+    """Every signal that asks to stop ends the program like Ctrl-C before a `SignalWatch` watches.
 
     What is ignored stays so, as by nohup. But shells let whatever runs in a script's background
     ignore SIGINT, lest Ctrl-C reach it: it is held back here, in all threads to come, so that

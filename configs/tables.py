@@ -43,7 +43,7 @@ class Grid(NamedTuple):
 
 
 def _is_defined(setting: Setting) -> bool:
-    """Whether a method has a setting; what is not known is left for whoever runs it to refuse."""
+    """Whether a method has a setting; True for unknown names, which run.py refuses."""
     method, struct = BASELINES.get(setting.baseline), STRUCTURES.get(setting.struct)
     if method is None or struct is None:
         return True

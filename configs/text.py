@@ -1,4 +1,4 @@
-"""Text of others (names of data sets, fields of results) made harmless where it is shown."""
+"""Untrusted text (names of data sets, fields of results) made harmless for display."""
 
 import contextlib
 import re

@@ -89,6 +89,6 @@ def download(url: str, path: Path, digest: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the layers that urllib3 and requests lay around it."""
+    """What went wrong, without the exceptions of urllib3 and requests around it."""
     inner = error.args[0] if error.args else error
     return one_line(getattr(inner, "reason", error))

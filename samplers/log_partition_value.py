@@ -1,8 +1,8 @@
 """log Z with what is known of its error, and when that is not to be trusted.
 
 Forward AIS is low on average and reverse AIS high, each with an error that its own weights give. A
-few weights that hold all the others down, or two estimates further apart than their errors, say
-that neither is known: docs/exactness.md has how often that is said where nothing is wrong.
+few weights that outweigh all others, or two estimates further apart than their errors, mean that
+neither error is known: docs/exactness.md says how often that is found where nothing is wrong.
 """
 
 import math

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import pytest
 
 MODULES = [
-    *("exact", "diagnostics", "pcd", "ais", "row_rbms", "population_annealing", "tempering"),
-    *("gibbs", "counter_random", "independence"),
+    *("energy_models", "diagnostics", "row_rbms", "population_annealing", "tempering"),
+    *("boltzmann", "gibbs", "counter_random", "independence"),
 ]
 
 

@@ -120,6 +120,16 @@ def test_installed_programs_answer_beside_modules_of_the_same_names(start):
     assert "--table" in start("-c", "from dvae.__main__ import table; table()", "--help")
 
 
+def test_an_editable_installation_says_where_it_cannot_work(tmp_path):
+    (tmp_path / "tables.py").write_text("")
+    code = "from dvae.__main__ import table; table()"
+    places = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=places)
+    assert done.returncode == 1 and done.stderr.startswith("error: cannot import name 'comparison'")
+    assert done.stderr.endswith("install without --editable\n") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_an_installation_works_beside_modules_of_the_same_names(start, tmp_path):
     cache = f"--compile_cache={ROOT}/build/xla-cache"

@@ -157,7 +157,7 @@ def _said_at_once(numbers: Iterable[int]) -> Iterator[None]:
 
 
 class SignalWatch:
-    """Remembers signals while it is entered; whoever works asks between two pieces of it.
+    """Records signals within a `with` block; a loop asks for them between two pieces of work.
 
     Those of `configs.signals.STOPPING` ask to stop, which a line says at once, however long the
     work takes; SIGUSR1 for a checkpoint. Outside the main thread, where Python allows no handlers,

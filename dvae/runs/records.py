@@ -1,7 +1,7 @@
 """The JSON files of a run, which know each other.
 
 config.json, data.json, result.json and the manifest of each checkpoint of a run hold the number of
-this format and the run's identity, so that a file of another run is told apart.
+this format and the run's identity, so that a file of another run is recognised.
 """
 
 import math
@@ -114,11 +114,6 @@ def read_bound(path: Path) -> dict[str, Any]:
     """
     record = read_json(path)
     found = record.get("format")
-    if found is None or (type(found) is int and 0 < found < FORMAT):
-        raise UserError(
-            f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
-            "copy of a finished run, or of an exported model, in the format of this one"
-        )
     if found != FORMAT or isinstance(found, bool):
         raise UserError(
             f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "

@@ -18,7 +18,7 @@ def _between(path, name):
 
 @pytest.mark.parametrize(
     ("page", "settings", "modes"),
-    [("README.md", SETTINGS, "modes"), ("docs/tables.md", TABLE_SETTINGS, "ways of working")],
+    [("docs/running.md", SETTINGS, "modes"), ("docs/tables.md", TABLE_SETTINGS, "ways of working")],
 )
 def test_pages_list_every_flag(page, settings, modes):
     """As `python -m benchmarks.pages` writes them."""

@@ -43,7 +43,7 @@ from tests.reference.rbm import (
     numerical_gradient,
     random_rbm,
 )
-from tests.reference.shifted_gaussian import shifted_marginal_kl, shifted_table_posterior
+from tests.reference.shifted_gaussian import shifted_marginal_kl
 
 NUM_BLOCKS, ROWS = 50, 4000
 
@@ -291,10 +291,13 @@ class TestRelaxed:
 
         def exact(arrays):
             rbm, (v_1, t_1, v_2, t_2) = ReferenceRBM(*arrays[3:6]), arrays[6:]
-            table = shifted_table_posterior(arrays[:2], [v_1, v_2], [t_1, t_2], [arrays[2]])
-            return shifted_marginal_kl(
-                lambda zeta: gaussian_integral_log_prior(rbm, zeta, strength), table, 40
-            )
+            scales = np.concatenate([v_1, v_2]), np.concatenate([t_1, t_2])
+
+            def log_prior(zeta):
+                return gaussian_integral_log_prior(rbm, zeta, strength)
+
+            table = table_posterior(arrays[:2], [arrays[2]])
+            return shifted_marginal_kl(log_prior, table, *scales, 40)
 
         arrays = [*TWO_UNITS[0], *TWO_UNITS[1], *self.rbm.parameters, *extra[0], *extra[1]]
         statistical.assert_mean(values, exact(arrays), largest_error=0.004, rounding=1e-4)

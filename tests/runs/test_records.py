@@ -195,7 +195,7 @@ _FOREIGN = {
     "data gone": (DIGITS, lambda path: (path / "data.json").unlink(), _load, _ANEW),
     "no JSON": (DIGITS, _write("config.json", "{"), _load, "config.json is not valid JSON"),
     "config": (DIGITS, _set("config.json", k=5), _load, "does not match its checksum"),
-    "older": (DIGITS, _write("config.json", '{"k": 1}'), _load, "benchmarks.convert_runs"),
+    "older": (DIGITS, _write("config.json", '{"k": 1}'), _load, "the version that wrote it"),
     "no checkpoint": (
         *(DIGITS, lambda path: shutil.rmtree(path / "checkpoints"), _load),
         "no best checkpoint",
@@ -203,9 +203,9 @@ _FOREIGN = {
     **{
         f"format {number} of {name}": (DIGITS, _set(f"{name}.json", format=number), _load, words)
         for name in ("config", "data", "result")
-        for number, words in ((None, "convert_runs"), (1, "convert_runs"), (3, "format 3"))
+        for number in (None, 1, 3, True)
+        for words in [f"has format {number}, .*: use the"]
     },
-    "format True": (DIGITS, _set("config.json", format=True), _load, "format True"),
 }
 
 

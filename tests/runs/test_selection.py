@@ -292,7 +292,7 @@ _CASES = {
     "all damaged": ("damage best kept latest", _without_result, _ALL, _fresh, 40),
     "result damaged": ("write result.json {", _present, "result.json", _without_result, 40),
     "config damaged": ("write config.json {", _train, _NONE, _fresh, 40),
-    "config of another": ("write config.json {}", _load, "older version", _fresh, 40),
+    "config of another": ("write config.json {}", _load, "version that wrote it", _fresh, 40),
 }
 
 

@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+import math
 import os
 import shlex
 from types import SimpleNamespace
@@ -62,40 +63,25 @@ _ANY = {
     "endless": _instead(lambda path: path.symlink_to("/dev/zero")),
     "directory": _instead(lambda path: path.mkdir()),
 }
-_NOT_COUNTED = {
-    "result.json": {
-        **_ANY,
-        "device": _json(device=["a", "b"]),
-        "no device": _json(device={}),
-        "code": _json(code="c0ffee"),
-        "earlier code": _json(earlier_code=[7]),
-        "time": _json(ms_per_step="36"),
-        "list in the protocol": _json(protocol__checkpoint=["best"]),
-        "object in the protocol": _json(protocol__num_test_images={}),
-        "number for data": _json(protocol__data=7),
-        "number for a checksum": _json(protocol__data_sha256=7),
-        "no protocol": _json(protocol=[]),
-        "interval": _json(nll_interval__log_z="ab"),
-        "no interval": _json(nll_interval__log_z=[]),
-        "half a character": _json(device="\ud800"),
-        "NUL": _json(device="a\0b"),
-        "huge time": _json(ms_per_step=HUGE),
-        "huge seed": _json(seed=HUGE),
-        "truth": _json(seed=True),
-    },
-    "config.json": {
-        **_ANY,
-        "huge rate": _json(base_lr=HUGE),
-        "infinite rate": _json(base_lr=float("inf")),
-        "huge k": _json(k=HUGE),
-        "NUL": _json(dataset="a\0.npz"),
-        "half a character": _json(dataset="\ud800.npz"),
-        "command": _json(dataset="\x1b[2J.npz"),
-        "list": _json(struct=["1-layer-nonlin"]),
-        "inner": _json(structure__encoder={}),
-        "missing": _bytes(b"{}"),
-    },
+_FIELDS = {
+    "result.json": [
+        *(("device", ["a", "b"]), ("device", {}), ("code", "c0ffee"), ("earlier_code", [7])),
+        *(("protocol__checkpoint", ["best"]), ("protocol__num_test_images", {}), ("protocol", [])),
+        *(("protocol__data", 7), ("protocol__data_sha256", 7), ("nll_interval__log_z", "ab")),
+        *(("nll_interval__log_z", []), ("device", "\ud800"), ("device", "a\0b"), ("seed", HUGE)),
+        *(("ms_per_step", HUGE), ("ms_per_step", "36"), ("seed", True)),
+    ],
+    "config.json": [
+        *(("base_lr", HUGE), ("base_lr", math.inf), ("k", HUGE), ("dataset", "a\0.npz")),
+        *(("dataset", "\ud800.npz"), ("dataset", "\x1b[2J.npz"), ("struct", ["1-layer-nonlin"])),
+        ("structure__encoder", {}),
+    ],
 }
+_NOT_COUNTED = {
+    file: _ANY | {f"{name} {i}": _json(**{name: value}) for i, (name, value) in enumerate(fields)}
+    for file, fields in _FIELDS.items()
+}
+_NOT_COUNTED["config.json"]["missing"] = _bytes(b"{}")
 _NOT_SHOWN = {
     "metrics.jsonl": {name: _ANY[name] for name in ("pipe", "endless", "directory")},
     "samples.png": {
