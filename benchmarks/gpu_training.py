@@ -164,11 +164,11 @@ def take(
             raise UserError(f"{directory.path} does not stand where {folder} was exported from")
         summaries = Summaries(directory)
         if progress is None:
-            directory.forget_after(-1, -1)
+            summaries.forget_after(-1, -1)
             summaries.start(config, "")
             progress = Progress()
         else:
-            directory.forget_after(progress.step, progress.evaluated_step)
+            summaries.forget_after(progress.step, progress.evaluated_step)
         monitor = Monitor(config, dataset, program, summaries)
         if progress.step == 0:
             monitor.begin(progress)
@@ -176,11 +176,11 @@ def take(
             _assign(program, model)
             progress.step, progress.updates = step, step - program.state.skipped
             if step in keep_steps:
-                saver.save_kept(progress)
+                saver.save_model("kept", progress)
             if step % config.summary_every == 0:
                 monitor.summarize(progress)
             if monitor.evaluate(progress, lambda: None):
-                saver.save_best(progress)
+                saver.save_model("best", progress)
         summaries.flush()
         _assign(program, last)
         progress.step = facts["step"]
@@ -212,7 +212,7 @@ def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
     export(folder, directory, dataset, last=first + steps)
     command = [sys.executable, str(folder / "run_exported.py"), str(folder), str(out)]
     say(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip())
-    take(folder, out, directory, dataset)
+    take(folder, out, directory, dataset, [])
     shape = len(dataset.train), config.train_batchsize, config.seed
     for step in range(first, first + steps, STEPS_PER_CALL):
         size = min(STEPS_PER_CALL, first + steps - step)

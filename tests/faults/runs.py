@@ -75,13 +75,13 @@ with fault("the final AIS has the chains of the last step", BEST):
 with fault("the last evaluation is left out", BEST):
     text("Run._boundary", "« or at_end → »)")
 with fault("validation and test images are exchanged in evaluations", BEST, SAMPLES):
-    text("Monitor.evaluate", '("«val → test»", self', '), ("«test → val»", self')
+    text("result.measure", "(dataset.«validation → test», S", "(dataset.«test → validation», num")
 with fault("the test set has the samples of the selection in the end", SAMPLES):
-    text("evaluate_model", "«config.eval_iw_samples → SELECTION_SAMPLES»,\n            config")
+    text("evaluate_model", "chains, key, «samples → SELECTION_SAMPLES», check")
 with fault("the final test likelihood is of the validation images", BEST, SAMPLES):
-    text("evaluate_model", "            «dataset.test → dataset.validation»,")
+    text("result.measure", "(dataset.«test → validation», num")
 with fault("evaluation takes the training batch", SAMPLES):
-    text("Monitor.evaluate", "«config.eval_batchsize → config.train_batchsize»")
+    text("result.measure", "«config.eval_batchsize → config.train_batchsize»")
 with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
     text("evaluation.normalized", "(n, «1.0 → -1.0», log_z)")
 with fault("log Z is added twice", BEST, "test_errors_add_in_squares"):
@@ -91,7 +91,7 @@ with fault("log Z is left out of the validation NLL", BEST):
 with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
     argument("Monitor._key", step=lambda _: 0)
 with fault("validation and test share a key", SAMPLES):
-    text("Monitor.evaluate", "«counter_random.fold_in(key, index) → key»")
+    text("result.measure", "num_samples, «EvaluationKey.TEST → use», progress")
 with fault("every call begins with the batches of the first", BATCHES):
     within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
 
@@ -121,9 +121,9 @@ with fault("the path of a checkpoint is taken for a pattern", DIRECTORIES):
 with fault("a lost best model is looked for in no other checkpoint", LOST):
     text("_read_model", 'in («"best", "kept", "latest" → "best",»)')
 with fault("a lost best model is not noticed", "test_what_an_error_advises_helps[best lost]"):
-    text("Saver.restore", 'best is «not None and not self._store.is_sound("best", best) → None»')
+    text("Saver.restore", 'if «best is None or self._store.files("best", best) → True»:')
 with fault("a kept model that cannot be written is given up", SAVED_LATER):
-    text("Saver._save_model", "«self._waiting[place] = (record, leaves) → pass»")
+    text("Saver._write_waiting", "leaves = «self._waiting[place] → self._waiting.pop(place)»")
 with fault("a model that is written later has the weights of then", SAVED_LATER):
     text(
         "Saver._write_waiting",
@@ -134,13 +134,13 @@ with fault("a checkpoint gets ahead of a model that waits to be written", SAVED_
 
 # Locks, signals, consoles and places.
 with fault("any process of the holder's number is the holder", ENDED("number in other hands")):
-    text("lock._alive", '«started == holder["started"] → bool(started)»')
+    text("lock._alive", "«started == holder.started → bool(started)»")
 with fault("a process that nobody waited for lives", ENDED("not waited for")):
     text("lock._started", '«"" if fields[0] in "ZX" else  → »fields[19]')
 with fault("numbers of processes outlast a start of the machine", ENDED("rebooted")):
-    text("lock._alive", '«holder["machine"] == me["machine"] and  → »')
+    text("lock._alive", "«holder.machine == me.machine and  → »")
 with fault("what lies in the lock's place and is none is waited for", NO_LOCK):
-    text("RunLock._remove_if_dead", "«not os.path.lexists(self.path) → True»")
+    text("RunLock._dead", "«not os.path.lexists(self.path) → True»")
 with fault("another user's process counts as dead", ALIVE):
     text("lock._started", '(PermissionError, OverflowError):\n        «pass → return ""»')
 with fault("batch systems announce the end in vain", WATCHED("SIGUSR2", "SIGXCPU")):
@@ -150,7 +150,7 @@ with fault("kill -INT reaches no such job", "test_an_ignored_interrupt_counts_if
 with fault("a terminal that knows no ± ends the run", "test_from_python_too[ascii]"):
     within("process.say", "text.encodable", lambda _, text, encoding: text)
 with fault("runs of one name and other settings have one directory", PLACES):
-    text("_place_for", "«place in found and not fresh → False»")
+    text("_place_for", "return «_first_free(path, found.__contains__) → path»")
 with fault("a run that lies beside another is not found again", PLACES):
     text("_place_for", "if «not _differences(place, run) → False»:")
 with fault("other settings are one trial", "test_what_decides_the_numbers_makes_another_trial"):

@@ -14,10 +14,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 import dvae
 from configs.errors import UserError
 from configs.experiment import build_config
-from dvae.runs import commands, interface
-from dvae.runs import directory as run_directory
+from dvae.runs import commands, interface, records
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import read_config
+from dvae.runs.summaries import Summaries
 from tests.helpers import hand_made_results, stand_in_table, tiny_runs
 from tests.helpers.damaged_files import no_hang
 from tests.helpers.works import refused, works
@@ -82,7 +82,7 @@ def test_a_directory_that_cannot_be_used_is_left_unlocked(opened, tmp_path, monk
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(run_directory, "write_config", full)
+        monkeypatch.setattr(records, "write_config", full)
     with pytest.raises(UserError):
         opened(".")
     assert not (tmp_path / "lock.json").exists()
@@ -129,7 +129,7 @@ def test_torn_and_damaged_metrics_are_dropped(opened):
     torn = ['{"kind": "train", "st', "[]", "7", '{"step": 10}', "[" * 100_000, "é\udcff"]
     text = "\n".join([lines[0], *torn, lines[1], lines[2]])
     directory.metrics.write_bytes(text.encode(errors="surrogateescape"))
-    directory.forget_after(20, 20)
+    Summaries(directory).forget_after(20, 20)
     assert directory.metrics.read_text().splitlines() == lines[:2]
 
 
@@ -161,7 +161,7 @@ def test_events_that_do_not_parse_are_set_aside(opened, case, caplog):
     write_events(path, 10, 20, *{b"": [0], None: []}.get(content, [30]))
     damaged = path.read_bytes()[:-5] if content is None else path.read_bytes() + content
     path.write_bytes(damaged)
-    directory.forget_after(20, 20)
+    Summaries(directory).forget_after(20, 20)
     left = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     steps = [Event.FromString(record).step for record in left]
     aside = {found.name: found.read_bytes() for found in path.parent.glob("damaged-*.events")}
@@ -184,7 +184,7 @@ def test_what_is_no_events_file_is_set_aside(opened, step):
     paths[2].symlink_to("nowhere")
     write_events(paths[3], 10)
     with no_hang():
-        directory.forget_after(step, step)
+        Summaries(directory).forget_after(step, step)
     assert [*directory.path.glob("*tfevents*")] == ([] if step < 0 else [paths[3]])
     assert len(list(directory.path.glob("damaged-*.events"))) == 3
 

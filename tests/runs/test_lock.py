@@ -189,16 +189,16 @@ def test_a_run_that_was_cut_off_learns_of_it_and_writes_nothing(tmp_path, path, 
     run.directory, run.progress = RunDirectory(tmp_path), "progress"
     run._saver = run._summaries = Writer()
     _become(monkeypatch, "slow")
-    run.directory._lock.take()
+    run.directory.lock.take()
     run.save()
     assert written == ["progress"]
     _become(monkeypatch, "next")
     new = _take(path)
-    for attempt in (run.directory._lock.check, run.save):
+    for attempt in (run.directory.lock.check, run.save):
         with pytest.raises(UserError, match="on next has taken over"):
             attempt()
     assert written == ["progress"]
-    run.directory._lock.release()
+    run.directory.lock.release()
     new.check()
     assert path.exists()
     new.release()

@@ -28,6 +28,7 @@ from samplers.diagnostics import LogMeanEstimate
 from samplers.log_partition import LogPartition
 from tests.helpers import tiny_models
 from tests.helpers import tiny_training as tiny
+from tests.helpers.recorded_draws import Draws
 from tests.reference.rbm import ReferenceRBM
 
 
@@ -112,7 +113,7 @@ def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collap
         program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
     tiny.take_variables(program)
     with monkeypatch.context() as patch, tiny.eager():
-        tiny.use_numpy_random(patch)
+        Draws(patch)
         program.run(np.arange(3, dtype=np.int32)[None], 1)
     with caplog.at_level(logging.WARNING):
         word = monitor.summarize(Progress(step=5))
@@ -176,7 +177,7 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
     Taken for linear over a window it errs by less than 0.01 here, AIS by less. With the weight of
     the window's end the losses would be 1 nat too high.
     """
-    tiny.use_numpy_random(monkeypatch)
+    Draws(monkeypatch)
     often = dict(num_train_iter=54, summary_every=8, eval_every=1000)
     config = tiny.config_of(**often, base_lr=0.01, ais_chains=1024)
     steps, plain = [], TrainProgram.run

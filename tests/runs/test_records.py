@@ -29,6 +29,10 @@ OURS, THEIRS = (
 DIGITS = MODELS / "digits-1-layer-nonlin-dvaes_power-k1"
 
 
+def read_checked(path):
+    return json_files.checked(path, json_files.read_json(path))
+
+
 @pytest.fixture
 def path(tmp_path):
     """Of a checked record."""
@@ -44,10 +48,10 @@ def write_run(directory, result=RESULT):
 
 def test_what_is_written_is_read(path, tmp_path):
     """A record that was only laid out anew is the same record."""
-    assert json_files.read_checked(path) == RESULT
+    assert read_checked(path) == RESULT
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
     path.write_text(json.dumps(dict(sorted(json.loads(path.read_text()).items(), reverse=True))))
-    assert json_files.read_checked(path) == RESULT
+    assert read_checked(path) == RESULT
     found = records.read_result(write_run(tmp_path))
     assert records.read_config(tmp_path) == RUN
     assert {name: found[name] for name in RESULT} == RESULT
@@ -60,7 +64,7 @@ def test_failed_write_leaves_the_old_record(path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         json_files.write_checked(path, {"other": 1})
-    assert json_files.read_checked(path) == RESULT
+    assert read_checked(path) == RESULT
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 
@@ -83,7 +87,7 @@ def test_damaged_records_are_refused_in_one_line(path, kind, share):
         write_run(path.parent)
     if kind == "config":
         path = directory.config
-    read = {"checked": json_files.read_checked, "result": records.read_result}.get(
+    read = {"checked": read_checked, "result": records.read_result}.get(
         kind, lambda path: records.read_config(path.parent)
     )
     good, owner, refusals = path.read_bytes(), directory.owner() if kind == "config" else None, 0
