@@ -197,7 +197,7 @@ _FOREIGN = {
     "mean": (DIGITS, _set("data.json", train_mean=[0.1]), _load, _ANEW),
     "other data": (DIGITS, _set("data.json", sha256="0"), _load, _ANEW),
     "data gone": (DIGITS, lambda path: (path / "data.json").unlink(), _load, _ANEW),
-    "no JSON": (DIGITS, _write("config.json", "{"), _load, "config.json is not valid JSON"),
+    "no JSON": (DIGITS, _write("config.json", "{"), _load, "config.json is damaged .no valid JSON"),
     "config": (DIGITS, _set("config.json", k=5), _load, "does not match its checksum"),
     "older": (DIGITS, _write("config.json", '{"k": 1}'), _load, "the version that wrote it"),
     "no checkpoint": (
