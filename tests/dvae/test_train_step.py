@@ -225,9 +225,8 @@ class TestState:
         of_model = {n for n in names if n.split("/")[0] in ("weights", "averages", "sampler")}
         assert set(named_leaves(program.state.model)) == of_model
 
-    @pytest.mark.parametrize(
-        "baseline", ["dvaes_power", pytest.param("dvaess_pwl", marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("baseline", ["dvaes_power", "dvaess_pwl"])
     def test_one_step_maps_over_several_states(self, baseline):
         """Two seeds at once: each comes out as by itself, to rounding.
 

@@ -44,13 +44,6 @@ def exact_features(reference):
     return np.concatenate([np.ravel(part) for part in reference.log_partition_gradient()])
 
 
-def z_scores(samples, expected):
-    """(mean - expected) / standard error over the first axis of independent samples."""
-    samples = np.asarray(samples, np.float64)
-    error = np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
-    return (np.mean(samples, axis=0) - expected) / error
-
-
 def path_of(references):
     """A path of parameters: each parameter with the step as first axis."""
     parameters = zip(*(reference.parameters for reference in references), strict=True)
@@ -65,16 +58,6 @@ class Populations(NamedTuple):
     log_weights: tf.Tensor
     family: tf.Tensor
     bridges: tf.Tensor
-
-
-@functools.cache
-def sweeps_program():
-    """`RBM.sweeps` compiled: of the parameters, chains, a key, their number and temperatures."""
-
-    def swept(params, *arguments):
-        return model_of(params).sweeps(params, *arguments)
-
-    return tf.function(swept, jit_compile=True, autograph=False)
 
 
 @functools.cache
