@@ -1,28 +1,22 @@
-"""The measured part of docs/estimators.md: no figure and no verdict is typed."""
+"""Tables and plot of docs/estimators.md."""
 
 import math
-import re
-import statistics
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
+import matplotlib
 from scipy import stats
 
-from tables.documents import markdown_table
+from benchmarks.records import Record, table
+from configs.registry import BASELINES
 
-Record = dict[str, Any]
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
 
 PARTS = ("encoder", "prior", "decoder")
-# Methods whose gradient is said to have no bias at all.
-UNBIASED = ("loo", "vimco", "disarm", "rodeo", "exact")
-LIMIT = 4.0  # standard errors from which on a bias counts as seen
-LEAST = 1e-3  # relative biases and variances below it are rounding, or as good as none
-FALSE_ALARM = 0.01  # chance of one in the pooled verdict, were nothing biased
-GROUPS = {1: "One group", 2: "Two groups", 4: "Four groups"}
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return markdown_table(header, rows, "---:")
+UNBIASED = ("loo", "vimco", "disarm", "rodeo")  # as docs/estimators.md says
+LIMIT, LEAST = 4.0, 1e-3  # standard errors of a bias that is seen; what is as good as none
+FALSE_ALARM = 0.01  # chance that a bias is seen where there is none
 
 
 def relative_bias(found: Record) -> tuple[float, float | None]:
@@ -34,275 +28,97 @@ def relative_bias(found: Record) -> tuple[float, float | None]:
     return max(bound, LEAST), None
 
 
-def _bias_text(found: Record) -> str:
-    value, stderr = relative_bias(found)
-    if stderr is None:
-        return f"< {100 * value:.1f} %"
-    digits = 1 if stderr >= 5e-4 else 2
-    return f"{100 * value:.{digits}f} ± {100 * stderr:.{digits}f} %"
-
-
 def _number(value: float) -> str:
     if value < LEAST:
-        return f"< {LEAST:g}"
-    if value >= 1e4:
-        return f"{value:.0e}"
+        return f"<{LEAST:g}"
     return f"{value:.0f}" if value >= 100 else f"{value:#.2g}".rstrip(".")
 
 
-Times = dict[tuple[str, int], float]
+def _measured(found: dict[str, Record]) -> dict[tuple[str, int, int], Record]:
+    """Rows of methods that sample, by method, number of groups and k."""
+    rows = [row for record in found.values() for row in record["rows"] if row.get("sampled")]
+    return {(row["baseline"], row["groups"], row["k"]): row for row in rows}
 
 
-def _row_cells(row: Record, times: Times) -> list[str]:
-    parts = [row["parts"][name] for name in PARTS]
-    milliseconds = times.get((row["baseline"], row["k"]))
-    cost = ["", "", ""]
-    if milliseconds is not None:
-        products = (milliseconds * part["variance"] for part in parts[:2])
-        cost = [f"{milliseconds:.1f}", *map(_number, products)]
-    variances = [_number(part["variance"]) for part in parts]
-    return [row["baseline"], *map(_bias_text, parts), *variances, *cost]
+def _by_method(found: dict[str, Record], size: Callable, text: Callable) -> tuple[list, list]:
+    """Header and rows: the encoder's gradient by setting, other parts where they are largest."""
+    rows, measured = [], _measured(found)
+    settings = sorted({(k, groups) for _, groups, k in measured if k in (1, 5)})
+    for method in BASELINES:
+        own = {key[1:]: row["parts"] for key, row in measured.items() if key[0] == method}
+        if own:
+            shown = (own.get((groups, k)) for k, groups in settings)
+            cells = ["" if parts is None else text(parts["encoder"]) for parts in shown]
+            others = (max((p[part] for p in own.values()), key=size) for part in PARTS[1:])
+            rows.append([method, *cells, *map(text, others)])
+    header = [f"k={k},G={groups}" for k, groups in settings]
+    return ["method", *header, "prior, most", "decoder, most"], rows
 
 
-_HEADER = (
-    "method",
-    *(f"bias, {part}" for part in PARTS),
-    *(f"variance, {part}" for part in PARTS),
-    "ms",
-    "variance × ms, encoder",
-    "variance × ms, prior",
-)
+def _percent(part: Record) -> str:
+    value, stderr = relative_bias(part)
+    return f"<{100 * value:.1f}" if stderr is None else f"{100 * value:.1f}"
 
 
-def _one_k(rows: Sequence[Record], k: int, times: Times) -> str:
-    """The tables of one k, one for each exact gradient, and who is not in them."""
-    tables: dict[tuple[str, ...], list[Record]] = {}
-    for row in rows:
-        if "left_out" not in row:
-            norms = (f"{part} {row['parts'][part]['norm']:.2f}" for part in PARTS)
-            tables.setdefault((row["objective"], *norms), []).append(row)
-    text = ""
-    for (objective, *norms), chosen in sorted(tables.items()):
-        names = ", ".join(row["baseline"] for row in chosen)
-        own = f" of their own posterior ({names})" if chosen[0]["own_posterior"] else ""
-        text += f"\n**k = {k}, methods that train the {objective}{own}**; norms of its exact "
-        text += f"gradient in nats: {', '.join(norms)}\n\n"
-        text += _table(_HEADER, [_row_cells(row, times) for row in chosen])
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if "left_out" in row:
-            reason = re.sub(rf"(?<![=\w]){row['baseline']}\b", "it", row["left_out"])
-            reasons.setdefault(reason, []).append(row["baseline"])
-    for reason, names in reasons.items():
-        text += f"\nLeft out: {', '.join(names)} ({reason}).\n"
-    return text
+def bias_table(found: dict[str, Record]) -> str:
+    """Relative bias of the encoder's gradient, in percent; <: none is seen, a 95 % bound."""
+    return table(*_by_method(found, lambda part: relative_bias(part)[0], _percent))
 
 
-def _section(record: Record, times: Times) -> str:
-    rows = record["rows"]
-    text = f"\n## {GROUPS[record['groups']]}\n"
-    for k in sorted({row["k"] for row in rows}):
-        text += _one_k([row for row in rows if row["k"] == k], k, times)
-    return text
+def variance_table(found: dict[str, Record], timed: Record) -> str:
+    """Relative variance of the encoder's gradient, and milliseconds of a training step."""
+    rows = [row for result in timed["results"] for row in result["rows"] if "baseline" in row]
+    times = {(row["baseline"], row["k"]): f"{row['median_ms']:.1f}" for row in rows}
+    size = lambda part: part["variance"]  # noqa: E731
+    header, rows = _by_method(found, size, lambda part: _number(part["variance"]))
+    rows = [[*row[:-2], *(times.get((row[0], k), "") for k in (1, 5))] for row in rows]
+    return table([*header[:-2], "ms, k=1", "ms, k=5"], rows)
 
 
-def _chance(count: int, limit: float, blocks: int) -> float:
-    """Of one of `count` components beyond `limit` standard errors, at most."""
-    return min(1.0, count * 2.0 * stats.t.sf(limit, blocks - 1))
+def unbiased_table(found: dict[str, Record]) -> str:
+    """Distances of methods without bias from the exact gradient, each and all together.
+
+    allowed: what the largest passes with a chance of `FALSE_ALARM`. seen: the relative bias that
+    would pass `LIMIT` with 95 % probability in each setting.
+    """
+    rows = []
+    for method in (*UNBIASED, "all"):
+        chosen = UNBIASED if method == "all" else (method,)
+        own = [row for row in _measured(found).values() if row["baseline"] in chosen]
+        parts = [part for row in own for part in row["parts"].values()]
+        if own:
+            count, free = sum(p["components"] for p in parts), min(r["blocks"] for r in own) - 1
+            allowed = stats.t.isf(FALSE_ALARM / (2 * count), free)
+            largest, beyond = max(p["largest"] for p in parts), sum(p["beyond"] for p in parts)
+            row = [method, f"{len(own)}", f"{count:,}", f"{largest:.1f}", f"{allowed:.1f}"]
+            row += ["yes" if largest < allowed else "**NO**", f"{beyond}"]
+            row.append(f"{2 * count * stats.t.sf(LIMIT, free):.1f}")
+            seen = (max(row["parts"][part]["seen"] for row in own) for part in PARTS)
+            rows.append([*row, *(f"{100 * value:.1f} %" for value in seen)])
+    header = ["method", "settings", "components", "largest, se", "allowed", "passed"]
+    header += ["beyond 4", "expected", *(f"seen, {part}" for part in PARTS)]
+    return table(header, rows)
 
 
-def _verdict_cells(row: Record) -> list[str]:
-    parts = [row["parts"][name] for name in PARTS]
-    count = sum(part["components"] for part in parts)
-    return [
-        f"{row['baseline']}, k = {row['k']}, {GROUPS[row['groups']].lower()}",
-        f"{count}",
-        f"{max(part['largest'] for part in parts):.1f}",
-        f"{sum(part['beyond'] for part in parts)}",
-        f"{100 * _chance(count, LIMIT, row['blocks']):.1f} %",
-        *(f"{100 * part['seen']:.1f} %" for part in parts),
-    ]
-
-
-def pooled(rows: Sequence[Record]) -> Record:
-    """The verdict over all components of all sampled rows of methods without bias."""
-    parts = [part for row in rows for part in row["parts"].values()]
-    count, blocks = sum(part["components"] for part in parts), min(row["blocks"] for row in rows)
-    largest = max(part["largest"] for part in parts)
-    limit = float(stats.t.isf(FALSE_ALARM / (2 * count), blocks - 1))
-    return {
-        "components": count,
-        "beyond": sum(part["beyond"] for part in parts),
-        "expected": count * 2.0 * float(stats.t.sf(LIMIT, blocks - 1)),
-        "largest": largest,
-        "limit": limit,
-        "unbiased": largest < limit,
-        "seen": {part: max(row["parts"][part]["seen"] for row in rows) for part in PARTS},
-    }
-
-
-def verdict(rows: Sequence[Record]) -> str:
-    """One sentence on all methods without bias together."""
-    found = pooled(rows)
-    names = ", ".join(dict.fromkeys(row["baseline"] for row in rows))
-    seen = ", ".join(f"{part} {100 * value:.1f} %" for part, value in found["seen"].items())
-    judged = (
-        f"No bias is seen in the methods that have none ({names})"
-        if found["unbiased"]
-        else f"**A bias is seen in a method that should have none ({names})**"
-    )
-    return (
-        f"{judged}: the largest of {found['components']:,} components of {len(rows)} settings lies "
-        f"{found['largest']:.1f} standard errors from the exact gradient, where "
-        f"{found['limit']:.1f} are passed with a chance of {FALSE_ALARM:.0%}; "
-        f"{found['beyond']} lie beyond {LIMIT:g}, "
-        f"{found['expected']:.1f} are to be expected. Gradients too long or too short by this much "
-        f"would have passed {LIMIT:g} in each setting, with 95 % probability: {seen}."
-    )
-
-
-def _rounding(rows: Sequence[Record]) -> str:
-    """What methods that sample nothing are off by."""
-    parts = [part for row in rows for part in row["parts"].values()]
-    worst = max(abs(part["squared_bias"]) ** 0.5 for part in parts)
-    names = ", ".join(dict.fromkeys(row["baseline"] for row in rows))
-    return f"{names} samples nothing: its gradient is the exact one to {worst:.0e} of its norm."
-
-
-def _unbiased_section(rows: Sequence[Record]) -> str:
-    sampled = [row for row in rows if row["sampled"]]
-    if not sampled:
-        return ""
-    header = ("setting", "components", "largest", f"beyond {LIMIT:g}", "chance of one")
-    header += tuple(f"would be seen, {part}" for part in PARTS)
-    return (
-        "\n## Methods without bias\n\n"
-        "Distance of the mean gradient from the exact one in standard errors, component by "
-        f"component: the largest, and how many are beyond {LIMIT:g} (with the chance of at least "
-        "one, were there no bias). Would be seen: the relative bias of a gradient that is too "
-        f"long or too short by it in all components, which passes {LIMIT:g} standard errors with "
-        "95 % probability.\n\n"
-        + _table(header, [_verdict_cells(row) for row in sampled])
-        + f"\n{verdict(sampled)}\n"
-    )
-
-
-def _medians(
-    rows: Sequence[Record], value: Callable[[Record], float | None]
-) -> list[tuple[float, str]]:
-    """(median over settings, method), the smallest first; None of a setting leaves it out."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        if (number := value(row)) is not None:
-            found.setdefault(row["baseline"], []).append(number)
-    return sorted((statistics.median(values), name) for name, values in found.items())
-
-
-def _extremes(what: str, found: list[tuple[float, str]]) -> str:
-    (least, first), (most, last) = found[0], found[-1]
-    return f"{what}: {_number(least)} for {first} up to {_number(most)} for {last}"
-
-
-def findings(rows: Sequence[Record], times: Times) -> list[str]:
-    """What the numbers say, of the encoder's gradient; medians over groups and k."""
-
-    def variance(row: Record) -> float:
-        return row["parts"]["encoder"]["variance"]
-
-    def cost(row: Record) -> float | None:
-        milliseconds = times.get((row["baseline"], row["k"]))
-        return None if milliseconds is None else milliseconds * variance(row)
-
-    biased = [row for row in rows if row["baseline"] not in UNBIASED]
-    sampled = [row for row in rows if row["baseline"] in UNBIASED and variance(row) > LEAST]
-    found = []
-    if biased:
-        bias = _medians(biased, lambda row: relative_bias(row["parts"]["encoder"])[0])
-        (least, first), (most, last) = bias[0], bias[-1]
-        found.append(
-            f"Methods with a bias, relative bias: {100 * least:.1f} % or less for {first}, up to "
-            f"{100 * most:.1f} % for {last}."
-        )
-    for kind, chosen in (("with a bias", biased), ("without one", sampled)):
-        if chosen:
-            texts = [_extremes("variance", _medians(chosen, variance))]
-            if costs := _medians(chosen, cost):
-                texts.append(_extremes("variance × ms", costs))
-            found.append(f"Methods {kind}, {'; '.join(texts)}.")
-    if growth := _growth(biased):
-        found.append(growth)
-    return found
-
-
-def _growth(rows: Sequence[Record]) -> str:
-    """How the encoder's bias goes with k, for methods that train L_K."""
-    ks = sorted({row["k"] for row in rows})
-    if len(ks) < 2:
-        return ""
-    by_setting = {(row["baseline"], row["groups"], row["k"]): row for row in rows}
-    ratios = []
-    for (baseline, groups, k), row in by_setting.items():
-        first = by_setting.get((baseline, groups, ks[0]))
-        if k == ks[-1] and row["objective"] != "ELBO" and first is not None:
-            pair = [relative_bias(r["parts"]["encoder"]) for r in (row, first)]
-            if all(stderr is not None for _, stderr in pair):
-                ratios.append(pair[0][0] / pair[1][0])
-    if not ratios:
-        return ""
-    rising = sum(ratio > 1.0 for ratio in ratios)
-    return (
-        f"From k = {ks[0]} (ELBO) to k = {ks[-1]} (L_{ks[-1]}) the relative bias is larger in "
-        f"{rising} of {len(ratios)} settings of methods that train L_K where both are seen, by a "
-        f"factor of {statistics.median(ratios):.1f} in the median."
-    )
-
-
-def rows_of(record: Record) -> list[Record]:
-    """The rows that have been measured."""
-    return [row for row in record["rows"] if "left_out" not in row]
-
-
-def by_groups(records: dict[str, Record]) -> list[Record]:
-    """The records of small models, fewest groups first."""
-    found = [record for record in records.values() if "groups" in record]
-    return sorted(found, key=lambda record: record["groups"])
-
-
-def _settings(records: Sequence[Record], timed: Record | None) -> str:
-    row = next(row for record in records for row in rows_of(record))
-    gradients = row["blocks"] * row["copies"]
-    text = (
-        f"{row['images']} images of {row['pixels']} pixels; {gradients:,} independent gradients a "
-        f"setting, in {row['blocks']} means of {row['copies']}. A step is one gradient on all "
-        f"{row['images']} images."
-    )
-    if timed is not None:
-        machine = timed["machine"]
-        where = ", ".join(machine["gpus"]) or f"{machine['cpus']} cores, {machine['processor']}"
-        text += f" ms: of a whole training step of {timed['struct']} on {where}."
-    return text
-
-
-def measured(records: dict[str, Record]) -> str:
-    """What stands between the markers of the page."""
-    timed = records.get("times")
-    times = {(row["baseline"], row["k"]): row["ms"] for row in (timed or {"rows": []})["rows"]}
-    found = by_groups(records)
-    rows = [row for record in found for row in rows_of(record)]
-    unbiased = [row for row in rows if row["baseline"] in UNBIASED]
-    short = findings(rows, times)
-    for sampled, line in ((True, verdict), (False, _rounding)):
-        if chosen := [row for row in unbiased if row["sampled"] is sampled]:
-            short.append(line(chosen))
-    return (
-        "## In short\n\nBiases and variances here are those of the encoder's gradient, medians "
-        "over groups and k.\n\n"
-        + "".join(f"- {line}\n" for line in short)
-        + "\n![relative bias against variance](estimators.png)\n\n"
-        + "Relative bias of a step's gradient against its variance; larger marks: larger k; "
-        + f"hollow: no bias seen, the mark is its 95 % bound; both axes begin at {LEAST:g}.\n\n"
-        + _settings(found, timed)
-        + "\n"
-        + _unbiased_section(unbiased)
-        + "".join(_section(record, times) for record in found)
-    )
+def draw(found: dict[str, Record]) -> plt.Figure:
+    """Bias and variance of the encoder's gradient at k = 1, a row for each method."""
+    figure, panels = plt.subplots(1, 2, figsize=(11.0, 6.0), layout="constrained", sharey=True)
+    rows = _measured(found).items()
+    measured = {key: row["parts"]["encoder"] for key, row in rows if key[2] == 1}
+    names = [name for name in BASELINES if any(key[0] == name for key in measured)]
+    for place, groups in enumerate(sorted({key[1] for key in measured})):
+        panels[1].scatter([], [], s=24, c=f"C{place}", label=f"groups: {groups}")
+        found = {name: part for (name, own, _), part in measured.items() if own == groups}
+        for name, part in found.items():
+            at, style = len(names) - names.index(name) + 0.25 * (1 - place), {"s": 24}
+            (value, stderr), style["edgecolors"] = relative_bias(part), f"C{place}"
+            face = "none" if stderr is None else f"C{place}"
+            panels[0].scatter(value, at, facecolors=face, **style)
+            panels[1].scatter(max(part["variance"], LEAST), at, facecolors=f"C{place}", **style)
+    panels[0].set_yticks(range(len(names), 0, -1), names)
+    panels[0].set(xscale="log", xlabel="relative bias (hollow: none seen, 95 % bound)")
+    panels[1].set(xscale="log", xlabel="variance of a step over the squared norm")
+    panels[1].legend(loc="upper left")
+    for panel in panels:
+        panel.grid(axis="x", alpha=0.3)
+    return figure

@@ -17,16 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.records import ROOT
 from samplers import hardware
-
-_ROOT = Path(__file__).parents[1]
 
 
 class Call(NamedTuple):
-    """A `tf.function` and what it is called with.
-
-    carried: a nest among the arguments that it returns the next of, or ().
-    """
+    """A `tf.function`, its arguments, and a nest among them that it returns the next of, or ()."""
 
     function: Any
     arguments: tuple
@@ -34,10 +30,7 @@ class Call(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """hlo: serialized. arguments: of the program, then what the function captured.
-
-    carried: the places of the leaves of `Call.carried` among the arguments, which the results are.
-    """
+    """A program: its HLO, arguments (what it captured last), and the places of the carried ones."""
 
     hlo: bytes
     arguments: list[np.ndarray]
@@ -45,15 +38,11 @@ class Exported(NamedTuple):
 
 
 def lowered(function: Any, *arguments: Any) -> bytes:
-    """The HLO of a `tf.function`, for a GPU where that can be had.
-
-    TensorFlow wants the device of a variable to be there, so that programs with variables are
-    lowered for a CPU; unoptimised HLO is the same.
-    """
+    """The HLO of a `tf.function`, for a GPU where that can be had."""
     make = function.experimental_get_compiler_ir(*arguments)
     try:
         return make(stage="hlo_serialized", platform_name="GPU")
-    except ValueError:
+    except ValueError:  # the device of a variable must be there; unoptimised HLO is the same
         return make(stage="hlo_serialized")
 
 
@@ -71,38 +60,21 @@ def export(make: Callable[[], Call]) -> Exported:
     return Exported(hlo, [tensor.numpy() for tensor in (*given, *captured)], places)
 
 
-def _write_array(folder: Path, array: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    name = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
-    path = folder / "arrays" / f"{name}.npy.gz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(buffer.getvalue(), 6))
-    return name
-
-
 def write(folder: Path, name: str, exported: Exported, job: dict[str, Any]) -> None:
-    """Writes one job, and the code that runs it.
-
-    Args:
-      folder: of all jobs.
-      name: of the job.
-      exported: its program; what it carries are arguments of the next call.
-      job: what is done with it, of JSON: for `run_exported.measure` calls, how often it is called,
-        unit, of what a call does, and per_call, how many; for `train_exported` training.
-    """
-    for part in ("jobs", "programs"):
+    """Writes one job, what is to be done with it (JSON), and the code that runs it."""
+    for part in ("jobs", "programs", "arrays", "data", "configs"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "programs" / f"{name}.hlo.gz").write_bytes(gzip.compress(exported.hlo, 6))
-    arrays = [_write_array(folder, array) for array in exported.arguments]
-    record = {"arguments": arrays, "carried": exported.carried, **job}
-    (folder / "jobs" / f"{name}.json").write_text(
-        json.dumps(record, indent=1) + "\n", encoding="utf-8"
-    )
-    for file in ("run_exported.py", "train_exported.py"):
-        shutil.copy(_ROOT / "benchmarks" / file, folder)
+    record: dict[str, Any] = {"arguments": [], "carried": exported.carried, **job}
+    for array in exported.arguments:
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        record["arguments"].append(hashlib.sha256(buffer.getvalue()).hexdigest()[:16])
+        path = folder / "arrays" / f"{record['arguments'][-1]}.npy.gz"
+        if not path.exists():
+            path.write_bytes(gzip.compress(buffer.getvalue(), 6))
+    (folder / "jobs" / f"{name}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    shutil.copy(ROOT / "benchmarks" / "run_exported.py", folder)
     for file in ("data/batches.py", "configs/errors.py"):
-        (folder / file).parent.mkdir(exist_ok=True)
-        shutil.copy(_ROOT / file, folder / file)
+        shutil.copy(ROOT / file, folder / file)
         (folder / file).with_name("__init__.py").touch()

@@ -1,19 +1,16 @@
 """Compiles our programs for GPUs that need not be there, and counts what a GPU is told to do.
 
-    python -m benchmarks.gpu_programs [--targets=h100,t4] [--programs=sweeps,...] [--json=FILE]
-    python -m benchmarks.gpu_programs --export=FOLDER    for `run_exported`, which measures them
+    python -m benchmarks.gpu_programs [--targets=h100,t4] [--programs=sweeps,...] [--keep]
 
-Counts are facts of the compiler in this version of TensorFlow. Times are estimates: 2.2 us an
-operation inside a CUDA graph, 3 us a launch, 6 us a graph's launch, 12 us a host round trip.
-Nothing is run.
+Counts are of XLA's thunks, the host's list of things to launch; microseconds are estimates.
 """
 
-import argparse
 import os
 import re
 import tempfile
-import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,198 +19,172 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import exported, gpu_compiler, timing
-from benchmarks.device import prepare_device
+from benchmarks import exported, gpu_compiler, records, speed
 from benchmarks.exported import Call
-from benchmarks.gpu_compiler import counts
-from benchmarks.sampler import make_problem
-from benchmarks.train_step import NUM_IMAGES, random_images
+from benchmarks.records import Record
+from benchmarks.speed import NUM_IMAGES, random_images
 from configs.experiment import build_config
-from dvae import evaluation
-from dvae.build import build
 from dvae.train_step import TrainProgram
-from samplers import ais, counter_random, hardware, tempering
-from samplers.energy_model import fitted_base
-from samplers.rbm import RBM, RBMParameters
+from samplers import counter_random, hardware
 
-Record = dict[str, Any]
-REPEATS = 20  # calls of an exported program
-
-
-class Program(NamedTuple):
-    """A program, and how it is counted.
-
-    make: gives it. unit: what is counted. per_call: how many of them a call is. units: of them in a
-    trip of the outermost loop; 0: the call is the unit. blocks: of random bits that a unit needs at
-    least.
-    """
-
-    make: Callable[[], Call]
-    unit: str
-    per_call: int
-    units: int
-    blocks: float
+# Microseconds: of one operation inside a graph (a small kernel from start to start), and what the
+# host needs for a launch, for a graph's launch and for asking the GPU whether a loop goes on.
+OPERATION, LAUNCH, GRAPH, ROUND_TRIP = 2.2, 3.0, 6.0, 12.0
+_THUNK = re.compile(r"^( *)(\d+): (k\w+)")
+KEYS = ("operations", "launched_singly", "graph_launches", "host_round_trips")
 
 
-def _problem(size: int, chains: int) -> tuple[RBM, RBMParameters, tf.Tensor, tf.Tensor]:
-    """A model, its parameters, units that a base is fitted to, and a key."""
-    problem = make_problem(size, chains, 1)
-    params = RBMParameters(*map(tf.constant, problem[:3]))
-    units = tf.tile(tf.constant(problem.right), [1, 2])
-    return RBM(size, size), params, units, counter_random.key(1)
+@dataclass
+class _Thunk:
+    kind: str
+    ident: int
+    body: list["_Thunk"] = field(default_factory=list)
+    condition: list["_Thunk"] = field(default_factory=list)
 
 
-def sweeps(size: int = 100, chains: int = 1000, num: int = 40) -> Program:
+def _read(folder: Path, *endings: str) -> str:
+    """The first file there is; thunk passes write theirs only where they changed something."""
+    paths = (path for ending in endings for path in sorted(folder.glob(f"*{ending}")))
+    return next(paths).read_text(encoding="utf-8")
+
+
+def _parse(text: str) -> list[_Thunk]:
+    root = _Thunk("root", 0)
+    stack: list[tuple[int, _Thunk, list[_Thunk]]] = [(-1, root, root.body)]
+    for line in text.splitlines():
+        if line.strip() == "condition:":
+            level, loop, _ = stack.pop()
+            stack.append((level, loop, loop.condition))
+        elif line.strip() == "body:":
+            while stack[-1][0] > len(line) - len(line.lstrip()) - 2:
+                stack.pop()
+            level, loop, _ = stack.pop()
+            stack.append((level, loop, loop.body))
+        elif match := _THUNK.match(line):
+            thunk, depth = _Thunk(match[3], int(match[2])), len(match[1])
+            while stack[-1][0] >= depth:
+                stack.pop()
+            stack[-1][2].append(thunk)
+            stack.append((depth, thunk, thunk.body))
+    return root.body
+
+
+class Counts(NamedTuple):
+    """Of a whole call, and of one trip of its longest outermost loop; by `KEYS`."""
+
+    in_call: Counter
+    in_loop: Counter
+
+
+def _trips(folder: Path) -> dict[int, int]:
+    """How often loops run whose length the compiler knows, by the number of their thunk."""
+    pattern = r'^\s*(?:ROOT )?%(\S+) = .* while\(.*"known_trip_count":\{"n":"(\d+)"'
+    text = _read(folder, "gpu_after_optimizations.txt")
+    known = dict(re.findall(pattern, text, re.MULTILINE))
+    pattern = r'profile_annotation: "([^"]+)"\s+thunk_id: (\d+)'
+    pairs = re.findall(pattern, _read(folder, "thunk_metadata.txt"))
+    return {int(ident): int(known[name]) for name, ident in pairs if name in known}
+
+
+def count(folder: Path) -> Counts:
+    """What a compiled program tells the GPU in one call; loops of unknown length run once."""
+    trips = _trips(folder)
+
+    def total(thunks: list[_Thunk], in_graph: bool = False) -> Counter:
+        found: Counter = Counter()
+        for thunk in thunks:
+            if thunk.kind == "kWhile":
+                for name, number in trip(thunk, in_graph).items():
+                    found[name] += number * trips.get(thunk.ident, 1)
+            elif thunk.kind in ("kCommandBuffer", "kSequential", "kConditional"):
+                is_graph = thunk.kind == "kCommandBuffer"
+                found["graph_launches"] += is_graph
+                found["host_round_trips"] += thunk.kind == "kConditional" and not in_graph
+                found += total(thunk.body, in_graph or is_graph)
+            else:
+                found += Counter(operations=1, launched_singly=0 if in_graph else 1)
+        return found
+
+    def trip(loop: _Thunk, in_graph: bool = False) -> Counter:
+        """One trip of a loop; where its length is not known, the host asks for each."""
+        found = total(loop.body, in_graph)
+        if loop.ident not in trips and not in_graph:
+            found += total(loop.condition, in_graph) + Counter(host_round_trips=1)
+        return found
+
+    thunks = _parse(_read(folder, "thunk_sequence_after_thunk_passes.txt", "thunk_sequence.txt"))
+    loops = [trip(thunk) for thunk in thunks if thunk.kind == "kWhile"]
+    longest = max(loops, key=lambda loop: loop["operations"], default=Counter())
+    return Counts(total(thunks), longest)
+
+
+def microseconds(counted: dict[str, float]) -> float:
+    """The estimate: GPU or host, whichever is slower, and the round trips that both wait for."""
+    device = OPERATION * counted["operations"]
+    host = LAUNCH * counted["launched_singly"] + GRAPH * counted["graph_launches"]
+    return max(device, host) + ROUND_TRIP * counted["host_round_trips"]
+
+
+def sweeps(size: int, chains: int = 1000, num: int = 40) -> Call:
     """Block Gibbs sweeps of an RBM."""
-
-    def make() -> Call:
-        model, params, _, key = _problem(size, chains)
-        function = tf.function(
-            lambda *state: model.sweeps(*state, num), jit_compile=True, autograph=False
-        )
-        return Call(function, (params, model.start(chains, key), key))
-
-    return Program(make, f"{num} sweeps", 1, 0, 2 * num * chains * size / 4)
+    model, params, _ = speed.problem(size, chains)
+    key, sweep = counter_random.key(1), lambda *state: model.sweeps(*state, num)
+    function = tf.function(sweep, jit_compile=True, autograph=False)
+    return Call(function, (params, model.start(chains, key), key))
 
 
-def step(**fields: Any) -> Program:
-    """A training step."""
-    config, steps = build_config(**fields), 100
-
-    def make() -> Call:
-        program = TrainProgram(config, random_images())
-        shape = (steps, config.train_batchsize)
-        indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
-        arguments = program.arguments(
-            tf.constant(indices), tf.constant(steps), hardware.STEPS_A_TRIP
-        )
-        return Call(program.compiled, arguments, program.state)
-
-    draws = config.num_sweeps * config.num_chains * config.structure.num_latents
-    return Program(make, "step", steps, hardware.STEPS_A_TRIP, draws / 4)
+def steps(num: int = 100, **fields: Any) -> Call:
+    """Training steps, of dvaes_power on 1-layer-nonlin with k = 1 and pa but for some fields."""
+    config = build_config(**{"struct": "1-layer-nonlin", "baseline": "dvaes_power"} | fields)
+    program = TrainProgram(config, random_images())
+    shape = (num, config.train_batchsize)
+    indices = np.random.default_rng(2).integers(0, NUM_IMAGES, shape, dtype=np.int32)
+    given = tf.constant(indices), tf.constant(num), hardware.STEPS_A_TRIP
+    return Call(program.compiled, program.arguments(*given), program.state)
 
 
-def evaluation_pass(struct: str = "1-layer-nonlin") -> Program:
-    """One pass of the networks in the final evaluation."""
-    config = build_config(struct=struct, baseline="dvaes_power")
-    rows = samples = 4000
-
-    def make() -> Call:
-        evaluator = evaluation.Evaluator(build(config, np.full(784, 0.2, np.float32))[0])
-        images = tf.zeros([config.eval_batchsize, 784], tf.uint8)
-        per_pass = evaluation.rows_per_pass(config.eval_batchsize, rows) // config.eval_batchsize
-        key = counter_random.key(1)
-        first, num = tf.constant(0), tf.constant(samples)
-        return Call(evaluator._compiled, (images, key, first, num, per_pass))
-
-    passes = config.eval_batchsize * samples // rows
-    return Program(make, f"pass of {rows} rows", passes, 1, rows * config.structure.num_latents / 4)
-
-
-def annealed(temperatures: int = 1000, chains: int = 1024) -> Program:
-    """Forward AIS at 100x100."""
-
-    def make() -> Call:
-        *problem, units, key = _problem(100, chains)
-        path = ais.linear_temperatures(temperatures)
-        return Call(ais._run, (*problem, fitted_base(units), key, path, chains))
-
-    return Program(make, "temperature", temperatures, 10, 2 * chains * 100 / 4)
-
-
-def tempered(rounds: int = 1000, ladders: int = 32, rungs: int = 32) -> Program:
-    """Parallel tempering at 100x100."""
-
-    def make() -> Call:
-        *problem, units, key = _problem(100, 1000)
-        path = ais.linear_temperatures(rungs)
-        arguments = fitted_base(units), key, path, ladders, rounds, rounds // 4
-        return Call(tempering._run, (*problem, *arguments))
-
-    return Program(make, "round", rounds, 10, 2 * ladders * (rungs + 1) * 100 / 4)
-
-
-_POWER = {"struct": "1-layer-nonlin", "baseline": "dvaes_power", "k": 1, "sampler": "pa"}
-PROGRAMS = {
-    "sweeps 100x100": sweeps,
+PROGRAMS: dict[str, Callable[[], Call]] = {
+    "sweeps 100x100": lambda: sweeps(100),
     "sweeps 200x200": lambda: sweeps(200),
-    "training dvaes_power": lambda: step(**_POWER),
-    "training dvaes_gi": lambda: step(**(_POWER | {"baseline": "dvaes_gi"})),
-    "training dvaes_power, k=5, pcd": lambda: step(**(_POWER | {"k": 5, "sampler": "pcd"})),
-    "training dvaes_power, 4-layer-nonlin": lambda: step(**(_POWER | {"struct": "4-layer-nonlin"})),
-    "evaluation": evaluation_pass,
-    "AIS": annealed,
-    "tempering": tempered,
+    "training dvaes_power": steps,
+    "training dvaes_gi": lambda: steps(baseline="dvaes_gi"),
+    "training dvaes_power, k=5, pcd": lambda: steps(k=5, sampler="pcd"),
+    "training dvaes_power, 4-layer-nonlin": lambda: steps(struct="4-layer-nonlin"),
 }
 
 
-def measure(name: str, program: Program, hlo: bytes, target: str, folder: Path) -> Record:
-    """Compiles one program for one GPU, and counts by its unit."""
-    start = time.perf_counter()
-    gpu_compiler.compile_program(hlo, target, folder)
-    seconds = time.perf_counter() - start
-    found = counts.count(folder)
-    counted = found.in_loop if program.units else found.in_call
-    units = max(program.units, 1)
-    per_unit = {key: counted.get(key, 0) / units for key in counts.KEYS}
-    return {
-        "program": name,
-        "gpu": target,
-        "unit": program.unit,
-        **per_unit,
-        "random_blocks_needed": program.blocks,
-        "spill_bytes": counts.spill_bytes(folder, target),
-        "microseconds": counts.microseconds(per_unit),
-        "compile_seconds": seconds,
-    }
+def measure(name: str, make: Callable[[], Call], target: str) -> Record:
+    """Compiles a program for a GPU, and counts 40 sweeps, or one training step."""
+    with tempfile.TemporaryDirectory() as folder:
+        gpu_compiler.compile_program(exported.export(make).hlo, target, Path(folder) / "made")
+        found = count(Path(folder) / "made")
+    of_sweeps = name.startswith("sweeps")
+    counted = found.in_call if of_sweeps else found.in_loop
+    units = 1 if of_sweeps else hardware.STEPS_A_TRIP
+    per_unit = {key: counted.get(key, 0) / units for key in KEYS}
+    about = {"program": name, "gpu": target, "unit": "40 sweeps" if of_sweeps else "step"}
+    return about | per_unit | {"microseconds": microseconds(per_unit)}
 
 
 def main() -> None:
-    """Prints a table, and writes it to a file if asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--targets", default="h100,t4", help="of benchmarks/gpu_compiler/targets")
-    parser.add_argument("--programs", default="", help="words of the names, e.g. sweeps,AIS")
-    parser.add_argument("--keep", default="", metavar="DIR", help="keep what the compiler wrote")
-    parser.add_argument("--json", default="", metavar="FILE", help="write the numbers there")
-    parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the programs there")
+    """Prints what is counted of each program and GPU."""
+    parser = records.parser(__doc__)
+    parser.add_argument("--targets", type=records.names, default=["h100", "t4"])
+    parser.add_argument("--programs", type=records.names, default=[""], help="words of the names")
+    parser.add_argument("--keep", action="store_true", help="keep the numbers for the page")
     options = parser.parse_args()
-    prepare_device()
+    records.prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
-    words = options.programs.split(",")
-    programs = {
-        name: make() for name, make in PROGRAMS.items() if any(word in name for word in words)
-    }
-    if options.export:
-        for name, program in programs.items():
-            exported.write(
-                options.export,
-                re.sub(r"\W+", "-", name),
-                exported.export(program.make),
-                {"calls": REPEATS, "unit": program.unit, "per_call": program.per_call},
-            )
-        return
-    try:
-        gpu_compiler.build()
-    except gpu_compiler.NoCompilerError as error:
-        raise SystemExit(f"nothing was compiled: {error}") from None
-    records = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, program in programs.items():
-            hlo = exported.export(program.make).hlo
-            for target in options.targets.split(","):
-                folder = Path(options.keep or scratch) / f"{name} {target}".replace(" ", "_")
-                records.append(measure(name, program, hlo, target, folder.absolute()))
-                shown = records[-1]
-                print(
-                    f"{name}, {target}: {shown['operations']:g} operations a {shown['unit']}, "
-                    f"{shown['graph_launches']:g} graph launches, "
-                    f"{shown['host_round_trips']:g} round trips, {shown['microseconds']:.0f} us",
-                    flush=True,
-                )
-    if options.json:
-        timing.write_json(options.json, {"assumptions": counts.ASSUMPTIONS, "programs": records})
+    found = []
+    for name in (n for n in PROGRAMS if any(word in n for word in options.programs)):
+        for target in options.targets:
+            try:
+                found.append(measure(name, PROGRAMS[name], target))
+            except gpu_compiler.NoCompilerError as error:
+                raise SystemExit(f"nothing was compiled: {error}") from None
+            print(found[-1], flush=True)
+    if options.keep:
+        records.keep("performance", "gpu_programs", {"programs": found})
 
 
 if __name__ == "__main__":

@@ -1,185 +1,138 @@
-"""Puts measured results into docs/: exactness, performance, deviations and estimators; and flags.
+"""Puts measured results into docs/ and README.md: tables between markers, and plots.
 
-    python -m benchmarks.pages
-
-The results are what the other programs here keep in benchmarks/results/ as JSON; nobody types a
-number. Each page has its own text around its markers. The tables of flags in docs/running.md and
-docs/tables.md are made from `configs.settings`.
+python -m benchmarks.pages
 """
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import statistics
 
-from benchmarks import estimators_page, estimators_plot, performance_page
+from benchmarks import estimators_page, long_runs_page, methods, records
+from benchmarks.records import ROOT, Record, table
 from configs.setting import markdown_of
 from configs.settings import SETTINGS
 from configs.table_settings import TABLE_SETTINGS
-from samplers.log_z_table import COLUMNS, CONFIDENCE, NORMAL, cells, student_factor
-from tables.documents import insert, markdown_table, write_text
-
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-DOCS = ROOT / "docs"
-
-Record = dict[str, Any]
+from samplers.log_z_table import COLUMNS, cells
+from tables.documents import insert
 
 
-def keep(page: str, name: str, record: Record) -> None:
-    """Keeps a result for a page. Raises UserError when it cannot be written."""
-    write_text(
-        RESULTS / page / f"{name}.json", json.dumps(record, indent=1, allow_nan=False) + "\n"
-    )
-    print(f"kept {name}; python -m benchmarks.pages puts it into docs/{page}.md")
+def seeds_table(record: Record) -> str:
+    """Estimators of a known log Z over many seeds; a bound has no interval of its own."""
+    rows, of = [], f"of {record['seeds']}"
+    for found in record["estimators"]:
+        stated, near = found["mean_stated_error"], found["inside_95"]
+        numbers = [f"{found['mean_distance']:+.4f}", f"{found['rms_distance']:.4f}"]
+        numbers += ["", ""] if stated is None else [f"{stated:.4f}", f"{near} {of}"]
+        rows.append([found["estimator"], *numbers, f"{found['inside_stated']} {of}"])
+    header = ("estimator", "mean - exact", "rms distance", "99 % margin", "in 95 %", "in 99 %")
+    return table(header, rows)
 
 
-def _listed(settings: Record) -> str:
-    def text(value: Any) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else f"{value}"
-
-    return ", ".join(f"{name.replace('_', ' ')} {text(v)}" for name, v in settings.items())
-
-
-# docs/exactness.md
-
-
-def _small_prior_row(found: Record) -> list[str]:
-    """One estimator over all seeds; a bound has no interval of its own."""
-    stated, count = found["mean_stated_error"], found["seeds"]
-    return [
-        found["estimator"],
-        f"{found['mean_distance']:+.4f}",
-        f"{found['rms_distance']:.4f}",
-        "" if stated is None else f"{stated:.4f}",
-        "" if stated is None else f"{found['inside_95']} of {count}",
-        f"{found['inside_stated']} of {count}",
-        f"{found['median_seconds']:.2f}" if found["median_seconds"] else "",
-    ]
+def priors_table(found: dict[str, Record]) -> str:
+    """Estimators of log Z of trained priors, whose log Z nobody knows."""
+    rows = []
+    for record in sorted(found.values(), key=lambda record: record.get("shape", [])):
+        if record["kind"] == "one seed":
+            size = "x".join(map(str, record["shape"]))
+            rows += [[size, *cells(row)[:5]] for row in record["rows"]]
+    return table(("prior", *COLUMNS[:5]), rows)
 
 
-def small_prior_section(record: Record) -> str:
-    """The prior whose log Z is known, over many seeds."""
-    settings = dict(record["settings"])
-    training = settings.pop("training")
-    header = (
-        "estimator",
-        "mean - exact",
-        "rms distance",
-        "mean stated error",
-        "exact within 95 % interval",
-        "exact within stated error",
-        "seconds",
-    )
-    rows = [_small_prior_row(found) for found in record["estimators"]]
-    return (
-        f"## A trained prior of 12x12 units, {record['seeds']} seeds\n\n"
-        f"Training: {training}. log Z = {record['log_z']:.6f} by enumeration "
-        f"({record['exact_seconds']:.3f} s). Each seed has chains of its own. Settings: "
-        f"{_listed(settings)}; {record['machine']['cores']} cores "
-        f"({record['machine']['machine']}), compilation left out. For a lower bound, within means "
-        "below the exact value.\n\n" + markdown_table(header, rows, "---:")
-    )
+def deviations_table(found: dict[str, Record]) -> str:
+    """What differences from the published method do, a column for each run."""
+    columns = []
+    for record in found.values():
+        bound, bases = record["largest_singular_value"], record["ais"]["bases"]
+        log_z = bases["uniform"]["right half summed out"]["value"]
+        column = {
+            "log Z tracked, by AIS": f"{record['tracked']:.1f}, {log_z:.1f}",
+            "λ, by the exact σ_max": f"{bound['lambda']:.3f}, {bound['lambda_exact']:.3f}",
+        }
+        for base, kinds in bases.items():
+            errors = (f"{kind['stderr']:.4f}" for kind in kinds.values())
+            column[f"AIS, {base} base: error, with both halves"] = ", ".join(errors)
+        columns.append(column | {"updates skipped": f"{record['run']['skipped_updates']}"})
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    return table(["measured", *(name.replace("-dvaes", ", dvaes") for name in found)], rows)
 
 
-def trained_prior_section(record: Record) -> str:
-    """One trained prior, each estimator once."""
-    left, right = record["shape"]
-    return (
-        f"## {record['name']}: a trained prior of {left}x{right} units\n\n"
-        f"Run: {_listed(record['settings'])}; {record['machine']['cores']} cores "
-        f"({record['machine']['machine']}), compiling, or reading compiled programs from disk, "
-        "included.\n\n" + markdown_table(COLUMNS, [cells(row) for row in record["rows"]], "---:")
-    )
+def sampler_table(record: Record) -> str:
+    """The sampling kernel and its floor, over sizes and numbers of chains."""
+    rows = []
+    for result in record["results"]:
+        floor, ours = result["rows"]
+        draws = 2e-6 * result["size"] * result["chains"] * result["sweeps"]
+        about = [f"{result['size']}x{result['size']}", f"{result['chains']:,}"]
+        times = [f"{row['median_ms']:.1f}" for row in (floor, ours)]
+        times += [f"{ours['median_ratio']:.2f}", f"{ours['median_ms'] / draws:.1f}"]
+        rows.append([*about, *times])
+    header = ("RBM", "chains", "floor, ms", "ours, ms", "ours / floor", "ms a million draws")
+    return table(header, rows)
 
 
-def exactness(records: Sequence[Record]) -> str:
-    """Sections of all priors, the small one first."""
-    errors = (
-        f"The stated error of an estimator is its {CONFIDENCE:.0%} interval: "
-        f"{student_factor(NORMAL):.2f} standard errors for\nweights of many chains, "
-        f"{student_factor(32):.2f} for the spread of 32 ladders and {student_factor(16):.2f} for "
-        "that of\n16 populations (Student's t).\n"
-    )
-    small = [small_prior_section(r) for r in records if r["kind"] == "many seeds"]
-    trained = [r for r in records if r["kind"] == "one seed"]
-    trained.sort(key=lambda record: (record["shape"], record["name"]))
-    return "\n".join([errors, *small, *map(trained_prior_section, trained)])
+def step_table(record: Record) -> str:
+    """Training steps beside the floor of their sampler."""
+    rows = []
+    for result in record["results"]:
+        [floor] = (row for row in result["rows"] if row["program"] == "matrix products alone")
+        for row in result["rows"]:
+            if row is not floor:
+                times = [f"{of['median_ms']:.1f}" for of in (floor, row)]
+                times.append(f"{row['median_ratio']:.2f}")
+                rows.append([result["struct"], row["program"], *times])
+    return table(("structure", "method", "floor, ms", "step, ms", "step / floor"), rows)
 
 
-# docs/deviations.md
+def start_table(record: Record) -> str:
+    """Seconds from the command to the first step."""
+    columns = record["seconds"], record["processor_seconds"]
+    rows = [[k, *(f"{statistics.median(c[k]):.1f}" for c in columns)] for k in columns[0]]
+    return table(("programs", "seconds", "processor seconds"), rows)
 
 
-def deviation_rows(record: Record) -> list[tuple[str, str]]:
-    """(difference, measured effect) of one run."""
-    bound, gradient = record["largest_singular_value"], record["log_det_gradient"]
-    found = [
-        (
-            "first group computed once",
-            f"logits of {record['equal_rows']} equal rows differ by {record['first_group']:.1e} "
-            "at most",
-        ),
-        (
-            "bound of σ_max(W)",
-            f"{bound['bound']:.3f} for {bound['exact']:.3f}: λ would be {bound['lambda']:.3f} for "
-            f"{bound['lambda_exact']:.3f}",
-        ),
-        (
-            "gradient of log det by products",
-            f"relative error {gradient['products']:.1e}; "
-            f"of a float32 solve {gradient['solve']:.1e}",
-        ),
-    ]
-    tracked = record["tracked"]
-    if tracked is not None:
-        by_ais = record["ais"]["bases"]["uniform"]["right half summed out"]["value"]
-        text = f"{tracked:.1f} nats, AIS {by_ais:.1f}"
-        found.append(("tracked log Z of the population that feeds the gradient", text))
-    for base, kinds in record["ais"]["bases"].items():
-        summed, both = kinds["right half summed out"], kinds["both halves"]
-        text = f"standard error {summed['stderr']:.4f} (ESS {summed['ess']:.0f}), "
-        text += f"of both halves {both['stderr']:.4f} (ESS {both['ess']:.0f})"
-        found.append((f"weights of AIS, {base} base: right half summed out", text))
-    found.append(("updates skipped", str(record["run"]["skipped_updates"])))
-    return found
+def gpu_programs_table(record: Record) -> str:
+    """What compiled programs for an H100 are made of."""
+    rows = []
+    for row in (row for row in record["programs"] if row["gpu"] == "h100"):
+        counts = (row[name] for name in ("operations", "graph_launches", "host_round_trips"))
+        cells = [row["program"], row["unit"], *(f"{count:.4g}" for count in counts)]
+        rows.append([*cells, f"{row['microseconds']:.0f}"])
+    header = ("program", "unit", "operations", "graphs", "round trips", "us, estimated")
+    return table(header, rows)
 
 
-def deviation_section(record: Record) -> str:
-    """The table of one run."""
-    run, half, ais_used = record["run"], record["half"], record["ais"]
-    return (
-        f"**{run['dataset']}, {run['struct']}, {run['baseline']}, k={run['k']}, "
-        f"{run['num_train_iter']:,} steps** (prior {half}x{half}; AIS with {ais_used['chains']} "
-        f"chains and {ais_used['temperatures']} temperatures)\n\n"
-        + markdown_table(("difference", "measured"), deviation_rows(record))
-    )
-
-
-def read(page: str) -> dict[str, Record]:
-    """The kept results of a page, by name."""
-    paths = sorted((RESULTS / page).glob("*.json"))
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
-
-
-def write_flags() -> None:
-    """Writes the tables of flags."""
-    insert(DOCS / "running.md", markdown_of(SETTINGS.values(), "modes"), "flags")
-    insert(DOCS / "tables.md", markdown_of(TABLE_SETTINGS.values(), "ways of working"), "flags")
+def tables() -> dict[tuple[str, str], str]:
+    """Every generated table, by its file and the name of its markers."""
+    exactness, speed = map(records.read, ("exactness", "performance"))
+    gradients, runs = records.read("estimators"), long_runs_page.read()
+    cells = methods.kept()
+    timed = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
+    timed["gpu_programs"], steps = gpu_programs_table, speed["step_methods"]
+    return {
+        ("docs/running.md", "flags"): markdown_of(SETTINGS.values(), "modes"),
+        ("docs/tables.md", "flags"): markdown_of(TABLE_SETTINGS.values(), "ways of working"),
+        ("README.md", "headline"): methods.headline(cells),
+        **{("docs/results.md", name): text for name, text in methods.tables(cells).items()},
+        ("docs/long_runs.md", "long runs"): long_runs_page.cells_table(),
+        ("docs/long_runs.md", "health"): long_runs_page.health_table(runs),
+        ("docs/exactness.md", "seeds"): seeds_table(exactness["prior-12x12"]),
+        ("docs/exactness.md", "priors"): priors_table(exactness),
+        ("docs/deviations.md", "measured"): deviations_table(records.read("deviations")),
+        ("docs/estimators.md", "bias"): estimators_page.bias_table(gradients),
+        ("docs/estimators.md", "variance"): estimators_page.variance_table(gradients, steps),
+        ("docs/estimators.md", "unbiased"): estimators_page.unbiased_table(gradients),
+        **{("docs/performance.md", name): text(speed[name]) for name, text in timed.items()},
+    }
 
 
 def main() -> None:
-    """Writes all pages again."""
-    write_flags()
-    measured = {
-        "exactness": exactness(list(read("exactness").values())),
-        "performance": performance_page.measured(read("performance")),
-        "deviations": "\n".join(map(deviation_section, read("deviations").values())),
-        "estimators": estimators_page.measured(read("estimators")),
+    """Writes all tables and plots again."""
+    for (file, name), text in tables().items():
+        insert(ROOT / file, text, name)
+    figures = {
+        "estimators": estimators_page.draw(records.read("estimators")),
+        "long_runs": long_runs_page.draw(long_runs_page.read()),
     }
-    for page, text in measured.items():
-        insert(DOCS / f"{page}.md", text, "measured")
-        print(f"wrote {DOCS / page}.md")
-    estimators_plot.draw(read("estimators"), DOCS / "estimators.png")
+    for name, figure in figures.items():
+        figure.savefig(ROOT / "docs" / f"{name}.png", dpi=80, metadata={"Software": None})
 
 
 if __name__ == "__main__":

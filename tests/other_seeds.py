@@ -2,7 +2,7 @@
 
 A statistical test is a test function with a default for its argument `seed`; each of its pytest
 parameters counts as a test of its own. Prints failures out of the number of seeds. Modules are
-those of tests/samplers, or by their path: dvae.test_binary_estimators.
+those of tests/samplers, or by their path below tests.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import pytest
 
 MODULES = [
-    *("exact", "diagnostics", "pcd", "ais", "row_rbms", "population_annealing", "tempering"),
-    *("gibbs", "counter_random", "independence"),
+    *("energy_models", "diagnostics", "row_rbms", "population_annealing", "tempering"),
+    *("boltzmann", "gibbs", "counter_random", "independence"),
 ]
 
 

@@ -171,15 +171,12 @@ def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
 
 def test_only_the_command_line_imports_tables():
     """Pages that benchmarks write share how text goes between markers; two show results."""
-    of_tables = ("tables.documents.", "tables.results.", "tables.side_by_side.")
+    of_results = ("tables.results.", "tables.side_by_side.", "tables.report.")
+    showing = {ROOT / "benchmarks" / name for name in ("methods.py", "long_runs_page.py")}
     for package in (set(_ALLOWED) - {"tables"}) | {"benchmarks", "examples"}:
         for path in _modules(package):
             used = [name for name in _imported(path.read_text()) if name.split(".")[0] == "tables"]
             allowed = ("tables.documents.",) if package == "benchmarks" else ()
-            if path.parent.name == "benchmarks" and path.name in (
-                "methods.py",
-                "long_runs_page.py",
-            ):
-                allowed = of_tables
+            allowed += of_results if path in showing else ()
             assert all(name.startswith(allowed) for name in used), path
     assert "tables" not in {name.split(".")[0] for name in _imported((ROOT / "run.py").read_text())}

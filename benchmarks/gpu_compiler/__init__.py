@@ -1,8 +1,7 @@
 """TensorFlow's own compiler for GPUs, run where there is none.
 
-The Linux wheel of TensorFlow holds XLA's whole GPU compiler and the headers to call it with.
-`compile.cc` calls its ahead-of-time entry with a description of a GPU (`targets`); no GPU, driver
-or CUDA package is needed, only a C++ compiler.
+The Linux wheel of TensorFlow holds XLA's whole GPU compiler. `compile.cc` calls its ahead-of-time
+entry with a description of a GPU (`targets`): no GPU, driver or CUDA is needed, only C++.
 """
 
 import hashlib
@@ -11,6 +10,7 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,29 +18,19 @@ HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "gpu_compiler"
 TARGETS = {path.stem: path for path in sorted((HERE / "targets").glob("*.txtpb"))}
 # What `tf.config.experimental.enable_op_determinism` makes of it, and the dumps to count in.
-_FLAGS = (
-    "--xla_gpu_deterministic_ops=true --xla_dump_hlo_as_text "
-    "--xla_gpu_experimental_aot_compiled_thunks=true"
-)
+_FLAGS = "--xla_gpu_deterministic_ops=true --xla_dump_hlo_as_text"
+_FLAGS += " --xla_gpu_experimental_aot_compiled_thunks=true"
 
 
 class NoCompilerError(Exception):
     """Nothing can be compiled here; the message says in one line why."""
 
 
-class CompilationError(Exception):
-    """The compiler refused a program; the message is its last words."""
-
-
 def _command(binary: Path) -> list[str]:
     wheel = Path(tf.__file__).parent
     include = wheel / "include"
-    folders = [
-        HERE / "stubs",
-        include / "external" / "farmhash_archive" / "src",
-        include,
-        *sorted((include / "external").iterdir()),
-    ]
+    farmhash = include / "external" / "farmhash_archive" / "src"
+    folders = [HERE / "stubs", farmhash, include, *sorted((include / "external").iterdir())]
     return [
         *("g++", "-std=c++17", "-O0", "-w"),
         *tf.sysconfig.get_compile_flags()[1:],  # the first is the folder of the headers
@@ -50,27 +40,24 @@ def _command(binary: Path) -> list[str]:
     ]
 
 
-def build() -> Path:
-    """The compiler's program, built where it is not yet (some minutes).
+def _run(command: list[str], **more: Any) -> subprocess.CompletedProcess:
+    """A program's end, whatever it is, and what it said."""
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", **more)
 
-    Raises:
-      NoCompilerError: no g++, not Linux, or headers that do not fit.
-    """
-    if platform.system() != "Linux":
-        raise NoCompilerError("TensorFlow carries its GPU compiler on Linux only")
+
+def build() -> Path:
+    """The compiler's program, built where it is not yet (some minutes). Raises NoCompilerError."""
     sources = b"".join(path.read_bytes() for path in sorted(HERE.rglob("*.[ch]*")))
     name = hashlib.sha256(sources + tf.__version__.encode()).hexdigest()[:12]
     binary = BUILD / f"compile-{name}"
     if binary.exists():
         return binary
-    if shutil.which("g++") is None:
-        raise NoCompilerError("no g++ here to build benchmarks/gpu_compiler with: install it")
+    if platform.system() != "Linux" or shutil.which("g++") is None:
+        raise NoCompilerError("no g++ on Linux here to build benchmarks/gpu_compiler with")
     BUILD.mkdir(parents=True, exist_ok=True)
     print("building benchmarks/gpu_compiler (some minutes, once)", flush=True)
     unfinished = binary.with_suffix(f".{os.getpid()}")
-    built = subprocess.run(
-        _command(unfinished), capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    built = _run(_command(unfinished))
     if built.returncode != 0:
         errors = [line for line in built.stderr.splitlines() if "error" in line]
         raise NoCompilerError(f"g++ failed: {(errors or ['no error named'])[0]}")
@@ -81,28 +68,16 @@ def build() -> Path:
 def compile_program(hlo: bytes, target: str, folder: Path) -> None:
     """Compiles serialized, unoptimised HLO for a GPU of `TARGETS`; what came out lies in `folder`.
 
-    Raises:
-      NoCompilerError: see `build`.
-      CompilationError: XLA refuses the program.
+    Raises NoCompilerError, or RuntimeError with the last words of XLA where it refuses the program.
     """
     binary = build()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     program = folder / "program.hlo.pb"
     program.write_bytes(hlo)
-    environment = os.environ | {
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "XLA_FLAGS": f"{_FLAGS} --xla_dump_to={folder}",
-    }
-    command = [str(binary), str(program), str(TARGETS[target])]
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    flags = f"{_FLAGS} --xla_dump_to={folder}"
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_FLAGS": flags}
+    done = _run([str(binary), str(program), str(TARGETS[target])], env=environment)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise CompilationError(last)
+        raise RuntimeError(last)

@@ -18,17 +18,15 @@ from typing import Any
 import tensorflow as tf
 
 from configs.errors import UserError, name_of
-from configs.files import aside_of, open_to_read, own_directory
-from dvae.runs.records import read_bound, write_bound
+from configs.files import aside_of, one_line, open_to_read, own_directory
+from dvae.runs.records import checkpoint_name, read_bound, write_bound
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _TENSORS = "manifest.json", "tensors"
 _MAX_TENSOR_BYTES = 1 << 40
-# What a killed writer may leave.
-_ASIDE = re.compile(r"\.tmp-[0-9a-f]{16}|\.(old\.)?\w+-\d+\.\d+")
-_TENSORS = "tensors"
+Restored = tuple[dict[str, Any], dict[str, tf.Tensor]]  # progress and tensors
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpoint(UserError):
     """A checkpoint that cannot be used; the message says why."""
 
 
@@ -61,12 +59,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _manifest_of(path: Path) -> dict[str, Any]:
-    """The manifest in a checkpoint's directory, which names every file that TensorFlow reads.
+def _step_of(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
 
-    Raises:
-      UserError: it is damaged.
-      OSError: the directory cannot be read.
+
+def _manifest_of(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint, which names every file that TensorFlow reads.
+
+    Raises UserError when it is damaged, OSError when the directory cannot be read.
     """
     manifest = read_bound(path / _MANIFEST)
     types = {"step": int, "identity": str, "progress": dict, "sha256": dict}
@@ -78,30 +78,22 @@ def _manifest_of(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def checkpoint_files(path: Path) -> list[str]:
-    """Names of the files of a checkpoint, as its manifest has them. Raises UserError, OSError."""
-    return [_MANIFEST, *_manifest_of(path)["sha256"]]
-
-
 class CheckpointStore:
-    """Checkpoints of one run in one directory.
+    """Checkpoints of one run in one directory, which is made when the first one is written.
 
-    Args:
-      directory: made when the first one is written.
-      owner: of the run's configuration; checkpoints of another owner are refused.
+    owner: of the run's configuration; checkpoints of another owner are refused.
     """
 
     def __init__(self, directory: Path, owner: str = "") -> None:
-        self._directory = directory
-        self._owner = owner
+        self._directory, self._owner = directory, owner
 
-    def _found(self, kind: str) -> list[Path]:
-        """Complete checkpoints of a kind, the newest first."""
+    def _found(self, kind: str, step: int | None = None) -> list[Path]:
+        """Complete checkpoints of a kind, or of that and a step, the newest first."""
         if not self._directory.is_dir():
             return []
-        pattern = re.compile(rf"{kind}-\d+")
-        found = [p for p in self._directory.iterdir() if pattern.fullmatch(p.name) and p.is_dir()]
-        return sorted(found, key=lambda p: int(p.name.rsplit("-", 1)[1]), reverse=True)
+        name = re.compile(rf"{kind}-\d+" if step is None else checkpoint_name(kind, step))
+        found = [p for p in self._directory.iterdir() if name.fullmatch(p.name) and p.is_dir()]
+        return sorted(found, key=_step_of, reverse=True)
 
     def save(
         self,
@@ -110,31 +102,28 @@ class CheckpointStore:
         progress: dict[str, Any],
         tensors: dict[str, tf.Tensor],
         keep: int | None = None,
-    ) -> Path:
+    ) -> None:
         """Writes `<kind>-<step>` and removes all but the newest `keep` of its kind (None: none).
 
         Raises:
           OSError or tf.errors.OpError when it cannot be written; older checkpoints are then intact.
         """
         own_directory(self._directory)
-        target = self._directory / f"{kind}-{step:010d}"
+        target = self._directory / checkpoint_name(kind, step)
         aside = aside_of(target)
         aside.mkdir()
         try:
             with _prefix(aside) as prefix:
-                names, whole = list(tensors), [""] * len(tensors)
+                names, values = zip(*tensors.items(), strict=True)
+                whole = [""] * len(names)
                 tf.raw_ops.SaveV2(
-                    prefix=prefix,
-                    tensor_names=names,
-                    shape_and_slices=whole,
-                    tensors=list(tensors.values()),
+                    prefix=prefix, tensor_names=names, shape_and_slices=whole, tensors=values
                 )
             files = {path.name: file_digest(path) for path in sorted(aside.iterdir())}
             manifest = {"step": step, "progress": progress, "sha256": files}
             write_bound(aside / _MANIFEST, manifest, self._owner)
-            for path in aside.iterdir():
+            for path in (*aside.iterdir(), aside):
                 _sync(path)
-            _sync(aside)
             # The same step again (a stop right after a save): the newer progress replaces it.
             if target.exists():
                 os.rename(target, aside_of(target))
@@ -142,82 +131,67 @@ class CheckpointStore:
             _sync(self._directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        for old in self._found(kind)[keep:] if keep is not None else ():
-            shutil.rmtree(old, ignore_errors=True)
-        self._sweep_leftovers()
-        return target
+        left_by_killed_writers = self._directory.glob(".tmp-*")
+        for path in [*(self._found(kind)[keep:] if keep else ()), *left_by_killed_writers]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def keep_only(self, kind: str, step: int) -> None:
         """Removes the checkpoints of a kind but for that of one step, if that one is there."""
-        found = self._found(kind)
-        if any(path.name == f"{kind}-{step:010d}" for path in found):
-            for path in found:
-                if path.name != f"{kind}-{step:010d}":
+        if kept := self._found(kind, step):
+            for path in self._found(kind):
+                if path not in kept:
                     shutil.rmtree(path, ignore_errors=True)
-
-    def _sweep_leftovers(self) -> None:
-        """Removes what killed writers left aside."""
-        for path in self._directory.iterdir():
-            if _ASIDE.fullmatch(path.name):
-                shutil.rmtree(path, ignore_errors=True)
 
     def restore(
         self, kind: str, like: dict[str, tf.Tensor], step: int | None = None
-    ) -> tuple[dict[str, Any], dict[str, tf.Tensor]] | None:
-        """Reads the newest usable checkpoint of a kind.
-
-        A damaged one is passed over with a warning. With a step, only the one of that step counts.
+    ) -> Restored | None:
+        """Reads the newest usable checkpoint of a kind; a damaged one is passed over and warned of.
 
         Args:
           kind: of checkpoint.
           like: tensors of the names, shapes and types that are read.
-          step: of the checkpoint.
+          step: that alone counts; None: any.
 
         Returns:
           Its progress and its tensors, or None when there never was one.
 
         Raises:
-          UserError: when there are checkpoints and none can be used.
+          DamagedCheckpoint: there are checkpoints, and none can be used.
+          UserError: one is of another configuration.
         """
-        found = self._found(kind)
-        if step is not None:
-            found = [path for path in found if path.name == f"{kind}-{step:010d}"]
+        found = self._found(kind, step)
         for path in found:
             try:
                 return self._read(path, like)
             except DamagedCheckpoint as error:
                 logging.warning("checkpoint %s is damaged (%s): trying an older one", path, error)
         if found:
-            raise UserError(
+            raise DamagedCheckpoint(
                 f"no usable checkpoint {kind}-* in {self._directory}: restore one from a copy, "
                 f"or start anew with {name_of('fresh')}=True"
             )
         return None
 
-    def newest(self, kind: str) -> tuple[int, dict[str, Any]] | None:
-        """Step and progress of the newest checkpoint of a kind whose record can be read."""
+    def newest(self, kind: str) -> dict[str, Any]:
+        """The progress in the newest checkpoint of a kind whose record can be read, or {}."""
         for path in self._found(kind):
             with contextlib.suppress(UserError, OSError):
-                manifest = _manifest_of(path)
-                return manifest["step"], manifest["progress"]
-        return None
+                return _manifest_of(path)["progress"]
+        return {}
 
-    def is_sound(self, kind: str, step: int) -> bool:
-        """Whether a checkpoint is there with every file as it was written.
+    def files(self, kind: str, step: int) -> list[str]:
+        """Names of the files of a checkpoint, each as it was written; [] where it is not whole.
 
-        Raises:
-          UserError: it is of another configuration.
+        Raises UserError when it is of another configuration.
         """
         try:
-            self._read_manifest(self._directory / f"{kind}-{step:010d}")
+            manifest = self._checked_manifest(self._directory / checkpoint_name(kind, step))
         except DamagedCheckpoint:
-            return False
-        return True
+            return []
+        return [_MANIFEST, *manifest["sha256"]]
 
-    def _read(
-        self, path: Path, like: dict[str, tf.Tensor]
-    ) -> tuple[dict[str, Any], dict[str, tf.Tensor]]:
-        manifest = self._read_manifest(path)
+    def _read(self, path: Path, like: dict[str, tf.Tensor]) -> Restored:
+        manifest = self._checked_manifest(path)
         try:
             with _prefix(path) as prefix:
                 found = tf.raw_ops.RestoreV2(
@@ -228,22 +202,22 @@ class CheckpointStore:
                 )
         # TensorFlow reports a checkpoint of another model in either.
         except (OSError, tf.errors.OpError) as error:
-            raise DamagedCheckpoint(str(error).split("\n", 1)[0]) from None
+            raise DamagedCheckpoint(one_line(error)) from None
         tensors = dict(zip(like, found, strict=True))
         for name, tensor in tensors.items():
             if tensor.shape != like[name].shape:
                 raise DamagedCheckpoint(f"{name} has the shape {tensor.shape}")
         return manifest["progress"], tensors
 
-    def _read_manifest(self, path: Path) -> dict[str, Any]:
+    def _checked_manifest(self, path: Path) -> dict[str, Any]:
         """The manifest of a checkpoint all of whose files are as they were written."""
         try:
             manifest = _manifest_of(path)
             for name, expected in manifest["sha256"].items():
                 if file_digest(path / name) != expected:
-                    raise DamagedCheckpoint(f"{name} does not match its checksum")
-            if manifest["step"] != int(path.name.rsplit("-", 1)[1]):
-                raise DamagedCheckpoint(f"it is of step {manifest['step']}")
+                    raise UserError(f"{name} does not match its checksum")
+            if manifest["step"] != _step_of(path):
+                raise UserError(f"it is of step {manifest['step']}")
         except (OSError, UserError) as error:
             raise DamagedCheckpoint(f"{error}") from None
         if manifest["identity"] != self._owner:

@@ -3,15 +3,19 @@
 How a checkpoint lies on disk is the matter of `dvae.runs.checkpoint_store`.
 """
 
+import contextlib
 import dataclasses
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from configs.errors import NothingTrained, UserError, name_of
-from dvae.runs.checkpoint_store import CheckpointStore
+from configs.files import one_line
+from configs.settings import SETTINGS
+from dvae.runs.checkpoint_store import CheckpointStore, DamagedCheckpoint
 from dvae.runs.directory import RunDirectory
 from dvae.train_state import TrainState, named_leaves
 from dvae.train_step import TrainProgram
@@ -48,29 +52,6 @@ class Progress:
         """Mean time of a step, in milliseconds; None where none but the compiler's was timed."""
         return 1e3 * self.train_seconds / self.timed_steps if self.timed_steps else None
 
-    def forget_best(self) -> None:
-        """Leaves the choice of the best model to the evaluations that follow."""
-        self.best_step, self.best_val_nll, self.best_trusted = None, None, False
-
-
-def _progress_of(record: dict[str, Any]) -> Progress:
-    """The progress that a checkpoint's manifest holds. Raises UserError when it does not fit."""
-    try:
-        progress = Progress(**record)
-        numbers = [progress.step, progress.updates]
-        numbers += [progress.summarized_step, progress.evaluated_step]
-        numbers += [progress.timed_steps, 0 if progress.best_step is None else progress.best_step]
-        numbers += dict(progress.devices).values()
-        reals = [progress.best_val_nll or 0.0, progress.log_z or 0.0, progress.train_seconds]
-        sound = all(type(n) is int for n in numbers) and all(type(r) in (int, float) for r in reals)
-        sound = sound and (progress.best_step is None) == (progress.best_val_nll is None)
-        sound = sound and all("sources" in dict(version) for version in progress.code)
-    except (TypeError, ValueError):  # another number of fields, or no list of objects
-        sound = False
-    if not sound:
-        raise UserError("the progress in the checkpoint is damaged: restore it from a copy")
-    return progress
-
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
@@ -82,13 +63,11 @@ class RunOptions:
     keep_steps: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if any(step < 1 for step in self.keep_steps):
-            raise UserError(f"{name_of('keep_steps')}={min(self.keep_steps)} must be at least 1")
-        for name in ("checkpoint_minutes", "max_unsaved_minutes"):
-            if not getattr(self, name) >= 0.0:
-                raise UserError(
-                    f"{name_of(name)}={getattr(self, name):g} must be 0 or more minutes"
-                )
+        for name in ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps"):
+            SETTINGS[name].checked(getattr(self, name))
+
+
+Read = tuple[dict[str, Any], TrainState]  # progress, and the state or the model's part of it
 
 
 def _store(directory: RunDirectory) -> CheckpointStore:
@@ -97,32 +76,19 @@ def _store(directory: RunDirectory) -> CheckpointStore:
 
 def _read(
     store: CheckpointStore, kind: str, like: TrainState, step: int | None = None
-) -> tuple[dict[str, Any], TrainState] | None:
-    """Progress and state, of the structure of `like`, of the newest checkpoint or of a step's."""
+) -> Read | None:
+    """As `CheckpointStore.restore`, a state of the structure of `like`."""
     found = store.restore(kind, named_leaves(like), step)
-    if found is None:
-        return None
-    progress, tensors = found
-    return progress, tf.nest.pack_sequence_as(like, list(tensors.values()))
+    return found and (found[0], tf.nest.pack_sequence_as(like, list(found[1].values())))
 
 
-def _read_model(
-    store: CheckpointStore, like: TrainState, step: int
-) -> tuple[dict[str, Any], TrainState] | None:
+def _read_model(store: CheckpointStore, like: TrainState, step: int) -> Read | None:
     """The model of a step from whichever kind of checkpoint has it whole, with its progress."""
     for kind in ("best", "kept", "latest"):
-        if store.is_sound(kind, step):
-            found = _read(store, kind, like.model, step)
-            if found:
+        with contextlib.suppress(DamagedCheckpoint):
+            if found := _read(store, kind, like.model, step):
                 return found
     return None
-
-
-def _best_step(store: CheckpointStore) -> int | None:
-    """The step of the best model, by what the run noted or else by the checkpoint itself."""
-    noted, kept = store.newest("latest"), store.newest("best")
-    step = noted[1].get("best_step") if noted else None
-    return kept[0] if step is None and kept else step
 
 
 def restore_model(
@@ -140,32 +106,38 @@ def restore_model(
       UserError: there is none, or it is damaged and nowhere else.
     """
     store = _store(directory)
-    wanted = _best_step(store) if step is None else step
-    found = None if wanted is None else _read_model(store, like, wanted)
-    noted = store.newest("latest")
-    last = found[0] if found else noted[1] if noted else {}
-    if last.get("updates") == 0 and last.get("step"):
+    last = store.newest("latest")
+    wanted = step or last.get("best_step") or store.newest("best").get("step")
+    found = wanted and _read_model(store, like, wanted)
+    record = found[0] if found else last
+    if record.get("updates") == 0 and record.get("step"):
         raise NothingTrained(
-            f"nothing was trained in {directory.path}: none of {last['step']} updates was finite"
+            f"nothing was trained in {directory.path}: none of {record['step']} updates was finite"
         )
-    if found is None:
-        if step is not None:
-            raise UserError(
-                f"no model of step {step} in {directory.checkpoints}: see {name_of('keep_steps')}"
-            )
+    if found:
+        return found[1], wanted
+    if step is None:
         raise UserError(_best_is_lost(directory, wanted))
-    return found[1], wanted
+    raise UserError(
+        f"no model of step {step} in {directory.checkpoints}: see {name_of('keep_steps')}"
+    )
 
 
-def check_best(directory: RunDirectory, step: int) -> None:
-    """Raises UserError unless the checkpoint of the best model is whole, that of `step`."""
-    if not _store(directory).is_sound("best", step):
+def best_files(directory: RunDirectory, step: int) -> list[str]:
+    """Names of the files of the best model's checkpoint. Raises UserError unless it is whole."""
+    names = _store(directory).files("best", step)
+    if not names:
         raise UserError(_best_is_lost(directory, step))
+    return names
 
 
 def _best_is_lost(directory: RunDirectory, step: int | None) -> str:
     """What is wrong, and what helps, when no checkpoint has the best model whole."""
     what = "no best checkpoint" + ("" if step is None else f" of step {step} that is whole")
+    remedy = (
+        "the run has not come to an evaluation that counts, or lost it; its command, started "
+        "again, goes on or says why there is none"
+    )
     if directory.card.exists():
         remedy = "copy the exported model there again"
     elif directory.result.exists():
@@ -173,9 +145,6 @@ def _best_is_lost(directory: RunDirectory, step: int | None) -> str:
             f"copy it there again, or remove {directory.result} and start the run's command again, "
             "which finds it in another checkpoint or ends with the best of what it evaluates anew"
         )
-    else:
-        remedy = "the run has not come to an evaluation that counts, or lost it; its command, "
-        remedy += "started again, goes on or says why there is none"
     return f"{what} in {directory.checkpoints}: {remedy}"
 
 
@@ -183,13 +152,13 @@ class Saver:
     """Writes and reads the checkpoints of one run: `latest` (two of them), `best` and `kept`."""
 
     def __init__(self, directory: RunDirectory, program: TrainProgram, options: RunOptions) -> None:
-        self._options = options
-        self._directory, self._program = directory, program
+        self._directory, self._program, self._options = directory, program, options
         self._store = _store(directory)
+        # Models that could not be written yet: of best ones only the newest is wanted.
         self._waiting: dict[tuple[str, int], tuple[dict, dict[str, tf.Tensor]]] = {}
-        self._saved_at = time.monotonic()
-        self._due_at = self._saved_at + self._interval()
-        self._saved_step = 0
+        self._saved_step, self._saved_at = 0, time.monotonic()
+        self._interval = 60.0 * options.checkpoint_minutes
+        self._due_at = self._saved_at + self._interval
 
     def restore(self) -> Progress | None:
         """Loads the newest usable checkpoint; None when there never was one.
@@ -202,62 +171,52 @@ class Saver:
         if found is None:
             return None
         record, state = found
-        progress = _progress_of(record)
-        unknown = progress.step - sum(progress.devices.values())
-        if unknown:  # a checkpoint from before they were noted
-            progress.devices["not recorded"] = unknown
-        self._saved_step = progress.step
-        best = progress.best_step
-        if best is not None and not self._store.is_sound("best", best):
-            model = _read_model(self._store, state, best)
-            if model:
-                logging.warning("the best model of step %d was damaged: written anew", best)
-                self._save_model("best", dataclasses.replace(progress, step=best), model[1])
-            else:
-                logging.warning(
-                    "the best model of step %d is lost: the best from step %d on will count",
-                    best,
-                    progress.step,
-                )
-                progress.forget_best()
-                progress.evaluated_step = min(progress.evaluated_step, progress.step - 1)
         program.state = state
-        return progress
+        try:
+            progress = Progress(**record)
+        except TypeError:
+            raise UserError(
+                f"the newest checkpoint in {self._directory.checkpoints} is of another version of "
+                f"the code: go on with that one, or start anew with {name_of('fresh')}=True"
+            ) from None
+        self._saved_step, best = progress.step, progress.best_step
+        if best is None or self._store.files("best", best):
+            return progress
+        model = _read_model(self._store, state, best)
+        if model:
+            logging.warning("the best model of step %d was damaged: written anew", best)
+            self.save_model("best", dataclasses.replace(progress, step=best), model[1])
+            return progress
+        logging.warning(
+            "the best model of step %d is lost: the best from step %d on will count",
+            best,
+            progress.step,
+        )
+        evaluated = min(progress.evaluated_step, progress.step - 1)
+        forgotten = {"best_step": None, "best_val_nll": None, "best_trusted": False}
+        return dataclasses.replace(progress, evaluated_step=evaluated, **forgotten)
 
     def restore_best(self, step: int) -> None:
         """Loads weights, averages and chains of the best model, of a step. Raises UserError."""
-        try:
+        with self._failure_borne(0.0):
             self._write_waiting()
-        except (OSError, tf.errors.OpError) as error:
-            reason = str(error).split("\n", 1)[0]
-            raise UserError(
-                f"no checkpoint could be written ({reason}): free some space and start the same "
-                "command again"
-            ) from None
         state = self._program.state
         found = _read_model(self._store, state, step)
         if not found:
             raise UserError(_best_is_lost(self._directory, step))
         self._program.state = state.with_model(found[1])
 
-    def _interval(self) -> float:
-        return 60.0 * self._options.checkpoint_minutes
-
     def is_due(self, step: int) -> bool:
         """Whether the last checkpoint is older than the options allow, or one that failed waits."""
         return step > self._saved_step and time.monotonic() >= self._due_at
 
     def save(self, progress: Progress) -> None:
-        """Writes `latest`. A failure is warned of; it ends the run only after the limit.
+        """Writes `latest`. Raises UserError when none could be written for `max_unsaved_minutes`.
 
         Models that could not be written come first: a run that goes on from here passes by them
         no more.
-
-        Raises:
-          UserError: none could be written for `max_unsaved_minutes`.
         """
-        try:
-            self._directory.restore_if_removed()
+        with self._failure_borne():
             self._write_waiting()
             leaves = named_leaves(self._program.state)
             record = dataclasses.asdict(progress)
@@ -265,46 +224,43 @@ class Saver:
             if progress.best_step is not None:
                 self._store.keep_only("best", progress.best_step)
             self._saved_at, self._saved_step = time.monotonic(), progress.step
-            self._due_at = self._saved_at + self._interval()
-        except (OSError, tf.errors.OpError) as error:
-            self._failed(str(error).split("\n", 1)[0])
+            self._due_at = self._saved_at + self._interval
 
-    def _failed(self, reason: str) -> None:
-        now = time.monotonic()
-        self._due_at = now + min(_RETRY_SECONDS, self._interval())
-        minutes = (now - self._saved_at) / 60.0
-        if minutes > self._options.max_unsaved_minutes:
-            raise UserError(
-                f"no checkpoint could be written for {minutes:.0f} minutes ({reason}): "
-                "free some space and start again"
-            ) from None
-        logging.warning("no checkpoint could be written (%s); it will be tried again", reason)
+    def save_model(self, kind: str, progress: Progress, model: TrainState | None = None) -> None:
+        """Writes a model, the present one if none is given, or keeps it for the next time.
 
-    def save_best(self, progress: Progress) -> None:
-        """Writes `best`; the older one goes with the next `latest`."""
-        self._save_model("best", progress, self._program.state.model)
-
-    def save_kept(self, progress: Progress) -> None:
-        """Writes `kept-<step>`, which nothing replaces."""
-        self._save_model("kept", progress, self._program.state.model)
-
-    def _save_model(self, kind: str, progress: Progress, model: TrainState) -> None:
-        """Writes a model, or keeps it in memory to be written before the next `latest`."""
-        record, leaves = dataclasses.asdict(progress), named_leaves(model)
-        # Of best models only the newest is wanted.
-        place = (kind, 0 if kind == "best" else progress.step)
-        try:
-            self._directory.restore_if_removed()
-            self._store.save(kind, progress.step, record, leaves)
-        except (OSError, tf.errors.OpError) as error:
-            self._waiting[place] = (record, leaves)
-            self._failed(str(error).split("\n", 1)[0])
-        else:
-            if kind == "best":
-                self._waiting.pop(place, None)
+        kind: "best", of which the older ones go with the next `latest`; or "kept", which stays.
+        """
+        leaves = named_leaves(self._program.state.model if model is None else model)
+        place = kind, 0 if kind == "best" else progress.step
+        self._waiting[place] = dataclasses.asdict(progress), leaves
+        with self._failure_borne():
+            self._write_waiting()
 
     def _write_waiting(self) -> None:
         """Writes the models that could not be written. Raises OSError or tf.errors.OpError."""
-        for (kind, _), (record, leaves) in list(self._waiting.items()):
-            self._store.save(kind, record["step"], record, leaves)
-        self._waiting.clear()
+        self._directory.restore_if_removed()
+        for place in [*self._waiting]:
+            record, leaves = self._waiting[place]
+            self._store.save(place[0], record["step"], record, leaves)
+            del self._waiting[place]
+
+    @contextlib.contextmanager
+    def _failure_borne(self, minutes: float | None = None) -> Iterator[None]:
+        """What cannot be written is tried again later. Raises UserError after the limit.
+
+        minutes: the limit; None: that of the options.
+        """
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            now = time.monotonic()
+            self._due_at = now + min(_RETRY_SECONDS, self._interval)
+            unsaved = (now - self._saved_at) / 60.0
+            if unsaved >= (self._options.max_unsaved_minutes if minutes is None else minutes):
+                raise UserError(
+                    f"no checkpoint could be written for {unsaved:.0f} minutes "
+                    f"({one_line(error)}): free some space and start again"
+                ) from None
+            warning = "no checkpoint could be written (%s); it will be tried again"
+            logging.warning(warning, one_line(error))

@@ -31,11 +31,13 @@ _ELSEWHERE = f"choose another {name_of('out_dir')}"
 def train(config: ExperimentConfig, dataset: Dataset, **how: Any) -> int:
     """`train_run`, and the result is printed; returns the exit code. Raises UserError."""
     try:
-        path = train_run(config, dataset, **how)
+        found = RunDirectory(train_run(config, dataset, **how)).result
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
-    return _present(RunDirectory(path).result)
+    result.announce(read_result(found))
+    say(f"result: {found}")
+    return 0
 
 
 def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
@@ -51,11 +53,7 @@ def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
 
 
 def train_run(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    run_path: Path,
-    fresh: bool,
-    options: RunOptions,
+    config: ExperimentConfig, dataset: Dataset, run_path: Path, fresh: bool, options: RunOptions
 ) -> Path:
     """Trains to the end from wherever the run stands; a finished one is left as it is.
 
@@ -89,13 +87,6 @@ def train_run(
     finally:
         directory.unlock()
     return directory.path
-
-
-def _present(path: Path) -> int:
-    """Prints a result and, as the last line, where it is."""
-    result.announce(read_result(path))
-    say(f"result: {path}")
-    return 0
 
 
 def time(config: ExperimentConfig, dataset: Dataset) -> int:

@@ -77,11 +77,6 @@ def compile_cache_directory() -> Path | None:
     return Path(home) / "dvae-xla"
 
 
-def _quoted(text: str) -> str:
-    """A value as TensorFlow reads it in its variable, which is cut at blanks but for quotes."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 def enable_compile_cache(directory: Path | None) -> None:
     """Lets TensorFlow keep compiled programs under `directory`; warns and goes on if it cannot."""
     if directory is None:
@@ -104,7 +99,9 @@ def enable_compile_cache(directory: Path | None) -> None:
     if flags and not flags.startswith("-"):
         logging.warning("compiled programs are not kept: %s names a file of flags", _FLAGS)
     elif "tf_xla_persistent_cache_directory" not in flags:
-        flag = f"--tf_xla_persistent_cache_directory={_quoted(str(place))}"
+        # TensorFlow cuts its variable at blanks that are not in quotes.
+        quoted = str(place).replace("\\", "\\\\").replace('"', '\\"')
+        flag = f'--tf_xla_persistent_cache_directory="{quoted}"'
         os.environ[_FLAGS] = f"{flags} {flag}".strip()
 
 

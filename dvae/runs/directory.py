@@ -4,9 +4,11 @@ Runs of one name but other settings lie side by side and are never mixed.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,67 +20,49 @@ from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import exists, writing_to
 from data.dataset import Dataset
+from dvae.runs import records
 from dvae.runs.lock import RunLock
 from dvae.runs.process import say
-from dvae.runs.records import (
-    RunConfig,
-    places_of,
-    read_bound,
-    read_config,
-    write_bound,
-    write_config,
-)
+from dvae.runs.records import RunConfig
 
 _LOST = "restore it, or remove it and start the run's command again, which writes it anew"
 
 
 def _differences(place: Path, run: RunConfig) -> str:
-    """In what a run lies at a place that another would have: "seed: 0 there, 1 now; ..."; or "".
+    """In what a run lies at a place that another would have; see `RunConfig.differences`."""
+    return run.differences(records.read_config(place).binding(), "now")
 
-    Raises:
-      UserError: its config.json cannot be read.
-    """
-    return run.differences(read_config(place).binding(), "now")
+
+def _first_free(path: Path, taken: Callable[[Path], bool]) -> Path:
+    """The first of PATH, PATH-2, PATH-3, ... that is not taken."""
+    beside = (path.with_name(f"{path.name}-{serial}") for serial in itertools.count(2))
+    return next(place for place in itertools.chain([path], beside) if not taken(place))
 
 
 def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
-    """The directory of a run: where it lies, or else the first free one.
+    """The directory of a run: where it lies, or else `path`, if fresh, or the first free one.
 
-    Args:
-      path: of the first run of this name; runs of one name but other settings lie side by side.
-      run: what its config.json holds, or will.
-      fresh: whether the run at `path` is to be moved aside, if this one is not there yet.
-
-    Raises:
-      UserError: it is nowhere, and the config.json of a run of this name cannot be read.
+    Raises UserError when it is nowhere and the config.json of a run of this name cannot be read.
     """
-    found, unreadable = places_of(path), None
+    found, unreadable = records.places_of(path), None
     for place in found:
         try:
             if not _differences(place, run):
                 return place
         except UserError as error:
             unreadable = error
-    if unreadable is not None and not fresh:
+    if fresh:
+        return path
+    if unreadable is not None:
         raise unreadable
-    serial, place = 1, path
-    while place in found and not fresh:
-        serial += 1
-        place = path.with_name(f"{path.name}-{serial}")
-    return place
+    return _first_free(path, found.__contains__)
 
 
 def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | None) -> Dataset:
-    """The data of a run.
+    """The data of the run at `path`. Raises UserError: they are not found, or are not those.
 
-    Args:
-      path: of the run.
-      run: what its config.json holds.
-      data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
-      moved_to: where a user's own file lies now.
-
-    Raises:
-      UserError: they are not to be found, or are not those.
+    data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
+    moved_to: where a user's own file lies now.
     """
     config = run.config
     name = moved_to or config.dataset
@@ -114,7 +98,7 @@ class RunDirectory:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.card = path / "README.md"  # the model card, of exported models alone
-        self._lock = RunLock(path / "lock.json")
+        self.lock = RunLock(path / "lock.json")
         self._run: RunConfig | None = None
         self._facts: dict[str, Any] = {}
 
@@ -128,11 +112,7 @@ class RunDirectory:
     def of_run(
         cls, path: Path, config: ExperimentConfig, data_sha256: str, fresh: bool
     ) -> "RunDirectory":
-        """Opens the run of a configuration: at `path`, or beside it where another run has that.
-
-        Raises:
-          UserError: as `open` does.
-        """
+        """Opens the run of a configuration: at `path`, or beside it; raises as `open` does."""
         run = RunConfig(config, data_sha256)
         while True:
             place = _place_for(path, run, fresh)
@@ -153,9 +133,8 @@ class RunDirectory:
     def open(self, config: ExperimentConfig, data_sha256: str, fresh: bool) -> None:
         """Creates or reopens the directory for a configuration and its data, and locks it.
 
-        Raises:
-          UserError: it cannot be written, another process trains in it, or it holds a run of
-            another configuration (naming the fields that differ).
+        Raises UserError when it cannot be written, another process trains in it, or it holds a run
+        of another configuration, whose fields that differ are named.
         """
         with writing_to(self.path, f"choose another {name_of('log_dir')}"):
             if self.checkpoints.is_symlink():
@@ -163,7 +142,7 @@ class RunDirectory:
                     f"{self.checkpoints} is a link, and a run writes into its own directory alone: "
                     "put a directory in its place"
                 )
-            self._lock.take()
+            self.lock.take()
             try:
                 self._claim(RunConfig(config, data_sha256), fresh)
             except BaseException:  # a session may live on for days
@@ -173,23 +152,21 @@ class RunDirectory:
     def _claim(self, run: RunConfig, fresh: bool) -> None:
         if fresh and self.config.exists():
             self._move_aside()
-        if self.config.exists():
-            changed = _differences(self.path, run)
-            if changed:
-                raise UserError(
-                    f"{self.path} holds a run of another configuration ({changed}): "
-                    f"use its settings, another {name_of('log_dir')}, or "
-                    f"{name_of('fresh')}=True to move it aside"
-                )
-        if not self.config.exists() or read_config(self.path) != run:
-            write_config(self.config, run)  # says where own data lie now
+        there = records.read_config(self.path) if self.config.exists() else None
+        if there and (changed := run.differences(there.binding(), "now")):
+            raise UserError(
+                f"{self.path} holds a run of another configuration ({changed}): "
+                f"use its settings, another {name_of('log_dir')}, or {name_of('fresh')}=True to "
+                "move it aside"
+            )
+        if there != run:
+            records.write_config(self.config, run)  # says where own data lie now
         self._run = run
 
     def keep_data_facts(self, dataset: Dataset) -> None:
         """Writes what a model needs of its data, so that it can be used without them.
 
-        Raises:
-          UserError: it cannot be written, or another is there already and damaged.
+        Raises UserError when that cannot be, or what is there already is damaged.
         """
         self._facts = {
             "name": dataset.name,
@@ -199,26 +176,28 @@ class RunDirectory:
             "image_shape": list(dataset.image_shape),
             "train_mean": [float(value) for value in dataset.train_mean],
         }
-        if self.data.exists():
-            self.read_data_facts()
-            return
         with writing_to(self.path, f"choose another {name_of('log_dir')}"):
-            write_bound(self.data, self._facts, self.owner())
+            if self.data.exists():
+                self.read_data_facts()
+            else:
+                records.write_bound(self.data, self._facts, self.owner())
 
     def read_data_facts(self) -> tuple[tuple[int, int], np.ndarray]:
         """Image shape and training mean, float32 [X].
 
-        Raises:
-          UserError: the file is missing, damaged, or of another run.
+        Raises UserError when the file is missing, damaged, or of another run.
         """
         try:
-            facts, run = read_bound(self.data), read_config(self.path)
+            facts, run = records.read_bound(self.data), records.read_config(self.path)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
-            sound = facts["identity"] == run.identity and isinstance(facts["notes"], str)
-            sound = sound and mean.shape == (height * width,) == (run.config.input_size,)
-            sound = sound and height > 0
-            sound = sound and np.all((mean >= 0.0) & (mean <= 1.0))
+            sound = (
+                facts["identity"] == run.identity
+                and isinstance(facts["notes"], str)
+                and mean.shape == (height * width,) == (run.config.input_size,)
+                and height > 0
+                and np.all((mean >= 0.0) & (mean <= 1.0))
+            )
         except UserError as error:
             raise UserError(f"{str(error).partition(': restore')[0]}: {_LOST}") from None
         except (KeyError, TypeError, ValueError, OverflowError):
@@ -231,39 +210,26 @@ class RunDirectory:
         """Makes an opened directory anew that was removed under the run. Raises OSError."""
         if self._run and not self.config.exists():
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.take()
-            write_config(self.config, self._run)
+            self.lock.take()
+            records.write_config(self.config, self._run)
             if self._facts:
-                write_bound(self.data, self._facts, self._run.identity)
+                records.write_bound(self.data, self._facts, self._run.identity)
             logging.warning("%s had been removed: made it again", self.path)
 
     def owner(self) -> str:
         """The run's identity, which its checkpoints hold; "" before there is a configuration."""
-        return read_config(self.path).identity if self.config.exists() else ""
+        return records.read_config(self.path).identity if self.config.exists() else ""
 
     def _move_aside(self) -> None:
         """Moves an old run beside this directory, under a name with the time."""
-        target = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
-        serial = 1
-        while target.exists():
-            serial += 1
-            target = target.with_name(f"{target.name}-{serial}")
+        old = self.path.with_name(f"{self.path.name}.old-{time.strftime('%Y%m%d-%H%M%S')}")
+        target = _first_free(old, Path.exists)
         target.mkdir()
         for entry in self.path.iterdir():
-            if entry != self._lock.path:
+            if entry != self.lock.path:
                 os.rename(entry, target / entry.name)
         logging.warning("the old run was moved to %s", target)
 
-    def check_lock(self) -> None:
-        """Raises UserError when another process has taken this run over."""
-        self._lock.check()
-
     def unlock(self) -> None:
         """Gives the directory back."""
-        self._lock.release()
-
-    def forget_after(self, step: int, evaluated_step: int) -> None:
-        """Drops logged points that a resumed run will write again; see `dvae.runs.logs`."""
-        from dvae.runs import logs  # TensorFlow's
-
-        logs.forget_after(self.metrics, step, evaluated_step)
+        self.lock.release()

@@ -11,19 +11,11 @@ from pathlib import Path
 
 from configs.errors import UserError, name_of
 from configs.files import aside_of, exists, open_to_read
-from dvae.runs.checkpoint_store import checkpoint_files
-from dvae.runs.checkpoints import check_best
+from dvae.runs import records
+from dvae.runs.checkpoints import best_files
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import read_json
 from dvae.runs.model_card import model_card, model_name
-from dvae.runs.records import (
-    checkpoint_place,
-    read_bound,
-    read_config,
-    read_result,
-    write_bound,
-    write_config,
-)
 from dvae.runs.trained_model import TrainedModel
 from dvae.runs.weights_file import write_weights
 
@@ -31,28 +23,9 @@ _MAX_BYTES = 1 << 40
 _REMEDY = "put the file itself there"
 
 
-def _card_path(target: Path) -> Path:
-    """How a card names its directory: from where it was exported, or, elsewhere, its name alone.
-
-    A card is for others, and says nothing of the places of a machine.
-    """
-    try:
-        return target.absolute().relative_to(Path.cwd())
-    except ValueError:
-        return Path(target.name)
-
-
 def _without_place(note: str) -> str:
     """What a loader says of its data, but for where on a machine it found them."""
     return note.split("; from ")[0]
-
-
-def _copy_facts(run: RunDirectory, target: RunDirectory) -> None:
-    """Copies data.json, without the data's place on a machine."""
-    run.read_data_facts()
-    facts = read_bound(run.data)
-    identity = facts.pop("identity")
-    write_bound(target.data, facts | {"notes": _without_place(str(facts["notes"]))}, identity)
 
 
 def copy_file(run: Path, name: str, target: Path) -> None:
@@ -83,28 +56,31 @@ def copy_result(run: Path, target: Path) -> None:
       UserError: the result is damaged or of another run.
       OSError: nothing can be written.
     """
-    found, result = read_config(run), read_result(run / "result.json")
+    found, result = records.read_config(run), records.read_result(run / "result.json")
     result["protocol"]["data"] = _without_place(result["protocol"]["data"])
     if found.config.has_own_data:
         config = dataclasses.replace(found.config, dataset=found.config.dataset_name)
         found = found._replace(config=config)
-    write_config(target / "config.json", found)
-    write_bound(target / "result.json", result, result.pop("identity"))
+    records.write_config(target / "config.json", found)
+    records.write_bound(target / "result.json", result, result.pop("identity"))
 
 
 def _fill(run: RunDirectory, target: RunDirectory) -> None:
     """Everything but the card; the checkpoint byte for byte."""
-    result = read_result(run.result)
-    best = checkpoint_place(run.path, "best", result["best_step"])
-    check_best(run, result["best_step"])
-    for name in (run.config, run.data, run.result):
-        if name.is_symlink():
-            raise UserError(f"{name} is a link, not a file; {_REMEDY}")
-    for name in checkpoint_files(best):
-        copy_file(run.path, f"{run.checkpoints.name}/{best.name}/{name}", target.path)
+    best = records.read_result(run.result)["best_step"]
+    place = f"{run.checkpoints.name}/{records.checkpoint_name('best', best)}"
+    names = [f"{place}/{name}" for name in best_files(run, best)]
+    for path in (run.config, run.data, run.result):
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, not a file; {_REMEDY}")
     if exists(run.path / "samples.png"):
-        copy_file(run.path, "samples.png", target.path)
-    _copy_facts(run, target)
+        names.append("samples.png")
+    for name in names:
+        copy_file(run.path, name, target.path)
+    run.read_data_facts()
+    facts = records.read_bound(run.data)
+    facts["notes"] = _without_place(facts["notes"])
+    records.write_bound(target.data, facts, facts.pop("identity"))
     copy_result(run.path, target.path)
 
 
@@ -126,7 +102,7 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         written.
     """
     run = RunDirectory(path)
-    config = read_config(path).config
+    config = records.read_config(path).config
     if not run.result.exists():
         raise UserError(f"{path} is not finished: its command, started again, goes on or says why")
     if target is None:
@@ -139,8 +115,12 @@ def export_run(path: Path, target: Path | None = None) -> Path:
         _fill(run, aside)
         arrays = TrainedModel(aside.path).arrays()
         write_weights(aside.path / "weights.npz", arrays)
-        facts = read_json(aside.data)
-        card = model_card(config, read_result(aside.result), facts, arrays, _card_path(target))
+        # A card is for others, and says nothing of the places of a machine.
+        beside, shown = target.absolute(), Path(target.name)
+        if beside.is_relative_to(Path.cwd()):
+            shown = beside.relative_to(Path.cwd())
+        result, facts = records.read_result(aside.result), read_json(aside.data)
+        card = model_card(config, result, facts, arrays, shown)
         with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
             file.write(card)
         os.rename(aside.path, target)

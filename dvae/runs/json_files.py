@@ -27,20 +27,22 @@ _NO_TEXT = re.compile(r"\\u0000|[\ud800-\udc7f\udd00-\udfff]")
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object of text and finite numbers. Raises UserError when there is none."""
-    remedy = "restore it or train anew"
+    remedy, problem = "restore it or train anew", None
     content = read_bytes(path, _MAX_JSON_BYTES, remedy)
     numbers = dict(parse_int=_whole_number, parse_float=_finite, parse_constant=_finite)
     try:
         record = json.loads(content, **numbers)
         text = json.dumps(record, ensure_ascii=False).replace(r"\\", "")
+        if not isinstance(record, dict):
+            problem = "no JSON object"
+        elif _NO_TEXT.search(text):
+            problem = "characters that are no text"
     except RecursionError:
-        raise UserError(f"{path} is damaged (endless nesting): {remedy}") from None
+        problem = "endless nesting"
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}), so damaged: {remedy}") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{path} is damaged (no JSON object): {remedy}")
-    if _NO_TEXT.search(text):
-        raise UserError(f"{path} is damaged (characters that are no text): {remedy}")
+        problem = f"no valid JSON: {error}"
+    if problem:
+        raise UserError(f"{path} is damaged ({problem}): {remedy}")
     return record
 
 
@@ -68,11 +70,6 @@ def write_checked(path: Path, record: dict[str, Any]) -> None:
     """Writes a JSON object with its checksum; numbers come back as they are. Raises OSError."""
     record = json.loads(json.dumps(record))
     write_json(path, {**record, _CHECKSUM: digest(record)})
-
-
-def read_checked(path: Path) -> dict[str, Any]:
-    """Reads what `write_checked` wrote. Raises UserError when it has changed since."""
-    return checked(path, read_json(path))
 
 
 def checked(path: Path, record: dict[str, Any]) -> dict[str, Any]:

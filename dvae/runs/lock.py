@@ -20,7 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from configs.errors import UserError
 
@@ -55,6 +55,38 @@ def _started(pid: int) -> str | None:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+class _Holder(NamedTuple):
+    """Who took a lock: "process PID on HOST", of which start of the machine and since when."""
+
+    host: str
+    pid: int
+    machine: str | None
+    started: str | None
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def _parse(text: str) -> _Holder | None:
+    """The holder that a lock names; None: what it holds was never written to its end."""
+    try:
+        found = json.loads(text)
+        pid, known = int(found["pid"]), (found.get(name) for name in ("machine", "started"))
+        return _Holder(str(found["host"]), pid, *known) if 0 < pid < 2**31 else None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _alive(holder: _Holder, me: _Holder) -> bool | None:
+    """Whether the holder of a lock is a living process other than this one; None: not known."""
+    if holder.host != me.host:
+        return None
+    started = _started(holder.pid)
+    if holder.machine == me.machine and holder.started and started is not None:
+        return started == holder.started and holder.pid != me.pid
+    return None
+
+
 class RunLock:
     """A lock file with its holder's host and process. `take`, `check` before writing, `release`."""
 
@@ -71,11 +103,10 @@ class RunLock:
           OSError: the file cannot be written.
         """
         pid = os.getpid()
-        owner = {"host": socket.gethostname(), "pid": pid, "token": uuid.uuid4().hex}
-        owner |= {"machine": _machine(), "started": _started(pid)}
-        text = json.dumps(owner)
-        while not self._create(text):
-            self._remove_if_dead(owner)
+        me = _Holder(socket.gethostname(), pid, _machine(), _started(pid))
+        text, dead = json.dumps({**me._asdict(), "token": uuid.uuid4().hex}), None
+        while not self._create(text, dead):
+            dead = self._dead(me)
         self._text = text
         self._released.set()  # a lock taken again, after its directory was removed
         self._released = threading.Event()
@@ -85,14 +116,11 @@ class RunLock:
     def check(self) -> None:
         """Raises UserError when another process has taken the lock over."""
         found = self._read()
-        if self._text is None or found in (None, self._text):
-            return
-        holder = _parse(found)
-        who = f"process {holder['pid']} on {holder['host']}" if holder else "another process"
-        raise UserError(
-            f"{who} has taken over {self.path.parent} while this one gave no sign of life: the run "
-            "goes on there"
-        )
+        if self._text is not None and found not in (None, self._text):
+            raise UserError(
+                f"{_parse(found) or 'another process'} has taken over {self.path.parent} while "
+                "this one gave no sign of life: the run goes on there"
+            )
 
     def release(self) -> None:
         """Gives the lock back, if it is still this process's."""
@@ -120,14 +148,16 @@ class RunLock:
         finally:
             os.close(descriptor)
 
-    def _create(self, text: str) -> bool:
+    def _create(self, text: str, dead: str | None) -> bool:
+        """Creates the lock, in the place of a dead one if that is still there; False: one is."""
         with self._alone():
+            if dead is not None and self._read() == dead:
+                self.path.unlink(missing_ok=True)
             try:
-                descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                with open(self.path, "x", encoding="utf-8") as file:
+                    file.write(text)
             except FileExistsError:
                 return False
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
         return True
 
     def _look(self) -> tuple[str | None, int]:
@@ -151,36 +181,32 @@ class RunLock:
                 if self._read() == text:
                     os.utime(self.path)
 
-    def _remove_if_dead(self, me: dict[str, Any]) -> None:
+    def _dead(self, me: _Holder) -> str | None:
+        """What a lock holds whose holder is gone; None: it changed. Raises UserError, as `take`."""
         text = self._read()
+        if text is None and not os.path.lexists(self.path):
+            return None  # released meanwhile
         if text is None:
-            if not os.path.lexists(self.path):
-                return  # released meanwhile
             raise UserError(
                 f"{self.path} is not a lock that can be read: make sure that no process trains "
                 "there, remove it and start again"
             )
         holder = _parse(text)
-        if holder is None:
-            pass  # its writer died before it was written
-        elif (alive := _alive(holder, me)) is None:
-            if not self._watch(text, holder):
-                return
-        elif alive:
+        alive = False if holder is None else _alive(holder, me)
+        if alive:
             raise UserError(
-                f"process {holder['pid']} trains in {self.path.parent} already: wait for it "
-                "or stop it"
+                f"process {holder.pid} trains in {self.path.parent} already: wait for it or stop it"
             )
-        else:
-            logging.warning("took over the lock of process %d, which is gone", holder["pid"])
-        self._remove(text)
+        if alive is None:
+            return text if self._watch(text, holder) else None
+        if holder is not None:
+            logging.warning("took over the lock of process %d, which is gone", holder.pid)
+        return text
 
-    def _watch(self, text: str, holder: dict[str, Any]) -> bool:
+    def _watch(self, text: str, holder: _Holder) -> bool:
         """Whether the lock stayed untouched for the whole lease. Raises UserError at a touch."""
-        where = f"process {holder['pid']} on {holder['host']}"
-        logging.warning("%s held this run: waiting %g s for a touch", where, LEASE_SECONDS)
-        first = self._look()
-        end = time.monotonic() + LEASE_SECONDS
+        logging.warning("%s held this run: waiting %g s for a touch", holder, LEASE_SECONDS)
+        first, end = self._look(), time.monotonic() + LEASE_SECONDS
         while time.monotonic() < end:
             time.sleep(min(_POLL_SECONDS, LEASE_SECONDS / 10))
             found = self._look()
@@ -188,33 +214,7 @@ class RunLock:
                 return False  # released, or in other hands: judged anew
             if found != first:
                 raise UserError(
-                    f"{where} trains in {self.path.parent}: wait for it or stop it there"
+                    f"{holder} trains in {self.path.parent}: wait for it or stop it there"
                 )
-        logging.warning("%s gave no sign of life: its run goes on here", where)
+        logging.warning("%s gave no sign of life: its run goes on here", holder)
         return True
-
-    def _remove(self, text: str) -> None:
-        """Removes a dead lock, unless another process has taken it meanwhile."""
-        with self._alone():
-            if self._read() == text:
-                self.path.unlink(missing_ok=True)
-
-
-def _alive(holder: dict[str, Any], me: dict[str, Any]) -> bool | None:
-    """Whether the holder of a lock is a living process other than this one; None: not known."""
-    if holder["host"] != me["host"]:
-        return None
-    started = _started(holder["pid"])
-    if holder["machine"] == me["machine"] and holder["started"] and started is not None:
-        return started == holder["started"] and holder["pid"] != me["pid"]
-    return None
-
-
-def _parse(text: str) -> dict[str, Any] | None:
-    try:
-        holder = json.loads(text)
-        pid = int(holder["pid"])
-        known = {name: holder.get(name) for name in ("machine", "started")}
-        return {"host": str(holder["host"]), "pid": pid, **known} if 0 < pid < 2**31 else None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None

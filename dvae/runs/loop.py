@@ -2,7 +2,6 @@
 
 import logging
 import time
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -27,7 +26,7 @@ from dvae.train_step import TrainProgram
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
 MAX_SKIPPED_SHARE = 0.01  # of a run, from where on its end speaks of it
-_REMEDY = f"Try a smaller {name_of('base_lr')} or {name_of('beta')}"
+_SMALLER = f"Try a smaller {name_of('base_lr')} or {name_of('beta')}"
 
 
 class Run:
@@ -40,8 +39,8 @@ class Run:
         directory: RunDirectory,
         options: RunOptions,
     ) -> None:
-        self.config, self.dataset, self.directory = config, dataset, directory
-        self.options = options
+        self.config, self.dataset = config, dataset
+        self.directory, self.options = directory, options
         self.program = TrainProgram(config, dataset)
         self.progress = Progress()
         self._summaries = Summaries(directory)
@@ -55,12 +54,12 @@ class Run:
 
     def save(self) -> None:
         """Writes a checkpoint of where the run stands."""
-        self.directory.check_lock()
+        self.directory.lock.check()
         self._summaries.flush()
         self._saver.save(self.progress)
 
-    def train(self) -> dict[str, Any]:
-        """Trains to the end and returns the content of result.json.
+    def train(self) -> None:
+        """Trains to the end, which is result.json.
 
         Raises:
           Stopped: a signal asked for it; a checkpoint was written.
@@ -74,7 +73,7 @@ class Run:
                 except Stopped:
                     self.save()
                     raise
-                return self._finish()
+                self._finish()
         except OSError as error:  # checkpoints and summaries bear their failures themselves
             raise UserError(
                 f"cannot write to {self.directory.path} ({error.strerror}): mend that and start "
@@ -86,12 +85,12 @@ class Run:
         restored = self._saver.restore()
         if restored is None:
             # A run that was killed before its first checkpoint may have left some.
-            self.directory.forget_after(-1, -1)
+            self._summaries.forget_after(-1, -1)
             self._summaries.start(self.config, self.options.flags_text)
             self.monitor.begin(self.progress)
         else:
             self.progress = restored
-            self.directory.forget_after(restored.step, restored.evaluated_step)
+            self._summaries.forget_after(restored.step, restored.evaluated_step)
             say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
         self._note_code()
 
@@ -121,7 +120,7 @@ class Run:
                     progress.timed_steps += progress.step - before
                 compiled = True
                 self._check_numbers()
-                self.directory.check_lock()
+                self.directory.lock.check()
                 self._boundary(bar)
                 if self._signals.save_requested():
                     self.save()
@@ -149,16 +148,14 @@ class Run:
         return time.perf_counter() - start
 
     def _check_numbers(self) -> None:
-        state = self.program.state
-        if state.skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
-            return
-        self._check_trained()
-        best = self.progress.best_step
-        kept = "" if best is None else f" The best model so far, of step {best}, is kept."
-        raise UserError(
-            f"{state.skipped_in_a_row} updates in a row were not finite, {self._blame()}."
-            f"{kept} {_REMEDY}"
-        )
+        """Raises UserError when no update is finite any more."""
+        in_a_row, best = self.program.state.skipped_in_a_row, self.progress.best_step
+        if in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            self._check_trained()
+            kept = "" if best is None else f" The best model so far, of step {best}, is kept."
+            raise UserError(
+                f"{in_a_row} updates in a row were not finite, {self._blame()}.{kept} {_SMALLER}"
+            )
 
     def _blame(self) -> str:
         """What was not finite in most skipped updates."""
@@ -169,56 +166,34 @@ class Run:
         if self.progress.updates == 0:
             raise NothingTrained(
                 f"nothing was trained: none of {self.progress.step} updates was finite, "
-                f"{self._blame()}. {_REMEDY}"
-            )
-
-    def _check_best(self) -> None:
-        """Raises UserError when all evaluations are done and no model can be the best one."""
-        progress = self.progress
-        if progress.best_step is None and progress.evaluated_step == progress.step:
-            self._check_trained()
-            raise UserError(
-                "no model has a finite validation NLL, so there is no result: "
-                f"{self.program.state.skipped} of {progress.step} updates were not finite and "
-                f"skipped. {_REMEDY}"
-            )
-
-    def _warn_of_skipped(self) -> None:
-        """Says so when more than `MAX_SKIPPED_SHARE` of the updates were skipped."""
-        skipped, steps = self.program.state.skipped, self.progress.step
-        if skipped > MAX_SKIPPED_SHARE * steps:
-            logging.warning(
-                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller base_lr "
-                "or beta would help",
-                skipped,
-                steps,
-                100.0 * skipped / steps,
-                self._blame(),
+                f"{self._blame()}. {_SMALLER}"
             )
 
     def _boundary(self, bar: tqdm) -> None:
         """Does what is due at this step and not done yet: summary, evaluation, checkpoint."""
         step, config, progress = self.progress.step, self.config, self.progress
         if step in self.options.keep_steps:  # before `latest`: a resumed run comes by here again
-            self._saver.save_kept(progress)
+            self._saver.save_model("kept", progress)
         if step and step % config.summary_every == 0 and progress.summarized_step < step:
             bar.set_postfix_str(self.monitor.summarize(progress))
         at_end = step == config.num_train_iter
         if step and (step % config.eval_every == 0 or at_end) and progress.evaluated_step < step:
-            self._evaluate()
+            if self.monitor.evaluate(progress, self._signals.raise_if_stopped):
+                self._saver.save_model("best", progress)
             self.save()
         elif self._saver.is_due(step):
             self.save()
 
-    def _evaluate(self) -> None:
-        """Evaluates; the best model so far is kept."""
-        if self.monitor.evaluate(self.progress, self._signals.raise_if_stopped):
-            self._saver.save_best(self.progress)
-
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> None:
         """Final numbers and pictures from the best checkpoint; writes result.json."""
         config, progress = self.config, self.progress
-        self._check_best()
+        skipped, steps = self.program.state.skipped, progress.step
+        if progress.best_step is None and progress.evaluated_step == steps:
+            self._check_trained()
+            raise UserError(
+                "no model has a finite validation NLL, so there is no result: "
+                f"{skipped} of {steps} updates were not finite and skipped. {_SMALLER}"
+            )
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
         self._saver.restore_best(progress.best_step)
         chains = self.program.sampler.chains(self.program.state.sampler)
@@ -230,25 +205,19 @@ class Run:
             stream_key(self.program.run_key, Stream.FINAL),
             self._signals.raise_if_stopped,
         )
-        diagnostics = self.monitor.diagnostics
-        images, latents = self.monitor.diagnostic_batch(config.num_train_iter)
-        recon = diagnostics.reconstructions(images, latents["reconstruction"])
+        recon, generated, _ = self.monitor.pictures(config.num_train_iter)
         write_png(self.directory.path / "reconstructions.png", recon)
-        units = self.program.model.prior.energy_model.units(chains)
-        generated = diagnostics.generated(units)
         write_png(self.directory.path / "samples.png", generated)
-        result = run_record(
-            config,
-            self.dataset,
-            record,
-            best_step=progress.best_step,
-            skipped_updates=self.program.state.skipped,
-            ms_per_step=progress.ms_per_step(),
-            devices=progress.devices,
-            code=progress.code,
-        )
-        self.directory.check_lock()
+        result = run_record(config, self.dataset, record, progress, skipped)
+        self.directory.lock.check()
         self._summaries.finish(config.num_train_iter, result)
-        written = write_result(self.directory.path, result)
-        self._warn_of_skipped()
-        return written
+        write_result(self.directory.path, result)
+        if skipped > MAX_SKIPPED_SHARE * steps:
+            logging.warning(
+                "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller base_lr "
+                "or beta would help",
+                skipped,
+                steps,
+                100.0 * skipped / steps,
+                self._blame(),
+            )

@@ -24,7 +24,8 @@ _UPPER = {
 _CARD = """# {name}
 
 {c.baseline}, structure {c.struct}, k = {c.k}, trained on {dataset} with the {c.sampler} sampler for
-{steps:,} steps (seed {seed}); the model is that of step {best_step:,}, the best by validation NLL.
+{c.num_train_iter:,} steps (seed {c.seed}); the model is that of step {r[best_step]:,}, the best \
+by validation NLL.
 
 | | |
 |---|---|
@@ -34,7 +35,8 @@ _CARD = """# {name}
 | what certifies log Z | {certificate} |
 | data | {data} |
 | SHA-256 of the data's arrays | `{sha256}` |
-| test protocol | {samples:,} importance samples, {images:,} test images, {binarization} |
+| test protocol | {p[importance_samples]:,} importance samples, {p[num_test_images]:,} test \
+images, {binarization} |
 | AIS | {p[ais_chains]} chains, {p[ais_temperatures]:,} temperatures, {base} base |
 | code | {code} |
 
@@ -63,7 +65,7 @@ model.sample(100), model.log_partition()
 
 **Intended for** research: as a baseline whose likelihood can be checked, as a trained prior to try
 samplers and estimators of log Z on, and for demonstrations. **Limits**: it knows {dataset} alone,
-at {height}x{width} pixels of 0 and 1; one seed, so its NLL says nothing of the spread between
+at {shape[0]}x{shape[1]} pixels of 0 and 1; one seed, so its NLL says nothing of the spread between
 seeds; {schedule}; samples are as good as block-Gibbs chains started from the stored ones.
 
 `config.json` and `result.json` hold every setting and number, `checkpoints/` the weights and the
@@ -105,14 +107,6 @@ def _certificate(interval: dict[str, Any]) -> str:
     )
 
 
-def _with_test_set(interval: dict[str, Any]) -> str:
-    words = span(interval["low_with_test_set"], interval["high_with_test_set"])
-    doubts = interval["reasons"]
-    return f"with the finite test set {words}" + (
-        f"; it is **{UNTRUSTED}**: {'; '.join(doubts)}" if doubts else ""
-    )
-
-
 def model_card(
     config: ExperimentConfig,
     result: dict[str, Any],
@@ -126,21 +120,18 @@ def model_card(
     repository.
     """
     nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
+    wide = span(nll["low_with_test_set"], nll["high_with_test_set"])
+    doubts = f"; it is **{UNTRUSTED}**: {'; '.join(nll['reasons'])}" if nll["reasons"] else ""
     steps, published = config.num_train_iter, ExperimentConfig.num_train_iter
     reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
     dataset = Path(config.dataset).stem
     path = Path("models", model_name(config)) if path is None else path
-    height, width = facts["image_shape"]
     return _CARD.format(
         c=config,
         r=result,
         p=protocol,
         name=markdown(path.name),
-        steps=steps,
-        seed=config.seed,
-        best_step=result["best_step"],
-        samples=protocol["importance_samples"],
-        images=protocol["num_test_images"],
+        shape=facts["image_shape"],
         span=path.name.replace("`", "'"),  # nothing within a span of code is escaped
         path=shlex.quote(str(path)),
         quoted=json.dumps(str(path), ensure_ascii=False),
@@ -149,7 +140,7 @@ def model_card(
             f"| `{name}` | {' x '.join(map(str, array.shape))} |" for name, array in arrays.items()
         ),
         near=span(nll["low"], nll["high"]),
-        wide=_with_test_set(nll),
+        wide=f"with the finite test set {wide}{doubts}",
         z_span=span(z["low"], z["high"], 3),
         certificate=_certificate(z),
         data=markdown(str(facts["notes"])),
@@ -157,8 +148,6 @@ def model_card(
         binarization=markdown(f"binarisation {protocol['test_binarization']}"),
         base=markdown(protocol["ais_base"]),
         code=markdown(version_name(result["code"])),
-        height=height,
-        width=width,
         schedule=reduced if steps < published else "the published number of steps",
         method_source=BASELINES[config.baseline].source,
         data_source=DATASETS[config.dataset].citation if config.dataset in DATASETS else "your own",

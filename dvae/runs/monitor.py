@@ -17,13 +17,12 @@ from dvae.objective import RECONSTRUCTION
 from dvae.runs.checkpoints import Progress
 from dvae.runs.pictures import Diagnostics
 from dvae.runs.process import say
-from dvae.runs.result import ais_settings, likelihood_doubts
+from dvae.runs.result import ais_settings, likelihood_doubts, measure
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_step import TrainProgram
 from samplers import counter_random, log_partition
 from samplers.diagnostics import known
-from samplers.energy_model import EnergyModel, Parameters, State
 from samplers.log_partition_value import UNTRUSTED, LogPartition
 
 # A tracked log Z further than this many standard errors from AIS is taken back to it.
@@ -63,25 +62,22 @@ class Monitor:
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
         step, config, program = progress.step, self._config, self._program
-        values = self._losses(progress)
-        values["kl_coeff"] = float(schedules.kl_weight(step, config.num_train_iter))
-        values["learning_rate"] = float(
-            schedules.learning_rate(step, config.num_train_iter, config.base_lr)
-        )
-        values["train/skipped_updates"] = float(program.state.skipped)
-        sampler_state = program.state.sampler
-        log_z = program.sampler.log_partition(sampler_state)
+        rate = schedules.learning_rate(step, config.num_train_iter, config.base_lr)
+        values = {
+            **self._losses(progress),
+            "kl_coeff": float(schedules.kl_weight(step, config.num_train_iter)),
+            "learning_rate": float(rate),
+            "train/skipped_updates": float(program.state.skipped),
+            "beta": config.beta,
+            "posterior/beta": config.beta,
+        }
+        log_z = program.sampler.log_partition(program.state.sampler)
         if log_z is not None:
             values["log_z/train"] = float(log_z)
-        images, latents = self.diagnostic_batch(step)
-        values |= {"beta": config.beta, "posterior/beta": config.beta}
+        recon, generated, latents = self.pictures(step)
         values |= self.diagnostics.scalars(latents)
         self.summaries.scalars("train", step, values)
-        means = latents.pop("reconstruction")
         self.summaries.histograms(step, latents)
-        recon = self.diagnostics.reconstructions(images, means)
-        chains = program.sampler.chains(sampler_state)
-        generated = self.diagnostics.generated(self._model.prior.energy_model.units(chains))
         self.summaries.image("recon", step, recon)
         self.summaries.image("generated_sample", step, generated)
         progress.summarized_step = step
@@ -92,31 +88,32 @@ class Monitor:
 
     def _losses(self, progress: Progress) -> dict[str, float]:
         """The loss and its terms since the last summary, completed by quick AIS at both ends."""
-        log_z, model = self._quick_log_partition(progress.step), self._model
+        model, program = self._model, self._program
+        chains = program.sampler.chains(program.state.sampler)
+        settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
+        of = model.prior.energy_model, program.parameters(), chains
+        key = self._key(Stream.SUMMARY, progress.step)
+        log_z = float(log_partition.estimate(*of, key, settings).value)
         before = math.nan if progress.log_z is None else progress.log_z
-        values = self._program.take_metrics((before, log_z))
+        values = program.take_metrics((before, log_z))
         progress.log_z = known(log_z)
         parts = {"encoder": model.encoder, "decoder": model.decoder, "total": model}
         for name, part in parts.items():
             values[f"weight_decay/{name}"] = float(weight_decay(part.decayed_variables()))
         return {**values, "log_z/quick_ais": log_z}
 
-    def _quick_log_partition(self, step: int) -> float:
-        settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
-        key = self._key(Stream.SUMMARY, step)
-        return float(log_partition.estimate(*self._prior_state(), key, settings).value)
+    def pictures(self, step: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Reconstructions of some validation images, samples of the prior, and arrays of latents.
 
-    def _prior_state(self) -> tuple[EnergyModel, Parameters, State]:
-        """The prior's energy model, its parameters and its sampler's chains."""
-        program = self._program
-        chains = program.sampler.chains(program.state.sampler)
-        return self._model.prior.energy_model, program.parameters(), chains
-
-    def diagnostic_batch(self, step: int) -> tuple[tf.Tensor, dict[str, np.ndarray]]:
-        """Validation images, the same at each summary, and their latents."""
+        The images are the same at each step, the latents are theirs: see `Diagnostics.latents`.
+        """
         count = min(self._config.train_batchsize, len(self._dataset.validation))
         images = tf.cast(self._dataset.validation[:count], tf.float32)
-        return images, self.diagnostics.latents(images, self._key(Stream.DIAGNOSTICS, step))
+        latents = self.diagnostics.latents(images, self._key(Stream.LATENTS, step))
+        recon = self.diagnostics.reconstructions(images, latents.pop("reconstruction"))
+        chains = self._program.sampler.chains(self._program.state.sampler)
+        units = self._model.prior.energy_model.units(chains)
+        return recon, self.diagnostics.generated(units), latents
 
     def _warn_of_collapse(self, values: dict[str, float]) -> None:
         families = values.get("sampler/surviving_families", math.inf)
@@ -138,10 +135,15 @@ class Monitor:
         Returns:
           Whether this is the best model so far: see `_is_better`.
         """
-        step, config, program = progress.step, self._config, self._program
-        key = self._key(Stream.EVALUATION, step)
-        log_z = log_partition.measure(
-            *self._prior_state(), counter_random.fold_in(key, 0), ais_settings(config)
+        step, program = progress.step, self._program
+        log_z, validation, test = measure(
+            self.evaluator,
+            self._config,
+            self._dataset,
+            program.sampler.chains(program.state.sampler),
+            self._key(Stream.EVALUATION, step),
+            SELECTION_SAMPLES,
+            check,
         )
         if not log_z.doubts():
             self._anchor(log_z)
@@ -153,17 +155,8 @@ class Monitor:
             "log_z/ais_trusted": float(not log_z.doubts()),
         }
         trusted = True
-        for index, (name, images) in enumerate(
-            (("val", self._dataset.validation), ("test", self._dataset.test)), start=1
-        ):
-            estimate = self.evaluator.likelihood(
-                images,
-                SELECTION_SAMPLES,
-                config.eval_batchsize,
-                counter_random.fold_in(key, index),
-                progress=lambda _: check(),
-            )
-            likelihood = normalized(estimate, log_z.best())
+        for name, found in (("val", validation), ("test", test)):
+            likelihood = normalized(found, log_z.best())
             values[f"{name}/neg_ll"] = likelihood.nll
             values[f"{name}/neg_elbo"] = likelihood.neg_elbo
             trusted = trusted and not likelihood_doubts(log_z, likelihood)

@@ -98,48 +98,44 @@ class _Diversion:
     """Descriptor 2 led through a filter while anybody wants it; Python's own stderr past it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted = 0
+        self._lock, self._wanted = threading.Lock(), 0
         self._filter: _Filter | None = None
-        self._real: int | None = None
-        self._python: TextIO | None = None
+        self._undo = contextlib.ExitStack()
 
     def begin(self) -> None:
         with self._lock:
             self._wanted += 1
             # No stderr, or one that is to show everything. Without a process nothing is dropped.
-            if self._wanted > 1 or sys.__stderr__ is None:
-                return
-            if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or not sys.executable:
+            everything = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+            if self._wanted > 1 or sys.__stderr__ is None or everything or not sys.executable:
                 return
             with suppress(OSError):
                 self._divert()
 
     def _divert(self) -> None:
-        if self._filter is None or self._filter.target != _identity(2):
-            if self._filter is not None:
-                self._filter.close()
-                self._filter = None
-            self._filter = _Filter(2)
-        real = os.dup(2)
+        if self._filter is not None and self._filter.target != _identity(2):
+            self._filter.close()
+            self._filter = None
+        self._filter = self._filter or _Filter(2)
+        real, python = os.dup(2), sys.stderr
+        self._undo.callback(os.close, real)
+        self._undo.callback(os.dup2, real, 2)
         with suppress(AttributeError, OSError, ValueError):  # another stream than descriptor 2's
-            if sys.stderr.fileno() == 2:
-                sys.stderr.flush()
-                self._python, sys.stderr = sys.stderr, self._filter.direct
+            if python.fileno() == 2:
+                python.flush()
+                sys.stderr = self._filter.direct
+                self._undo.callback(self._put_back, python)
         os.dup2(self._filter.entrance, 2)
-        self._real = real
+
+    def _put_back(self, python: TextIO) -> None:
+        if sys.stderr is self._filter.direct:
+            sys.stderr = python
 
     def end(self) -> None:
         with self._lock:
             self._wanted -= 1
-            if self._wanted or self._real is None:
-                return
-            os.dup2(self._real, 2)
-            os.close(self._real)
-            self._real = None
-            if self._python is not None and sys.stderr is self._filter.direct:
-                sys.stderr = self._python
-            self._python = None
+            if not self._wanted:
+                self._undo.close()
 
 
 _DIVERSION = _Diversion()

@@ -79,9 +79,8 @@ class Diagnostics:
         num_samples: int = 1,
     ) -> None:
         """log_ratio: what `latents` and `scalars` show too; num_samples: K of `latents`."""
-        self._model = model
+        self._model, self._image_shape = model, image_shape
         self._log_ratio, self._num_samples = log_ratio, num_samples
-        self._image_shape = image_shape
         self._latents = hardware.Program(self._latents_of)
         self._decode = hardware.Program(self._decode_latents)
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -44,25 +44,23 @@ def say(message: str) -> None:
         sys.stdout.flush()
 
 
+def _borne(method: Callable) -> Callable:
+    def borne(*arguments: Any, **options: Any) -> None:
+        with suppress(OSError):
+            method(*arguments, **options)
+
+    return borne
+
+
 class _Bar(tqdm):
     """A bar that goes on unseen when its stream cannot be written to."""
 
     monitor_interval = 0  # no thread that outlives it
 
-    def display(self, *arguments: Any, **options: Any) -> None:
-        with suppress(OSError):
-            super().display(*arguments, **options)
-
-    def clear(self, *arguments: Any, **options: Any) -> None:
-        with suppress(OSError):
-            super().clear(*arguments, **options)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
+    display, clear, close = map(_borne, (tqdm.display, tqdm.clear, tqdm.close))
 
 
-def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
+def progress_bar(total: int, initial: int, what: str, unit: str, seen: bool = True) -> tqdm:
     """A bar with rate and remaining time; in a log file it becomes a line every half minute."""
     return _Bar(
         total=total,
@@ -72,7 +70,7 @@ def progress_bar(total: int, initial: int, what: str, unit: str) -> tqdm:
         dynamic_ncols=True,
         mininterval=0.2 if sys.stderr is not None and sys.stderr.isatty() else 30.0,
         file=sys.stderr,
-        disable=sys.stderr is None or _SILENT.get(),
+        disable=sys.stderr is None or not seen or _SILENT.get(),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from configs.errors import NothingTrained, UserError
 from configs.experiment import ExperimentConfig
 from configs.files import bad_file, exists
-from dvae.runs.json_files import checked, digest, read_checked, read_json, write_checked
+from dvae.runs.json_files import checked, digest, read_json, write_checked
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
@@ -90,10 +90,9 @@ class RunConfig(NamedTuple):
     def differences(self, other: dict[str, Any], here: str) -> str:
         """In what another run's `binding` differs: "seed: 0 there, 1 HERE; ..."; or ""."""
         ours = self.binding()
-        names = [*ours, *(name for name in other if name not in ours)]
         found = [
             f"{name}: {_brief(other.get(name))} there, {_brief(ours.get(name))} {here}"
-            for name in names
+            for name in ours | other
             if other.get(name) != ours.get(name)
         ]
         if self.config.has_own_data and len(found) == 1 and found[0].startswith("data_sha256"):
@@ -114,19 +113,10 @@ def write_bound(path: Path, record: dict[str, Any], identity: str) -> None:
 
 
 def read_bound(path: Path) -> dict[str, Any]:
-    """Reads a file of a run, which may be of any run.
-
-    Raises:
-      UserError: there is none, it is damaged, or of another format.
-    """
+    """Reads a file of any run. Raises UserError: none is there, damaged, of another format."""
     record = read_json(path)
     found = record.get("format")
-    if found is None or (type(found) is int and 0 < found < FORMAT):
-        raise UserError(
-            f"{path} was written by an older version: python -m benchmarks.convert_runs makes a "
-            "copy of a finished run, or of an exported model, in the format of this one"
-        )
-    if found != FORMAT or isinstance(found, bool):
+    if found != FORMAT:
         raise UserError(
             f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "
             "version that wrote it"
@@ -146,15 +136,12 @@ def read_config(directory: Path) -> RunConfig:
     if not exists(path):
         raise UserError(f"there is no run at {directory} (no config.json): give a run's directory")
     record = read_bound(path)
-    identity, _ = record.pop("identity", None), record.pop("format")
-    data_sha256 = record.pop("data_sha256", None)
-    if not isinstance(data_sha256, str):
-        raise UserError(f"{path} is damaged (no data_sha256): restore it or train anew")
+    identity, sha256, _ = (record.pop(name, None) for name in ("identity", "data_sha256", "format"))
     try:
-        run = RunConfig(ExperimentConfig.from_json(record), data_sha256)
+        run = RunConfig(ExperimentConfig.from_json(record), sha256)
     except UserError as error:
         raise bad_file(path, f"is damaged ({error})", "") from None
-    if identity != run.identity:
+    if identity != run.identity or not isinstance(sha256, str):
         raise UserError(f"{path} is damaged (another identity): restore it or train anew")
     return run
 
@@ -174,9 +161,9 @@ def places_of(path: Path) -> list[Path]:
     return [found[number] for number in sorted(found)]
 
 
-def checkpoint_place(directory: Path, kind: str, step: int) -> Path:
-    """Where the checkpoint of a kind and a step lies in a run's directory."""
-    return directory / "checkpoints" / f"{kind}-{step:010d}"
+def checkpoint_name(kind: str, step: int) -> str:
+    """The directory of the checkpoint of a kind and a step, among a run's checkpoints."""
+    return f"{kind}-{step:010d}"
 
 
 def checkpoint_digest(checkpoint: Path) -> str:
@@ -184,22 +171,16 @@ def checkpoint_digest(checkpoint: Path) -> str:
     return digest(read_bound(checkpoint / "manifest.json").get("sha256", {}))
 
 
-def write_result(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """Writes result.json, bound to config.json and the best checkpoint beside it; returns it.
+def write_result(directory: Path, record: dict[str, Any]) -> None:
+    """Writes result.json, bound to the best checkpoint and to config.json beside it.
 
-    Raises:
-      OSError: it cannot be written.
-      UserError: there is no config.json, or it is damaged.
+    Raises OSError, and UserError as `read_config` does.
     """
     run = read_config(directory)
-    best = checkpoint_place(directory, "best", record["best_step"])
-    bound = {
-        "checkpoint": checkpoint_digest(best) if exists(best) else None,
-        "config": run.binding(),
-        **record,
-    }
+    best = directory / "checkpoints" / checkpoint_name("best", record["best_step"])
+    checkpoint = checkpoint_digest(best) if exists(best) else None
+    bound = {"checkpoint": checkpoint, "config": run.binding(), **record}
     write_bound(directory / "result.json", bound, run.identity)
-    return read_checked(directory / "result.json")
 
 
 def _check_belongs(path: Path, record: dict[str, Any]) -> None:
@@ -211,7 +192,7 @@ def _check_belongs(path: Path, record: dict[str, Any]) -> None:
         raise UserError(
             f"{path} is of another run than the config.json beside it ({differences}): {remedy}"
         )
-    best = checkpoint_place(path.parent, "best", record["best_step"])
+    best = path.parent / "checkpoints" / checkpoint_name("best", record["best_step"])
     places = sorted(best.parent.glob("best-*"))
     if not places:  # results alone are kept, or it was lost
         return
@@ -244,9 +225,8 @@ def _agree(result: dict[str, Any]) -> bool:
 def read_result(path: Path) -> dict[str, Any]:
     """A run's result.json, with all that `_TYPES` names.
 
-    Raises:
-      UserError: it is not what the run wrote, or it is of another run or checkpoint than those
-        beside it.
+    Raises UserError when it is not what the run wrote, or of another run or checkpoint than those
+    beside it.
     """
     record = read_bound(path)
     for name in ("log_z_interval", "nll_interval"):

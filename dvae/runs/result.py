@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from configs.errors import UserError, name_of
@@ -13,11 +14,13 @@ from configs.experiment import ExperimentConfig
 from configs.paper import SELECTION_SAMPLES
 from data.dataset import Dataset
 from dvae.evaluation import Evaluator, LikelihoodEstimate, normalized
+from dvae.runs.checkpoints import Progress
 from dvae.runs.process import progress_bar, say
 from dvae.runs.records import NUMBERS
 from dvae.streams import EvaluationKey
 from samplers import counter_random, log_partition
 from samplers.diagnostics import known
+from samplers.energy_model import State
 from samplers.log_partition import Settings
 from samplers.log_partition_value import ALPHA, UNTRUSTED, Z95, LogPartition
 
@@ -25,13 +28,6 @@ from samplers.log_partition_value import ALPHA, UNTRUSTED, Z95, LogPartition
 def ais_settings(config: ExperimentConfig) -> Settings:
     """How a run's log Z is measured."""
     return Settings(config.ais_chains, config.ais_temperatures, config.ais_base)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    packages = ("tensorflow", "tensorflow-probability", "keras", "numpy")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}
 
 
 def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> list[str]:
@@ -46,9 +42,7 @@ def likelihood_doubts(log_z: LogPartition, likelihood: LikelihoodEstimate) -> li
     return found
 
 
-def likelihood_record(
-    log_z: LogPartition, unnormalized: LikelihoodEstimate, prefix: str = "test"
-) -> dict[str, Any]:
+def likelihood_record(log_z: LogPartition, unnormalized: LikelihoodEstimate) -> dict[str, Any]:
     """The likelihood fields of result.json, log Z added, errors apart and together.
 
     An error that is not known, of a single draw or image, is None, and so is what follows from it.
@@ -61,8 +55,8 @@ def likelihood_record(
     below, above = math.hypot(best - z_low, sampling), math.hypot(z_high - best, sampling)
     doubts = likelihood_doubts(log_z, likelihood)
     return {
-        f"{prefix}_nll": nll,
-        f"{prefix}_neg_elbo": likelihood.neg_elbo,
+        "test_nll": nll,
+        "test_neg_elbo": likelihood.neg_elbo,
         "unnormalized_nll": unnormalized.nll,
         "log_z": best,
         "log_z_stderr": log_z.best_stderr(),
@@ -98,29 +92,53 @@ def likelihood_record(
     }
 
 
-def protocol(config: ExperimentConfig, dataset: Dataset, num_samples: int) -> dict[str, Any]:
-    """What the likelihood was measured with, so that only like is compared with like."""
-    binarization = "anew for each batch" if dataset.dynamic_binarization else "fixed"
-    return {
-        "data_sha256": dataset.sha256,
-        "published_data": dataset.published,
-        "data": dataset.notes,
-        "training_binarization": binarization,
-        "test_binarization": "fixed",
-        "num_test_images": len(dataset.test),
-        "importance_samples": num_samples,
-        "ais_temperatures": config.ais_temperatures,
-        "ais_chains": config.ais_chains,
-        "ais_base": config.ais_base,
-        "checkpoint": "best validation NLL (100 importance samples), never chosen by the test set",
-    }
+def measure(
+    evaluator: Evaluator,
+    config: ExperimentConfig,
+    dataset: Dataset,
+    chains: State,
+    key: tf.Tensor,
+    num_samples: int,
+    check: Callable[[], None],
+) -> tuple[LogPartition, LikelihoodEstimate, LikelihoodEstimate]:
+    """log Z, and the likelihoods without it: validation with 100 samples, test with `num_samples`.
+
+    Arguments as in `evaluate_model`.
+    """
+    prior = evaluator.model.prior
+
+    def likelihood(
+        images: np.ndarray, samples: int, use: EvaluationKey, progress: Callable[[int], None]
+    ) -> LikelihoodEstimate:
+        most, own_key = config.eval_batchsize, counter_random.fold_in(key, use)
+        return evaluator.likelihood(images, samples, most, own_key, progress=progress)
+
+    log_z = log_partition.measure(
+        prior.energy_model,
+        prior.parameters(),
+        chains,
+        counter_random.fold_in(key, EvaluationKey.LOG_PARTITION),
+        ais_settings(config),
+    )
+    check()
+    use = EvaluationKey.VALIDATION
+    validation = likelihood(dataset.validation, SELECTION_SAMPLES, use, lambda _: check())
+    what, seen = "test likelihood", num_samples > SELECTION_SAMPLES
+    with progress_bar(len(dataset.test), 0, what, "image", seen) as bar:
+
+        def progress(done: int) -> None:
+            bar.update(done - bar.n)
+            check()
+
+        test = likelihood(dataset.test, num_samples, EvaluationKey.TEST, progress)
+    return log_z, validation, test
 
 
 def evaluate_model(
     evaluator: Evaluator,
     config: ExperimentConfig,
     dataset: Dataset,
-    chains: Any,
+    chains: State,
     key: tf.Tensor,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -140,39 +158,30 @@ def evaluate_model(
     Raises:
       UserError: one of its numbers is not finite.
     """
-    prior = evaluator.model.prior
-    log_z = log_partition.measure(
-        prior.energy_model,
-        prior.parameters(),
-        chains,
-        counter_random.fold_in(key, EvaluationKey.LOG_PARTITION),
-        ais_settings(config),
-    )
-    check()
-    validation = evaluator.likelihood(
-        dataset.validation,
-        SELECTION_SAMPLES,
-        config.eval_batchsize,
-        counter_random.fold_in(key, EvaluationKey.VALIDATION),
-        progress=lambda _: check(),
-    )
-    with progress_bar(len(dataset.test), 0, "test likelihood", "image") as bar:
-
-        def progress(done: int) -> None:
-            bar.update(done - bar.n)
-            check()
-
-        test = evaluator.likelihood(
-            dataset.test,
-            config.eval_iw_samples,
-            config.eval_batchsize,
-            counter_random.fold_in(key, EvaluationKey.TEST),
-            progress=progress,
-        )
-    record = likelihood_record(log_z, test)
-    record["val_nll"] = normalized(validation, log_z.best()).nll
-    record["eval_iw_samples"] = config.eval_iw_samples
-    record["protocol"] = protocol(config, dataset, config.eval_iw_samples)
+    samples = config.eval_iw_samples
+    log_z, validation, test = measure(evaluator, config, dataset, chains, key, samples, check)
+    record = {
+        **likelihood_record(log_z, test),
+        "val_nll": normalized(validation, log_z.best()).nll,
+        "eval_iw_samples": samples,
+        "protocol": {  # so that only like is compared with like
+            "data_sha256": dataset.sha256,
+            "published_data": dataset.published,
+            "data": dataset.notes,
+            "training_binarization": (
+                "anew for each batch" if dataset.dynamic_binarization else "fixed"
+            ),
+            "test_binarization": "fixed",
+            "num_test_images": len(dataset.test),
+            "importance_samples": samples,
+            "ais_temperatures": config.ais_temperatures,
+            "ais_chains": config.ais_chains,
+            "ais_base": config.ais_base,
+            "checkpoint": (
+                "best validation NLL (100 importance samples), never chosen by the test set"
+            ),
+        },
+    }
     bad = [f"{name} {record[name]}" for name in NUMBERS if known(record[name]) is None]
     if bad:
         raise UserError(
@@ -186,32 +195,29 @@ def run_record(
     config: ExperimentConfig,
     dataset: Dataset,
     evaluation: dict[str, Any],
-    *,
-    best_step: int | None,
+    progress: Progress,
     skipped_updates: int,
-    ms_per_step: float | None,
-    devices: dict[str, int],
-    code: list[dict[str, str | None]],
 ) -> dict[str, Any]:
-    """The content of result.json: what was trained, what `evaluate_model` found, and how.
-
-    devices: how many steps each trained. code: each version that trained it, the last one last.
-    """
-    cell = ("struct", "baseline", "k", "prior", "sampler", "beta", "seed", "num_train_iter")
+    """The content of result.json: what was trained, what `evaluate_model` found, and how."""
+    cell = "struct baseline k prior sampler beta seed num_train_iter log_z_population"
+    packages = ("tensorflow", "tensorflow-probability", "keras", "numpy")
     return {
         "dataset": config.dataset_name,
-        **{name: getattr(config, name) for name in (*cell, "log_z_population")},
+        **{name: getattr(config, name) for name in cell.split()},
         "data_sha256": dataset.sha256,
         "published_data": dataset.published,
-        "best_step": best_step,
+        "best_step": progress.best_step,
         **evaluation,
         "skipped_updates": skipped_updates,
-        "ms_per_step": ms_per_step,
-        "device": " + ".join(devices),
-        "device_steps": devices,
-        "code": code[-1],
-        "earlier_code": code[:-1],
-        "versions": versions(),
+        "ms_per_step": progress.ms_per_step(),
+        "device": " + ".join(progress.devices),
+        "device_steps": progress.devices,
+        "code": progress.code[-1],
+        "earlier_code": progress.code[:-1],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
     }
 
 

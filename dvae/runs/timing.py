@@ -19,9 +19,11 @@ _BATCHES_PER_WORKER = 4  # of evaluation are timed; the first one is alone, as a
 _AIS_RUNS = 2  # forward and reverse
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
+def _seconds(work: Callable[[], object], calls: int = 2) -> float:
+    """Seconds of the last of some calls; the first one may compile."""
+    for _ in range(calls):
+        start = time.perf_counter()
+        work()
     return time.perf_counter() - start
 
 
@@ -33,7 +35,7 @@ def step_seconds(
 
     def steps(count: int) -> float:
         indices = call_indices(*data, 0, count, STEPS_PER_CALL)
-        return _seconds(lambda: program.run(indices, count))
+        return _seconds(lambda: program.run(indices, count), 1)
 
     first = steps(1)
     count, taken = MIN_STEPS, steps(MIN_STEPS)
@@ -49,13 +51,10 @@ def sample_seconds(program: TrainProgram, config: ExperimentConfig, dataset: Dat
     evaluator, most = Evaluator(program.model), config.eval_batchsize
     num_batches = 1 + _BATCHES_PER_WORKER * num_workers()
     size = evaluator.images_per_call(most, SELECTION_SAMPLES)
-    images, key = dataset.validation[: num_batches * size], counter_random.key(config.seed)
-
-    def work() -> None:
-        evaluator.likelihood(images, SELECTION_SAMPLES, most, key)
-
-    work()
-    return _seconds(work) / (len(images) * SELECTION_SAMPLES)
+    images = dataset.validation[: num_batches * size]
+    key = counter_random.key(config.seed)
+    taken = _seconds(lambda: evaluator.likelihood(images, SELECTION_SAMPLES, most, key))
+    return taken / (len(images) * SELECTION_SAMPLES)
 
 
 def ais_seconds(program: TrainProgram, config: ExperimentConfig) -> float:
@@ -63,12 +62,7 @@ def ais_seconds(program: TrainProgram, config: ExperimentConfig) -> float:
     chains = program.sampler.chains(program.state.sampler)
     of = program.model.prior.energy_model, program.parameters(), chains
     key, settings = counter_random.key(config.seed), ais_settings(config)
-
-    def work() -> None:
-        float(log_partition.estimate(*of, key, settings).value)
-
-    work()
-    return _seconds(work)
+    return _seconds(lambda: float(log_partition.estimate(*of, key, settings).value))
 
 
 def measure(config: ExperimentConfig, dataset: Dataset) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """A trained model as a Python object: NumPy in, NumPy out. What `dvae.load` gives."""
 
 import dataclasses
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,11 @@ class TrainedModel:
         variables = NetworkVariables(self.model, estimator)
         state, self.step = restore_model(self._directory, variables.state(chains), step)
         variables.assign(state)
-        self._sampler_state = state.sampler
+        self._sampler_state, self._chains = state.sampler, self._sampler.chains(state.sampler)
+        self._evaluator = Evaluator(self.model)
+        self._diagnostics = Diagnostics(self.model, self.image_shape)
+        self._encode = hardware.Program(self._encoded)
+        self._log_z: LogPartitionValue | None = None
 
     def __repr__(self) -> str:
         """The run, its model and its likelihood, in one line."""
@@ -151,7 +154,7 @@ class TrainedModel:
     @isolated()
     def chains(self) -> np.ndarray:
         """The prior's chains that the run left, float32 [C, D]."""
-        return self.model.prior.energy_model.units(self._chains()).numpy()
+        return self.model.prior.energy_model.units(self._chains).numpy()
 
     @isolated()
     def arrays(self) -> dict[str, np.ndarray]:
@@ -168,9 +171,6 @@ class TrainedModel:
         tracked = self._sampler.log_partition(self._sampler_state)
         return None if tracked is None else float(tracked)
 
-    def _chains(self) -> State:
-        return self._sampler.chains(self._sampler_state)
-
     def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
         """The key of one purpose, from a seed or from the run's own."""
         key = self._key if seed is None else counter_random.key(checked_seed(seed))
@@ -186,7 +186,7 @@ class TrainedModel:
         check_count("num", num)
         memory.check_images(self.config, num, "images")
         key = self._stream_key(Stream.GENERATE, seed)
-        prior, chains = self.model.prior, self._chains()
+        prior, chains = self.model.prior, self._chains
         drawn = []
         for block in range(-(-int(num) // BLOCK)):
             start = tf.nest.map_structure(lambda t, n=-block * BLOCK: tf.roll(t, n, axis=0), chains)
@@ -269,20 +269,16 @@ class TrainedModel:
         Raises:
           ValueError: images of another shape, or with other values.
         """
-        key = self._stream_key(Stream.DIAGNOSTICS, seed)
+        key = self._stream_key(Stream.LATENTS, seed)
         latents, probabilities, log_prob = in_blocks(
-            lambda block, index: self._encoded(block, block_key(key, index)), self._rows(images)
+            lambda block, index: self._encode(block, block_key(key, index)), self._rows(images)
         )
         return Encoded(latents.astype(np.uint8), probabilities, log_prob)
 
-    @cached_property
-    def _encoded(self) -> hardware.Program:
-        def encode(images: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            encoder = self.model.encoder
-            found = encoder.sample_binary(encoder.condition(Batch(images)), 1, key)
-            return found.latents, tf.sigmoid(found.params.logits), found.log_q
-
-        return hardware.Program(encode)
+    def _encoded(self, images: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        encoder = self.model.encoder
+        found = encoder.sample_binary(encoder.condition(Batch(images)), 1, key)
+        return found.latents, tf.sigmoid(found.params.logits), found.log_q
 
     @isolated()
     def reconstruct(self, images: np.ndarray, seed: int | None = None) -> np.ndarray:
@@ -315,7 +311,7 @@ class TrainedModel:
             )
         rows = self._rows(images)
         check_count("num_samples", num_samples)
-        key = self._stream_key(Stream.DIAGNOSTICS, seed)
+        key = self._stream_key(Stream.LATENTS, seed)
         return encoder.count_modes(rows, int(num_samples), key)
 
     @isolated()
@@ -345,18 +341,19 @@ class TrainedModel:
     @isolated()
     def log_partition(self) -> LogPartitionValue:
         """log Z of the prior in nats, with its 95 % interval; measured once, seconds at most."""
-        return self._log_partition
+        if self._log_z is None:
+            memory.check_measuring(self.config)
+            key = self._stream_key(Stream.EVALUATE)
+            key = counter_random.fold_in(key, EvaluationKey.LOG_PARTITION)
+            settings = result.ais_settings(self.config)
+            found = log_partition.measure(*self._prior_state(), key, settings)
+            value = found.best(), *found.interval(), found.status(), found.doubts()
+            self._log_z = LogPartitionValue(*value)
+        return self._log_z
 
     def _prior_state(self) -> tuple[EnergyModel, Parameters, State]:
         prior = self.model.prior
-        return prior.energy_model, prior.parameters(), self._chains()
-
-    @cached_property
-    def _log_partition(self) -> LogPartitionValue:
-        memory.check_measuring(self.config)
-        key = counter_random.fold_in(self._stream_key(Stream.EVALUATE), EvaluationKey.LOG_PARTITION)
-        found = log_partition.measure(*self._prior_state(), key, result.ais_settings(self.config))
-        return LogPartitionValue(found.best(), *found.interval(), found.status(), found.doubts())
+        return prior.energy_model, prior.parameters(), self._chains
 
     @isolated()
     def log_partition_table(self) -> list[Row]:
@@ -379,16 +376,8 @@ class TrainedModel:
         memory.check_measuring(self.config)
         key = self._stream_key(Stream.EVALUATE)
         return result.evaluate_model(
-            self._evaluator, self.config, self.dataset(), self._chains(), key
+            self._evaluator, self.config, self.dataset(), self._chains, key
         )
-
-    @cached_property
-    def _evaluator(self) -> Evaluator:
-        return Evaluator(self.model)
-
-    @cached_property
-    def _diagnostics(self) -> Diagnostics:
-        return Diagnostics(self.model, self.image_shape)
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""

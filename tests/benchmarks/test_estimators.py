@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
-from benchmarks import estimators, estimators_page, small_models
+from benchmarks import estimators, estimators_page, records, small_models
 from configs import registry
 from configs.registry import Baseline
 from dvae.estimators.base import Estimator, Step
@@ -68,12 +69,8 @@ def test_many_samples_by_one_integral():
     log_w = np.array([[2.0, -58.0]])
     for k in (1, 2, 5, 40):
         counts = np.arange(k + 1)
-        ways = np.array(
-            [np.prod(np.arange(k - n + 1, k + 1) / np.arange(1, n + 1)) for n in counts]
-        )
-        bounds = np.logaddexp(
-            np.log(np.maximum(counts, 1e-300)) + 2.0, np.log(k - counts + 1e-300) - 58
-        )
+        ways, few = special.comb(k, counts), np.log(np.maximum(counts, 1e-300))
+        bounds = np.logaddexp(few + 2.0, np.log(k - counts + 1e-300) - 58)
         expected = np.sum(ways * 0.3**counts * 0.7 ** (k - counts) * (bounds - np.log(k)))
         found = small_models.importance_weighted(tf.constant(log_q), tf.constant(log_w), k)
         np.testing.assert_allclose(found, [expected], rtol=1e-12)
@@ -86,7 +83,7 @@ def test_all_methods_meet_the_same_model():
     )
     for part in PARTS:
         used = second[part][second[part] != 0.0]
-        np.testing.assert_allclose(used, first[part], rtol=1e-12)
+        np.testing.assert_allclose(used, first[part], rtol=1e-5, atol=1e-7)
 
 
 def test_rows_are_independent():
@@ -104,8 +101,8 @@ def test_posteriors_are_neither_flat_nor_sure():
     for groups in small_models.STRUCTURES:
         small = small_models.small_model("dvaes_power", groups, 1)
         states = small_models.all_states(small.config.structure.num_latents)
-        log_q = small_models.log_posterior(small, {}, states).numpy()
-        np.testing.assert_allclose(np.exp(log_q).sum(axis=1), 1.0, rtol=1e-12)
+        log_q = small_models.log_posterior(small, states).numpy()
+        np.testing.assert_allclose(np.exp(log_q).sum(axis=1), 1.0, rtol=1e-5)
         entropy = -np.sum(np.exp(log_q) * log_q, axis=1) / np.log(len(states))
         assert np.all((entropy > 0.15) & (entropy < 0.95))
 
@@ -135,10 +132,7 @@ class TooLong(added_parts.ScoreFunction):
 def statistics_of(small, seed, kl_weight):
     blocks = estimators.gradient_blocks(small, 64, 128, seed, kl_weight)
     exact = small_models.exact_gradient(small, kl_weight)
-    return {
-        part: estimators.statistics_of(estimators.Sample(blocks[part], exact[part], 128))
-        for part in PARTS
-    }
+    return {part: estimators.statistics_of(blocks[part], exact[part], 128) for part in PARTS}
 
 
 def test_reinforce_has_no_bias(seed=1):
@@ -181,7 +175,7 @@ def test_statistics(seed=1):
     rows = []
     for _ in range(repeats):
         blocks = exact + bias + scale * rng.standard_normal([40, 21])
-        rows.append(estimators.statistics_of(estimators.Sample(blocks, exact, copies)))
+        rows.append(estimators.statistics_of(blocks, exact, copies))
     squared = np.array([row["squared_bias"] for row in rows])
     statistical.assert_mean(squared, np.sum(bias[:20] ** 2) / norm, largest_error=0.01)
     stated = np.sqrt(np.mean([row["stderr"] ** 2 for row in rows]))
@@ -191,15 +185,10 @@ def test_statistics(seed=1):
     assert {row["components"] for row in rows} == {20}
 
     seen = np.mean([row["seen"] for row in rows])
-    hits = [
-        estimators.statistics_of(
-            estimators.Sample(
-                (1.0 + seen) * exact + scale * rng.standard_normal([40, 21]), exact, copies
-            )
-        )["beyond"]
-        > 0
-        for _ in range(repeats)
-    ]
+    hits = []
+    for _ in range(repeats):
+        blocks = (1.0 + seen) * exact + scale * rng.standard_normal([40, 21])
+        hits.append(estimators.statistics_of(blocks, exact, copies)["beyond"] > 0)
     assert np.mean(hits) > 0.9
 
 
@@ -236,14 +225,12 @@ def test_chains_are_warm_and_estimators_tuned(monkeypatch):
     np.testing.assert_array_equal(blocks["decoder"].sum(axis=1), 3 * [steps * biases])
 
 
-def test_what_samples_and_what_does_not():
-    class Fixed(added_parts.ScoreFunction):
-        def step(self, model, inputs, state):
-            return super().step(model, inputs._replace(key=statistical.key(1)), state)
-
-    for estimator, expected in ((added_parts.ScoreFunction, True), (Fixed, False)):
-        with made_of(estimator):
-            assert estimators.is_sampled(small_models.small_model("made", 2, 1)) is expected
+def test_what_samples_and_what_does_not(monkeypatch):
+    monkeypatch.setattr(estimators, "COPIES", 2)
+    for baseline, sampled, copies in (("loo", True, 2), ("exact", False, 1)):
+        row = estimators.measure(baseline, 1, 1, num_blocks=4)
+        assert (row["sampled"], row["copies"]) == (sampled, copies)
+        assert row["parts"]["encoder"]["largest"] < (0.1 if baseline == "exact" else 1e3)
 
 
 def test_a_method_that_is_not_made_for_it_is_left_out(monkeypatch):
@@ -254,79 +241,49 @@ def test_a_method_that_is_not_made_for_it_is_left_out(monkeypatch):
         "baseline": "two",
         "groups": 1,
         "k": 1,
-        "left_out": "--k=1 must be at least 2 for two",
+        "left_out": "k=1 must be at least 2 for two",
     }
 
 
 def test_rows_take_the_place_of_older_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(estimators.pages, "RESULTS", tmp_path)
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     rows = [{"baseline": "dvaes_exp", "groups": 1, "k": k, "old": True} for k in (5, 1)]
-    estimators.keep("groups-1", rows, {"groups": 1})
+    estimators.keep(1, rows)
     new = [{"baseline": name, "groups": 1, "k": 5} for name in ("dvaes_power", "dvaes_exp")]
-    estimators.keep("groups-1", new, {"groups": 1})
-    kept = estimators.pages.read("estimators")["groups-1"]
-    assert kept == {"groups": 1, "rows": [rows[1], new[1], new[0]]}
+    estimators.keep(1, new)
+    assert records.read("estimators")["groups-1"]["rows"] == [rows[1], new[1], new[0]]
 
 
-def row_of(baseline, k=1, objective="ELBO", **found):
-    """A row whose three parts are alike."""
-    part = {
-        "squared_bias": 0.04,
-        "stderr": 0.004,
-        "variance": 2.5,
-        "components": 100,
-        "beyond": 0,
-        "largest": 3.0,
-        "seen": 0.02,
-        "norm": 1.25,
-    }
-    about = {"blocks": 256, "copies": 256, "images": 6, "pixels": 6}
-    kinds = {"sampled": True, "own_posterior": False, "objective": objective, "groups": 2}
-    parts = {name: {**part, **found} for name in PARTS}
-    return {"baseline": baseline, "k": k, **kinds, **about, "parts": parts}
-
-
-def page(*rows, times=()):
-    machine = {"gpus": [], "cpus": 2, "processor": "chip"}
-    timed = {"struct": "1-layer-nonlin", "machine": machine, "rows": list(times)}
-    return estimators_page.measured({"groups-2": {"groups": 2, "rows": rows}, "times": timed})
+def kept(*rows):
+    """Rows of two groups whose parts are alike."""
+    part = {"squared_bias": 0.04, "stderr": 0.004, "variance": 2.5, "components": 100}
+    part |= {"beyond": 0, "largest": 3.0, "seen": 0.02, "norm": 1.25}
+    about = {"groups": 2, "blocks": 256, "sampled": True}
+    found = [
+        {**about, "baseline": name, "k": k, "parts": dict.fromkeys(PARTS, p)}
+        for name, k, p in ((name, k, {**part, **changed}) for name, k, changed in rows)
+    ]
+    found.append({"baseline": "vimco", "k": 1, "groups": 2, "left_out": "k is too small"})
+    return {"groups-2": {"groups": 2, "rows": found}}
 
 
 def test_page_shows_bias_variance_and_time():
-    time = {"baseline": "dvaes_exp", "k": 1, "ms": 8.0}
-    none = row_of("dvaes_power", squared_bias=-0.001, stderr=0.01, variance=300.0)
-    text = page(row_of("dvaes_exp"), none, times=[time])
-    cells = (
-        "| dvaes_exp | 20.0 ± 1.0 % | 20.0 ± 1.0 % | 20.0 ± 1.0 % | 2.5 | 2.5 | 2.5 | 8.0 | 20 |"
-    )
-    assert cells in text
-    assert "| dvaes_power | < 12.8 % |" in text and "| 300 | 300 | 300 |  |  |  |" in text
-    assert "12.8 % or less for dvaes_power, up to 20.0 % for dvaes_exp." in text
-
-
-def test_page_says_who_is_left_out():
-    left_out = {
-        "baseline": "vimco",
-        "k": 1,
-        "groups": 2,
-        "left_out": "--k=1 is too small for vimco",
-    }
-    assert "Left out: vimco (--k=1 is too small for it)." in page(row_of("dvaes_exp"), left_out)
+    none = {"squared_bias": -0.001, "stderr": 0.01, "variance": 300.0}
+    found = kept(("dvaes_exp", 1, {}), ("dvaes_power", 1, none))
+    text = estimators_page.bias_table(found)
+    assert "| dvaes_exp | 20.0 | 20.0 | 20.0 |" in text and "vimco" not in text
+    assert "| dvaes_power | <12.8 | <12.8 | <12.8 |" in text
+    timed = {"results": [{"rows": [{"baseline": "dvaes_exp", "k": 1, "median_ms": 8.0}]}]}
+    text = estimators_page.variance_table(found, timed)
+    assert "| dvaes_exp | 2.5 | 8.0 |  |" in text
+    assert "| dvaes_power | 300 |  |  |" in text
 
 
 def test_page_judges_methods_without_bias():
-    good = row_of("loo", squared_bias=0.0, largest=4.2, beyond=1)
-    text = page(row_of("dvaes_exp", largest=50.0), good)
-    assert "No bias is seen in the methods that have none (loo)" in text
-    assert "the largest of 300 components of 1 settings lies 4.2 standard errors" in text
-    bad = row_of("disarm", squared_bias=0.0, largest=6.0, beyond=2)
-    assert "**A bias is seen in a method that should have none (loo, disarm)**" in page(good, bad)
-    exact = {**row_of("exact", squared_bias=4e-12, stderr=0.0, variance=0.0), "sampled": False}
-    assert "exact samples nothing: its gradient is the exact one to 2e-06" in page(good, exact)
-
-
-def test_page_follows_the_bias_with_k():
-    rows = [row_of("dvaes_exp"), row_of("dvaes_exp", k=5, objective="L_5", squared_bias=0.09)]
-    text = page(*rows)
-    assert "larger in 1 of 1 settings of methods that train L_K where both are seen" in text
-    assert "by a factor of 1.5" in text
+    good = {"squared_bias": 0.0, "largest": 4.2, "beyond": 1}
+    bad = {"squared_bias": 0.0, "largest": 6.0, "beyond": 2}
+    found = kept(("dvaes_exp", 1, {"largest": 50.0}), ("loo", 1, good), ("disarm", 1, bad))
+    text = estimators_page.unbiased_table(found)
+    assert "| loo | 1 | 300 | 4.2 | 4.2 | yes | 3 | 0.0 | 2.0 % |" in text
+    assert "| disarm | 1 | 300 | 6.0 | 4.2 | **NO** | 6 |" in text
+    assert "| all | 2 | 600 | 6.0 | 4.4 | **NO** | 9 |" in text and "dvaes_exp" not in text

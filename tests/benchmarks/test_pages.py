@@ -1,42 +1,44 @@
-"""The pages of measured results are what the kept results give."""
+"""Pages show what the kept results give, and results are kept and read back."""
 
 import pytest
 
-from benchmarks import pages
+from benchmarks import methods, pages, records
+from tests.helpers import hand_made_results
 
-PAGES = ("exactness", "performance", "deviations", "estimators")
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """Every page, made again from its own text and the kept results."""
-    folder = tmp_path_factory.mktemp("docs")
-    for page in PAGES:
-        text = (pages.DOCS / f"{page}.md").read_text()
-        before, _, rest = text.partition("<!-- measured: begin -->")
-        _, end, after = rest.partition("<!-- measured: end -->")
-        kept = f"{before}<!-- measured: begin -->\n{end}{after}"
-        (folder / f"{page}.md").write_text(kept)
-    for name in ("running.md", "tables.md"):
-        (folder / name).write_text((pages.DOCS / name).read_text())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "DOCS", folder)
-        pages.main()
-    return folder
+TABLES = pages.tables()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_page_shows_every_kept_result(written, page):
-    assert (written / f"{page}.md").read_text() == (pages.DOCS / f"{page}.md").read_text()
-    results = pages.read(page)
-    assert results
-    text = (written / f"{page}.md").read_text()
-    if page == "deviations":
-        assert all(pages.deviation_section(result) in text for result in results.values())
+@pytest.mark.parametrize("place", TABLES, ids=" ".join)
+def test_pages_show_the_kept_results(place):
+    file, name = place
+    before, _, rest = (records.ROOT / file).read_text().partition(f"<!-- {name}: begin -->")
+    table, end, _ = rest.partition(f"<!-- {name}: end -->")
+    assert before and end and table == f"\n\n{TABLES[place]}\n"
 
 
-def test_a_kept_result_is_read_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "RESULTS", tmp_path)
-    pages.keep("exactness", "b", {"value": 0.1})
-    pages.keep("exactness", "a", {"value": None})
-    assert list(pages.read("exactness").items()) == [("a", {"value": None}), ("b", {"value": 0.1})]
+def test_a_result_is_kept_and_read_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    for name, value in (("b", 0.1), ("a", None)):
+        records.keep("exactness", name, {"value": value})
+    found = records.read("exactness")
+    assert [(name, record["value"]) for name, record in found.items()] == [("a", None), ("b", 0.1)]
+    assert all(record["machine"]["cpus"] >= 1 for record in found.values())
+
+
+def test_runs_are_kept_by_schedule_without_a_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(methods, "RESULTS", tmp_path / "kept")
+    for tree, nll in (("first", 93.5), ("again", 93.25)):
+        hand_made_results.write(tmp_path / tree, nll)
+        methods.keep(tmp_path / tree)
+    [kept] = (tmp_path / "kept").glob("*-steps/**/result.json")
+    assert "; from " not in kept.read_text()
+    assert {path.name for path in kept.parent.iterdir()} == {"config.json", "result.json"}
+    cells = methods.kept()
+    assert "| dvaes_power | **93.25** ± 0.02; 36 ms |" in methods.tables(cells)["methods"]
+    assert "| `dvaes_power` |" in methods.headline(cells) and " 93.25 [" in methods.headline(cells)
+
+
+def test_the_best_of_each_method_comes_first():
+    cells = methods.kept()
+    best = methods.best_of_each(cells)
+    assert len(best) < len(cells) and best[0].results[0].config.num_train_iter == 1_000_000

@@ -22,32 +22,27 @@ import shlex
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-Patch = pytest.MonkeyPatch
-Change = Callable[[Patch], None]
 ROOT = Path(__file__).parents[2]
 OURS = ("configs", "data", "samplers", "dvae", "tables", "run", "run_table")
 OTHERS = {"tf": tf, "np": np, "math": math, "shlex": shlex}  # names of other libraries
 
-FAULTS: list["fault"] = []
+FAULTS = []
 _NUMBERS = itertools.count()
 
 
-def _modules(*tops: str) -> dict[str, Path]:
+def _modules(*tops):
     """All modules of some packages by name."""
     files = [file for top in tops for file in (ROOT / f"{top}.py", *(ROOT / top).rglob("*.py"))]
     parts = {file: file.relative_to(ROOT).with_suffix("").parts for file in files if file.is_file()}
     return {".".join(p).removesuffix(".__init__"): file for file, p in parts.items()}
 
 
-def _defined(body: list[ast.stmt]) -> Iterator[str]:
+def _defined(body):
     """Names that the body of a module or a class defines, those of its classes' members too."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -60,13 +55,13 @@ def _defined(body: list[ast.stmt]) -> Iterator[str]:
 
 
 @functools.cache
-def _places(*tops: str) -> set[tuple[str, str]]:
+def _places(*tops):
     """All that some packages define: module and name within it."""
     texts = {module: file.read_text() for module, file in _modules(*tops).items()}
     return {(m, name) for m, text in texts.items() for name in _defined(ast.parse(text).body)}
 
 
-def _place(name: str, *tops: str) -> tuple[str, str]:
+def _place(name, *tops):
     """The one place whose name ends so. Raises LookupError where there is none, or another."""
     found = [p for p in _places(*tops) if f".{'.'.join(p)}".endswith(f".{name}")]
     if len(found) != 1:
@@ -74,7 +69,7 @@ def _place(name: str, *tops: str) -> tuple[str, str]:
     return found[0]
 
 
-def full_name(name: str) -> str:
+def full_name(name):
     """The test "file.py::Class::test[case]" below tests/ of "test[case]", "Class.test[case]"..."""
     test, bracket, case = name.partition("[")
     module, path = _place(test, "tests")
@@ -83,13 +78,13 @@ def full_name(name: str) -> str:
 
 
 @functools.cache
-def import_all() -> None:
+def import_all():
     """Imports our modules, so that none is first imported while it would take in a fault."""
     for module in _modules(*OURS):
         importlib.import_module(module)
 
 
-def find(name: str) -> tuple[Any, str]:
+def find(name):
     """The module or class that holds what goes by a name, and the name's last part."""
     first, _, rest = name.partition(".")
     if first in OTHERS:
@@ -101,40 +96,40 @@ def find(name: str) -> tuple[Any, str]:
     return functools.reduce(getattr, parents, holder), last
 
 
-def _function(name: str) -> types.FunctionType:
-    """The function that goes by a name; that inside a property, class method or tf.function."""
-    found = inspect.getattr_static(*find(name))
+def _plain(found):
+    """The function inside a property, class method or tf.function."""
     for inside in ("fget", "__func__", "func", "python_function", "__wrapped__"):
         found = getattr(found, inside, found)
     return found
 
 
-def _exchange(patch: Patch, function: types.FunctionType, source: str) -> None:
+def _function(name):
+    """The function that goes by a name."""
+    return _plain(inspect.getattr_static(*find(name)))
+
+
+def _exchange(patch, function, source):
     """Gives a function the code of a definition: whoever imported it meets the new code."""
     name, free = function.__code__.co_name, function.__code__.co_freevars
     if free:  # the code must have the same ones
         source = f"{source}\n    {', '.join(free)}\n"
         source = f"def _outer({', '.join(free)}):\n{textwrap.indent(source, '    ')}"
         source += f"\n    return {name}"
-    space: dict[str, Any] = {}
+    space = {}
     exec(compile(source, function.__code__.co_filename, "exec"), function.__globals__, space)
     new = space["_outer"](*free) if free else space[name]
-    for inside in ("fget", "__func__", "func", "python_function", "__wrapped__"):
-        new = getattr(new, inside, new)
-    patch.setattr(function, "__code__", new.__code__)
+    patch.setattr(function, "__code__", _plain(new).__code__)
 
 
-def _redirect(patch: Patch, name: str, call: Callable) -> None:
+def _redirect(patch, name, call):
     """Calls of a function, whoever imported it, become `call(original, *arguments)`."""
     if name.split(".")[0] in OTHERS:
         holder, last = find(name)
         patch.setattr(holder, last, functools.partial(call, getattr(holder, last)))
         return
     function, hook = _function(name), f"_fault_{next(_NUMBERS)}"
-    original = types.FunctionType(
-        *(function.__code__, function.__globals__, function.__name__),
-        *(function.__defaults__, function.__closure__),
-    )
+    names = "code", "globals", "name", "defaults", "closure"
+    original = types.FunctionType(*(getattr(function, f"__{name}__") for name in names))
     original.__kwdefaults__ = function.__kwdefaults__
     patch.setitem(function.__globals__, hook, functools.partial(call, original))
     head = f"def {function.__code__.co_name}(*args, **kwargs):"
@@ -144,36 +139,36 @@ def _redirect(patch: Patch, name: str, call: Callable) -> None:
 class fault:
     """What is wrong and the tests each of which must fail; its block says how to put it in."""
 
-    def __init__(self, what: str, *caught_by: str | tuple[str, ...]) -> None:
-        self.what, self.changes = what, list[Change]()
+    def __init__(self, what, *caught_by):
+        self.what, self.changes = what, []
         self._tests = [(test,) if isinstance(test, str) else test for test in caught_by]
 
-    def __enter__(self) -> None:
+    def __enter__(self):
         FAULTS.append(self)
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_):
         assert self._tests and self.changes, self.what
 
-    def caught_by(self) -> tuple[str, ...]:
+    def caught_by(self):
         """Its tests."""
         return tuple(map(full_name, itertools.chain.from_iterable(self._tests)))
 
-    def inject(self, patch: Patch) -> None:
+    def inject(self, patch):
         """Puts it in until `patch` is undone."""
         import_all()
         for change in self.changes:
             change(patch)
 
 
-def by(change: Change) -> None:
+def by(change):
     """Any change; the others come down to it."""
     FAULTS[-1].changes.append(change)
 
 
-def value(name: str, new: Any) -> None:
+def value(name, new):
     """A constant of a module, wherever it was imported, or of a class has another value."""
 
-    def change(patch: Patch) -> None:
+    def change(patch):
         holder, last = find(name)
         old = getattr(holder, last)
         assert old != new, name
@@ -185,10 +180,10 @@ def value(name: str, new: Any) -> None:
     by(change)
 
 
-def entry(name: str, key: Any, new: Callable[[Any], Any]) -> None:
+def entry(name, key, new):
     """An entry of a dictionary is what is made of the old one."""
 
-    def change(patch: Patch) -> None:
+    def change(patch):
         table = getattr(*find(name))
         made = new(table[key])
         assert table[key] != made, name
@@ -197,20 +192,20 @@ def entry(name: str, key: Any, new: Callable[[Any], Any]) -> None:
     by(change)
 
 
-def wrapped(name: str, call: Callable) -> None:
+def wrapped(name, call):
     """`call(original, *arguments)` stands in a function's place."""
     by(lambda patch: _redirect(patch, name, call))
 
 
-def result(name: str, new: Callable[[Any], Any]) -> None:
+def result(name, new):
     """A function returns what is made of its result."""
     wrapped(name, lambda original, *args, **options: new(original(*args, **options)))
 
 
-def argument(name: str, **new: Callable[[Any], Any]) -> None:
+def argument(name, **new):
     """A function takes what is made of some of its arguments, by their names."""
 
-    def call(original: Callable, *args: Any, **options: Any) -> Any:
+    def call(original, *args, **options):
         bound = inspect.signature(original).bind(*args, **options)
         bound.apply_defaults()
         bound.arguments |= {key: make(bound.arguments[key]) for key, make in new.items()}
@@ -219,28 +214,28 @@ def argument(name: str, **new: Callable[[Any], Any]) -> None:
     wrapped(name, call)
 
 
-def within(outer: str, inner: str, call: Callable) -> None:
+def within(outer, inner, call):
     """`call(original, *arguments)` stands in the place of `inner` while `outer` runs."""
-    running: list[str] = []
+    running = []
 
-    def call_outer(original: Callable, *args: Any, **options: Any) -> Any:
+    def call_outer(original, *args, **options):
         running.append(outer)
         try:
             return original(*args, **options)
         finally:
             running.pop()
 
-    def call_inner(original: Callable, *args: Any, **options: Any) -> Any:
+    def call_inner(original, *args, **options):
         return call(original, *args, **options) if running else original(*args, **options)
 
     wrapped(outer, call_outer)
     wrapped(inner, call_inner)
 
 
-def text(name: str, *pieces: str) -> None:
+def text(name, *pieces):
     """Pieces of a function's source, each there once: "context «old → new» context"."""
 
-    def change(patch: Patch) -> None:
+    def change(patch):
         function = _function(name)
         source = textwrap.dedent(inspect.getsource(function))
         for piece in pieces:
@@ -252,6 +247,6 @@ def text(name: str, *pieces: str) -> None:
     by(change)
 
 
-def cases(test: str) -> Callable[..., tuple[str, ...]]:
+def cases(test):
     """Makes the full names of a test's cases of what stands in their brackets."""
     return lambda *names: tuple(f"{test}[{name}]" for name in names)

@@ -4,69 +4,32 @@ python -m tests.faults [--processes N] [WORD ...]: only faults whose description
 """
 
 import argparse
-import contextlib
-import os
-import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 
-from tests.faults.all import EQUIVALENT, FAULTS
-
-
-def work(indices: list[int]) -> None:
-    """Judges faults in this process; a line for each, and more for each test that saw nothing."""
-    from tests.helpers.fault_runner import survived
-
-    for index in indices:
-        start = time.monotonic()
-        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-            try:
-                lines = survived(FAULTS[index])
-            except Exception as error:  # it does not fit the code any more
-                lines = [f"cannot be put in: {error!r}"]
-        verdict = "SURVIVED" if lines else "caught  "
-        print(f"{verdict} {time.monotonic() - start:5.1f} s  {FAULTS[index].what}")
-        print(*(f"    {line}\n" for line in lines), sep="", end="", flush=True)
+from tests.faults.all import EQUIVALENT, FAULTS, judge
 
 
-def _read(command: list[str], lines: list[str]) -> None:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(command, **pipes) as worker:
-        for line in worker.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
-
-
-def main() -> int:
+def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("words", nargs="*", default=[""])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        work([int(index) for index in options.worker.split(",")])
-        return 0
-    chosen = [
-        index
-        for index, fault in enumerate(FAULTS)
-        if not options.words or any(word in fault.what for word in options.words)
-    ]
-    start, lines, readers = time.monotonic(), [], []
-    for part in range(min(options.processes, len(chosen))):
-        mine = ",".join(map(str, chosen[part :: options.processes]))
-        command = [sys.executable, "-m", "tests.faults", f"--worker={mine}"]
-        readers.append(threading.Thread(target=_read, args=(command, lines)))
-        readers[-1].start()
-    for reader in readers:
-        reader.join()
-    for what, why in EQUIVALENT:
+    start, words, caught = time.monotonic(), options.words, 0
+    chosen = [i for i, fault in enumerate(FAULTS) if any(word in fault.what for word in words)]
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        for found in as_completed([pool.submit(judge, index) for index in chosen]):
+            # What ends its process has no verdict, nor has what it would have judged next.
+            died = found.exception()
+            verdict = f"SURVIVED: {died!r}" if died else found.result()
+            print(verdict, flush=True)
+            caught += verdict.startswith("caught")
+    for what, why in EQUIVALENT.items():
         print(f"equivalent: {what}: {why}")
-    caught = sum(line.startswith("caught") for line in lines)
-    seconds = time.monotonic() - start
-    # One that ended its process without a verdict counts as a survivor too.
-    survivors = len(chosen) - caught
-    print(f"{len(chosen)} faults, {caught} caught, {survivors} survivors, {seconds:.0f} s")
+    counts = f"{len(chosen)} faults, {caught} caught, {len(chosen) - caught} survivors"
+    print(f"{counts}, {time.monotonic() - start:.0f} s")
     return 0 if chosen and caught == len(chosen) else 1
 
 

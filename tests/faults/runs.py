@@ -11,11 +11,13 @@ CARRIED = "test_four_steps_are_two_saved_restored_and_two[weights carried]"
 SAVED_LATER = cases("test_a_model_that_cannot_be_written_is_written_later_as_it_was")(
     "best", "kept"
 )
+ALIVE = "test_living_process_of_this_machine_keeps_it[True]"
 ENDED = cases("test_lock_of_a_process_that_ended_is_taken")
 WATCHED = cases("test_a_watch_knows_every_one")
 PLACES = cases("test_the_examples_do_not_collide_in_any_order")("quickstart snippet notebook")
+FOREIGN = cases("test_what_is_damaged_or_of_another_run_is_refused")
 OTHER_RUN = (
-    "test_a_result_of_another_run_is_refused_by_all_that_reads_one",
+    *FOREIGN("result of another", "result of another, exported", "result of another, shown"),
     "test_a_result_of_another_run_is_named_and_not_counted[fields1-base_lr: 0.5 there, 0.003 here]",
 )
 MODES = (
@@ -73,13 +75,13 @@ with fault("the final AIS has the chains of the last step", BEST):
 with fault("the last evaluation is left out", BEST):
     text("Run._boundary", "« or at_end → »)")
 with fault("validation and test images are exchanged in evaluations", BEST, SAMPLES):
-    text("Monitor.evaluate", '("«val → test»", self', '), ("«test → val»", self')
+    text("result.measure", "(dataset.«validation → test», S", "(dataset.«test → validation», num")
 with fault("the test set has the samples of the selection in the end", SAMPLES):
-    text("evaluate_model", "«config.eval_iw_samples → SELECTION_SAMPLES»,\n            config")
+    text("evaluate_model", "chains, key, «samples → SELECTION_SAMPLES», check")
 with fault("the final test likelihood is of the validation images", BEST, SAMPLES):
-    text("evaluate_model", "            «dataset.test → dataset.validation»,")
+    text("result.measure", "(dataset.«test → validation», num")
 with fault("evaluation takes the training batch", SAMPLES):
-    text("Monitor.evaluate", "«config.eval_batchsize → config.train_batchsize»")
+    text("result.measure", "«config.eval_batchsize → config.train_batchsize»")
 with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
     text("evaluation.normalized", "(n, «1.0 → -1.0», log_z)")
 with fault("log Z is added twice", BEST, "test_errors_add_in_squares"):
@@ -89,7 +91,7 @@ with fault("log Z is left out of the validation NLL", BEST):
 with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
     argument("Monitor._key", step=lambda _: 0)
 with fault("validation and test share a key", SAMPLES):
-    text("Monitor.evaluate", "«counter_random.fold_in(key, index) → key»")
+    text("result.measure", "num_samples, «EvaluationKey.TEST → use», progress")
 with fault("every call begins with the batches of the first", BATCHES):
     within("Run._advance", "call_indices", lambda f, *a: f(*a[:3], 0, *a[4:]))
 
@@ -119,9 +121,9 @@ with fault("the path of a checkpoint is taken for a pattern", DIRECTORIES):
 with fault("a lost best model is looked for in no other checkpoint", LOST):
     text("_read_model", 'in («"best", "kept", "latest" → "best",»)')
 with fault("a lost best model is not noticed", "test_what_an_error_advises_helps[best lost]"):
-    text("Saver.restore", 'best is «not None and not self._store.is_sound("best", best) → None»')
+    text("Saver.restore", 'if «best is None or self._store.files("best", best) → True»:')
 with fault("a kept model that cannot be written is given up", SAVED_LATER):
-    text("Saver._save_model", "«self._waiting[place] = (record, leaves) → pass»")
+    text("Saver._write_waiting", "leaves = «self._waiting[place] → self._waiting.pop(place)»")
 with fault("a model that is written later has the weights of then", SAVED_LATER):
     text(
         "Saver._write_waiting",
@@ -132,14 +134,14 @@ with fault("a checkpoint gets ahead of a model that waits to be written", SAVED_
 
 # Locks, signals, consoles and places.
 with fault("any process of the holder's number is the holder", ENDED("number in other hands")):
-    text("lock._alive", '«started == holder["started"] → bool(started)»')
+    text("lock._alive", "«started == holder.started → bool(started)»")
 with fault("a process that nobody waited for lives", ENDED("not waited for")):
     text("lock._started", '«"" if fields[0] in "ZX" else  → »fields[19]')
 with fault("numbers of processes outlast a start of the machine", ENDED("rebooted")):
-    text("lock._alive", '«holder["machine"] == me["machine"] and  → »')
+    text("lock._alive", "«holder.machine == me.machine and  → »")
 with fault("what lies in the lock's place and is none is waited for", NO_LOCK):
-    text("RunLock._remove_if_dead", "«not os.path.lexists(self.path) → True»")
-with fault("another user's process counts as dead", "test_living_process_of_another_user_keeps_it"):
+    text("RunLock._dead", "«not os.path.lexists(self.path) → True»")
+with fault("another user's process counts as dead", ALIVE):
     text("lock._started", '(PermissionError, OverflowError):\n        «pass → return ""»')
 with fault("batch systems announce the end in vain", WATCHED("SIGUSR2", "SIGXCPU")):
     value("signals.STOPPING", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -148,7 +150,7 @@ with fault("kill -INT reaches no such job", "test_an_ignored_interrupt_counts_if
 with fault("a terminal that knows no ± ends the run", "test_from_python_too[ascii]"):
     within("process.say", "text.encodable", lambda _, text, encoding: text)
 with fault("runs of one name and other settings have one directory", PLACES):
-    text("_place_for", "«place in found and not fresh → False»")
+    text("_place_for", "return «_first_free(path, found.__contains__) → path»")
 with fault("a run that lies beside another is not found again", PLACES):
     text("_place_for", "if «not _differences(place, run) → False»:")
 with fault("other settings are one trial", "test_what_decides_the_numbers_makes_another_trial"):
@@ -157,11 +159,11 @@ with fault("other settings are one trial", "test_what_decides_the_numbers_makes_
 # What belongs to a run, and what is asked for.
 with fault("a result of another run counts", OTHER_RUN):
     wrapped("_check_belongs", nothing)
-with fault("another checkpoint's result counts", "test_a_result_of_another_checkpoint_is_refused"):
+with fault("another checkpoint's result counts", FOREIGN("another checkpoint")):
     text("_check_belongs", '«found != record.get("checkpoint") → False»')
-with fault("a changed mean is not noticed", "test_a_mean_that_is_not_that_of_the_data_is_refused"):
+with fault("a changed mean is not noticed", FOREIGN("one pixel of the mean")):
     text("read_bound", "return «checked(path, record) → record»")
-with fault("other formats are read", "test_another_format_is_refused_in_one_line[config.json]"):
+with fault("other formats are read", FOREIGN("format 3 of config")):
     text("read_bound", "«found != FORMAT → False»")
 with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):
     within("RunConfig.binding", "ExperimentConfig.has_own_data", lambda *_: False)

@@ -12,14 +12,14 @@ from tests.faults.common import BLOCKS, STEP, negative, zeros
 PCD, ENERGY = STEP("dvaepp_exp-1-5"), STEP("dvaepp_exp-1-1")
 ALWAYS, BY_ESS = STEP("dvae_spike_exp-1-1"), STEP("dvaepp_exp-1-1")
 UNBIASED = cases("test_log_partition_is_unbiased")
-FORWARD = cases("test_forward_is_unbiased")
-REVERSE = "test_reverse_from_exact_samples_is_unbiased[arbitrary]"
 PLAIN = "test_log_mean_exp_and_ess_are_the_plain_formulas[0.0]"
-STATIONARY = "test_stationary_moments[20000-dtype0]", "test_exact_samples_stay_exact[1]"
-FAIR = "test_uniform_chains_are_fair", "test_init_is_fair"
-GRAPH = cases("test_annealed_importance_sampling")
-OF_GRAPHS = cases("test_energy_models.test_population_annealing")
-GRADIENT = cases("test_moments_are_the_gradient_of_log_z")
+STATIONARY = "test_stationary_moments[20000-dtype0]"
+AIS = cases("test_annealed_importance_sampling")
+UNIFORM, FITTED = AIS("rbm-uniform"), AIS("rbm-fitted")
+BRIDGED = cases("test_energy_models.test_population_annealing")("graph-0.7", "made here-0.7")
+ENUMERATION = cases("test_energy_models.test_enumeration")
+BASE_IS_USED = "test_the_base_that_is_asked_for_is_used"
+LINEAR = AIS("graph-fitted", "made here-fitted")
 SWEPT = "path.sweep(state, counter_random.fold_in(key, step), new)"
 WEIGHTS = (
     "test_weights_are_unbiased[1]",
@@ -52,7 +52,7 @@ with fault("the left half is drawn with the right half's biases", PCD):
     text("RBM.blocks", "Block(params.«left → right»_bias, tf")
 with fault("the couplings lie the other way round", PCD):
     text("RBM.blocks", "«tf.transpose → »(params.coupling)")
-with fault("first chains are all zero", FAIR):
+with fault("first chains are all zero", "test_uniform_chains_are_fair"):
     result("EnergyModel.start", zeros)
 with fault("the energy has the wrong sign", ENERGY):
     result("RBM.energy", negative)
@@ -60,13 +60,13 @@ with fault("the energy forgets the right half's biases", ENERGY):
     argument("RBM.energy", params=lambda rbm: rbm._replace(right_bias=0.0 * rbm.right_bias))
 
 # Boltzmann machines on graphs, and what is written for every model.
-with fault("each coupling of a graph counts twice", "test_energy_and_moments"):
+with fault("each coupling of a graph counts twice", ENUMERATION("graph")):
     text("BoltzmannMachine.energy", "params.bias + «0.5 → 1.0» *")
 with fault("a class of a graph has the biases of another", "test_boltzmann.test_sweeps[products]"):
     text("BoltzmannMachine.blocks", "tf.gather(params.bias, «units → self.classes[0]»)")
 with fault("classes are put together in the order of their units", "test_units_and_states"):
     wrapped("BoltzmannMachine.units", lambda _, self, state: tf.concat(state, axis=1))
-with fault("the class that is summed out is left out", "test_boltzmann.test_exact"):
+with fault("the class that is summed out is left out", ENUMERATION("graph")):
     text("BoltzmannMachine.log_marginal", "«tf.nn.softplus(field) → 0.0 * field»")
 with fault("sweeps on a path forget its base", "test_boltzmann.test_sweeps[products]"):
     argument("gibbs._field", base=lambda _: None)
@@ -74,13 +74,13 @@ with fault(
     "a base enters sweeps with the weight of the model", "test_boltzmann.test_sweeps[products]"
 ):
     text("gibbs._field", "base = «(1.0 - scale) → scale» * base")
-with fault("a path weighs by the model's energy alone", GRAPH("graph-fitted", "made here-fitted")):
+with fault("a path weighs by the model's energy alone", LINEAR):
     text("LinearPath.__init__", "«model.independent(base) → model.independent(0.0 * base)»")
-with fault("a path starts from fair bits", GRAPH("graph-fitted", "made here-fitted")):
+with fault("a path starts from fair bits", LINEAR):
     text("LinearPath.start", "broadcast_to(« → 0.0 * »self._base")
-with fault("moments have the sign of the energy", GRADIENT("made here")):
+with fault("moments have the sign of the energy", ENUMERATION("made here")):
     text("EnergyModel.moments", "terms = «- → »self.energy")
-with fault("bridges reweight the whole way", OF_GRAPHS("graph-0.7", "made here-0.7")):
+with fault("bridges reweight the whole way", BRIDGED):
     text("population_annealing.step", "_reweight(state, «share * → » change")
 
 # Population annealing.
@@ -110,21 +110,21 @@ with fault("a separate population is never bridged", "test_separate[4.0-True]"):
     value("_TRACKER_BRIDGE_ESS", 0.0)
 
 # Estimators of log Z.
-with fault("AIS sweeps before it weights (rbms)", FORWARD("uniform"), REVERSE):
+with fault("AIS sweeps before it weights (rbms)", UNIFORM):
     text("ais._anneal", f"path.log_ratio(«state → {SWEPT}», old")
-with fault("AIS divides by the number of temperatures (TFP)", "test_ais.test_estimate"):
+with fault("AIS divides by the number of temperatures (TFP)", BASE_IS_USED):
     wrapped("ais.log_partition_estimate", by_temperatures)
-with fault("the biases' part of AIS's weight has the wrong sign (blackjax)", FORWARD("uniform")):
+with fault("the biases' part of AIS's weight has the wrong sign (blackjax)", UNIFORM):
     text("MarginalPath.log_ratio", "tf.reshape(«new - old → old - new», [-1])")
-with fault("the fitted base is not clipped", "test_ais.test_bases"):
+with fault("the fitted base is not clipped", "test_energy_models.test_bases"):
     argument("fitted_base", clip=lambda _: 1e-6)
-with fault("the base's own log Z is left out", FORWARD("arbitrary")):
+with fault("the base's own log Z is left out", FITTED):
     result("base_log_partition", zeros)
-with fault("AIS starts from fair bits whatever its base", FORWARD("arbitrary")):
+with fault("AIS starts from fair bits whatever its base", FITTED):
     text("MarginalPath.start", "tf.broadcast_to(« → 0.0 * »self._left")
-with fault("reverse AIS runs upwards", REVERSE):
+with fault("reverse AIS runs upwards", FITTED):
     within("ais._run_reverse", "tf.reverse", lambda _, values, axis: values)
-with fault("AIS ends before the RBM", FORWARD("arbitrary")):
+with fault("AIS ends before the RBM", FITTED):
     argument("ais._anneal", temperatures=lambda values: values[:-1])
 with fault("the mean of AIS's weights is taken of their logarithms", PLAIN):
     wrapped("log_mean_exp", lambda _, *arguments: tf.reduce_mean(*arguments))
@@ -134,7 +134,7 @@ with fault("exact log Z forgets the left biases", "test_exact.test_log_partition
     argument("left_log_marginal", params=lambda p: p._replace(left_bias=zeros(p.left_bias)))
 with fault("the base of --ais_base is the other one", "test_bases_go_by_name"):
     text("make_base", 'name «= → !»= "fitted"')
-with fault("the quick log Z has the uniform base", "test_the_base_that_is_asked_for_is_used"):
+with fault("the quick log Z has the uniform base", BASE_IS_USED):
     within("log_partition.estimate", "make_base", lambda f, _, *a: f("uniform", *a))
 with fault("the result prefers AIS to the exact value", "test_exact_log_z_replaces_ais"):
     wrapped("LogPartition.best", lambda _, self: self.value)
@@ -146,7 +146,7 @@ with fault("AIS of posteriors leaves out the constant of spins", WEIGHTS):
     text("row_rbms._anneal", "-0.«25 → 0» *")
 with fault("AIS of posteriors leaves out half of its base", WEIGHTS):
     text("row_rbms._anneal", "for bias in (left_bias, «right_bias → »)")
-with fault("AIS of posteriors sweeps at the temperature before", "test_weighted_states"):
+with fault("AIS of posteriors sweeps at the temperature before", "test_weights_are_unbiased[2]"):
     text("row_rbms._anneal", "tf.cast(index« →  - 1», product.dtype)")
 with fault("an image's chains are swept once less", "test_row_rbms.test_sweeps[1]", FOLLOW):
     argument("row_rbms.sweeps", num_sweeps=lambda number: number - 1)
@@ -154,7 +154,7 @@ with fault("an image's chains are swept once less", "test_row_rbms.test_sweeps[1
 # What is said of arguments that mean nothing.
 with fault("nothing counts as a number", COUNTED("num_temperatures-linear", "num_sweeps-pcd")):
     argument("checks.whole", least=lambda least: least - 1)
-with fault("AIS may end before 1", "test_temperatures_rise_from_0_to_1[half of the way]"):
+with fault("AIS may end before 1", "test_temperatures_rise_from_0_to_1[(0.0, 0.5)]"):
     text("checks.temperatures", "known[-1] «!= → >» 1.0")
 
 # What programs are laid out for.

@@ -72,7 +72,7 @@ with fault("the best model is chosen by 10 samples", EVALUATION, SAMPLES):
 with fault("AIS starts from fair bits whatever --ais_base says", SAMPLES):
     result("ais_settings", lambda settings: settings._replace(base="uniform"))
 with fault("AIS of evaluations has the quick number of temperatures", SAMPLES):
-    within("Monitor.evaluate", "ais_settings", lambda f, c: f(c)._replace(num_temperatures=100))
+    within("result.measure", "ais_settings", lambda f, c: f(c)._replace(num_temperatures=100))
 with fault("AIS takes as many chains as the sampler", SAMPLES):
     wrapped("ais_settings", lambda f, config: f(config)._replace(num_chains=config.num_chains))
 with fault("a lock's lease is two beats", "test_lock"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tests.reference.counter_random import Key, bernoulli, fold_in, split, uniform
+from tests.reference.counter_random import bernoulli, fold_in, split, uniform
 from tests.reference.rbm import ReferenceRBM
 
 
@@ -20,49 +20,42 @@ class Population:
     rbm: ReferenceRBM
     log_partition: float
 
-    def weights(self) -> np.ndarray:
+    def weights(self):
         """Normalised weights [C]."""
         return np.exp(self.log_weights) / np.sum(np.exp(self.log_weights))
 
 
-def _draw(logits: np.ndarray, key: Key, stream: int, part: int) -> np.ndarray:
-    """Bits of one part of the chains; part 1 counts on where part 0 stops."""
-    return bernoulli(key, logits, stream, part * -(-logits.size // 4))
-
-
-def sweep(rbm: ReferenceRBM, states: np.ndarray, key: Key, count: int) -> np.ndarray:
+def sweep(rbm, states, key, count):
     """`count` block-Gibbs sweeps of states [C, D], left half first; an even C in two parts."""
+
+    def draw(logits, stream, part):  # part 1 counts on where part 0 stops
+        return bernoulli(key, logits, stream, part * -(-logits.size // 4))
+
     swept = []
     for part, rows in enumerate(np.split(states, 2 if len(states) % 2 == 0 else 1)):
         right = rows[:, rbm.num_left :]
         for index in range(count):
-            left = _draw(right @ rbm.coupling.T + rbm.left_bias, key, 2 * index, part)
-            right = _draw(left @ rbm.coupling + rbm.right_bias, key, 2 * index + 1, part)
+            left = draw(right @ rbm.coupling.T + rbm.left_bias, 2 * index, part)
+            right = draw(left @ rbm.coupling + rbm.right_bias, 2 * index + 1, part)
         swept.append(np.concatenate([left, right], axis=1))
     return np.concatenate(swept)
 
 
-def contrastive_divergence(
-    rbm: ReferenceRBM, population: Population, key: Key, num_sweeps: int
-) -> Population:
+def contrastive_divergence(rbm, population, key, num_sweeps):
     """PCD: sweeps at the new parameters, nothing else."""
     return replace(population, rbm=rbm, states=sweep(rbm, population.states, key, num_sweeps))
 
 
-def systematic(weights: np.ndarray, offset: float) -> np.ndarray:
+def systematic(weights, offset):
     """Ancestors [C]: member c has a child for each point (j + offset) / C inside its weight."""
-    count = len(weights)
-    points = (np.arange(count) + offset) / count
-    return np.minimum(np.searchsorted(np.cumsum(weights), points), count - 1)
+    points = (np.arange(len(weights)) + offset) / len(weights)
+    return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
 
 
-def anneal(
-    rbm: ReferenceRBM, old: Population, key: Key, num_sweeps: int, threshold: float
-) -> Population:
+def anneal(rbm, old, key, num_sweeps, threshold):
     """Population annealing: weight by exp(E_old - E_new), resample if the ESS is low, sweep."""
     for_resampling, for_sweeps = split(fold_in(key, 0), 2)
-    change = old.rbm.energy(old.states) - rbm.energy(old.states)
-    total = old.log_weights + change
+    total = old.log_weights + old.rbm.energy(old.states) - rbm.energy(old.states)
     log_ratio = np.log(np.mean(np.exp(total)))
     new = Population(old.states, total - log_ratio, rbm, old.log_partition + log_ratio)
     share = 1 / np.sum(new.weights() ** 2) / len(total)

@@ -5,25 +5,24 @@ log q(z | x) and log w(z) of each state, times those of the two with respect to 
 finite differences: neither a score function nor automatic differentiation.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tests.reference import vae
 from tests.reference.rbm import ReferenceRBM, bernoulli_log_probability, numerical_gradient
-from tests.reference.vae import MAX_TUPLES, Network
+from tests.reference.score_functions import Image
+from tests.reference.vae import Network
+
+MAX_TUPLES = 2**24
 
 
-def network_arrays(network: Network) -> list[np.ndarray]:
+def network_arrays(network):
     """Of each hidden layer kernel, scale and offset; the last kernel and bias."""
-    arrays = [
-        array for layer in network.hidden for array in (layer.kernel, layer.scale, layer.offset)
-    ]
-    return [*arrays, network.kernel, network.bias]
+    layers = [(layer.kernel, layer.scale, layer.offset) for layer in network.hidden]
+    return [*(array for layer in layers for array in layer), network.kernel, network.bias]
 
 
-def _with_arrays(network: Network, arrays: Iterator[np.ndarray]) -> Network:
+def _with_arrays(network, arrays):
     hidden = tuple(
         replace(layer, kernel=next(arrays), scale=next(arrays), offset=next(arrays))
         for layer in network.hidden
@@ -43,7 +42,7 @@ class Gradient:
     decoder: list[np.ndarray]
     prior: list[np.ndarray]
 
-    def flat(self, *parts: str) -> np.ndarray:
+    def flat(self, *parts):
         """The parts' gradients as one vector."""
         return np.concatenate([np.ravel(array) for part in parts for array in getattr(self, part)])
 
@@ -51,67 +50,47 @@ class Gradient:
 class BinaryVAE:
     """Encoder networks, decoder network and RBM, for images [B, X] and a weight of the KL term."""
 
-    def __init__(
-        self,
-        encoder: Sequence[Network],
-        decoder: Network,
-        rbm: ReferenceRBM,
-        images: np.ndarray,
-        train_mean: np.ndarray,
-        kl_weight: float,
-    ) -> None:
-        self._networks = [*encoder, decoder]
-        self._rbm, self._images, self._train_mean = rbm, images, np.float64(train_mean)
-        self._kl_weight = kl_weight
+    def __init__(self, encoder, decoder, rbm, images, train_mean, kl_weight):
+        self._networks, self._pixels = [*encoder, decoder], images
+        self._options = np.float64(train_mean), kl_weight
         arrays = [array for network in self._networks for array in network_arrays(network)]
         arrays += rbm.parameters
-        self._terms = self._state_terms(arrays)
+        self._images, self._terms = self._images_of(arrays), self._state_terms(arrays)
         self._slopes = numerical_gradient(self._state_terms, arrays)
 
-    def _state_terms(self, arrays: list[np.ndarray]) -> np.ndarray:
-        """log q(z | x) and log w(z) of all images and states, [2, B, S]."""
+    def _images_of(self, arrays):
         remaining = iter(arrays)
         *encoder, decoder = (_with_arrays(network, remaining) for network in self._networks)
         rbm = ReferenceRBM(*remaining)
-        states = rbm.states()
-        pixels = vae.network_decoder(decoder, self._train_mean)(states)
-        log_q, log_w = [], []
-        for image in self._images:
-            posterior = vae.network_posterior(encoder, image, self._train_mean)
-            own = bernoulli_log_probability(states, posterior.logits(states))
-            log_q.append(own)
-            likelihood = bernoulli_log_probability(image, pixels)
-            log_w.append(likelihood - self._kl_weight * (own + rbm.energy(states)))
-        return np.array([log_q, log_w])
+        return [Image(pixels, encoder, decoder, rbm, *self._options) for pixels in self._pixels]
+
+    def _state_terms(self, arrays):
+        """log q(z | x) and log w(z) of all images and states, [2, B, S]."""
+        images = self._images_of(arrays)
+        states = images[0].rbm.states()
+        log_q = [bernoulli_log_probability(states, image.logits(states)) for image in images]
+        return np.array([log_q, [image.value(states) for image in images]])
 
     @property
-    def log_q(self) -> np.ndarray:
+    def log_q(self):
         """[B, S], in the order of `all_states`."""
         return self._terms[0]
 
-    def logits(self, image: int) -> np.ndarray:
+    def logits(self, image):
         """Logits of q for all states, [S, D]: those of a group depend on the groups before it."""
-        posterior = vae.network_posterior(
-            self._networks[:-1], self._images[image], self._train_mean
-        )
-        return posterior.logits(self._rbm.states())
+        return self._images[image].logits(self._images[image].rbm.states())
 
-    def gradient(self, num_samples: int) -> Gradient:
+    def gradient(self, num_samples):
         """Of the ELBO (K = 1) or of L_K, averaged over the images."""
-        found = [_objective(q, w, num_samples) for q, w in zip(*self._terms, strict=True)]
-        value = np.mean([image[0] for image in found])
-        by_state = np.array([[image[part] for image in found] for part in (1, 2)])
-        by_state /= len(self._images)
+        found = [objective(q, w, num_samples) for q, w in zip(*self._terms, strict=True)]
+        values, *slopes = zip(*found, strict=True)
+        by_state = np.array(slopes) / len(self._images)
         arrays = [np.tensordot(slope, by_state, axes=3) for slope in self._slopes]
-        num_prior, num_decoder = 3, len(network_arrays(self._networks[-1]))
-        first = len(arrays) - num_prior - num_decoder
-        parts = arrays[:first], arrays[first:-num_prior], arrays[-num_prior:]
-        return Gradient(float(value), *parts)
+        first = len(arrays) - 3 - len(network_arrays(self._networks[-1]))
+        return Gradient(float(np.mean(values)), arrays[:first], arrays[first:-3], arrays[-3:])
 
 
-def _objective(
-    log_q: np.ndarray, log_w: np.ndarray, num_samples: int
-) -> tuple[float, np.ndarray, np.ndarray]:
+def objective(log_q, log_w, num_samples):
     """E[log mean_K w] of one image, and its derivatives by each log q(z) and log w(z), [S].
 
     As the K samples are alike, K times the derivatives by the first one.

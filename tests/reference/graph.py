@@ -17,15 +17,14 @@ class ReferenceGraph:
     edges: tuple[tuple[int, int], ...]
     coupling: np.ndarray
 
-    def states(self) -> np.ndarray:
+    def states(self):
         return all_states(len(self.bias))
 
-    def features(self, states: np.ndarray) -> np.ndarray:
+    def features(self, states):
         """Units and the products along the edges, [N, D + M]."""
-        pairs = [states[:, i] * states[:, j] for i, j in self.edges]
-        return np.column_stack([states, *pairs])
+        return np.column_stack([states, *(states[:, i] * states[:, j] for i, j in self.edges)])
 
-    def energy(self, states: np.ndarray) -> np.ndarray:
+    def energy(self, states):
         return -self.features(states) @ np.concatenate([self.bias, self.coupling])
 
     @property
@@ -42,20 +41,20 @@ class ReferenceGraph:
     def log_probability(self, states: np.ndarray) -> np.ndarray:
         return -self.energy(states) - self.log_partition()
 
-    def log_partition(self) -> float:
+    def log_partition(self):
         return float(logsumexp(-self.energy(self.states())))
 
-    def probabilities(self) -> np.ndarray:
+    def probabilities(self):
         return np.exp(-self.energy(self.states()) - self.log_partition())
 
-    def moments(self) -> np.ndarray:
+    def moments(self):
         """Means of `features` under p(z), [D + M]."""
         return self.probabilities() @ self.features(self.states())
 
-    def sample(self, rng: np.random.Generator, num: int) -> np.ndarray:
+    def sample(self, rng, num):
         return self.states()[rng.choice(2 ** len(self.bias), num, p=self.probabilities())]
 
-    def between(self, base: np.ndarray, temperature: float) -> "ReferenceGraph":
+    def between(self, base, temperature):
         """On the way from independent units with log odds `base`, energies mixed linearly."""
         bias = (1 - temperature) * base + temperature * self.bias
         return ReferenceGraph(bias, self.edges, temperature * self.coupling)
@@ -102,15 +101,10 @@ def complete(num_units: int) -> tuple[tuple[int, int], ...]:
     return tuple((i, j) for j in range(num_units) for i in range(j))
 
 
-def king_moves(num_units: int) -> tuple[tuple[int, int], ...]:
+def king_moves(num_units):
     """Edges of a strip two units wide with its diagonals: four colours are needed."""
-    places = [divmod(unit, 2) for unit in range(num_units)]
-    return tuple(
-        (i, j)
-        for j in range(num_units)
-        for i in range(j)
-        if max(abs(places[i][0] - places[j][0]), abs(places[i][1] - places[j][1])) == 1
-    )
+    pairs = ((i, j) for j in range(num_units) for i in range(j))
+    return tuple((i, j) for i, j in pairs if abs(i // 2 - j // 2) <= 1)
 
 
 def random_graph(

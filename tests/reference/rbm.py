@@ -5,22 +5,25 @@ every quantity is a plain sum over all 2^D states, or finite differences of one,
 of the code is never checked against itself.
 
     rbm               RBMs: log Z, moments, gradients, Gibbs transition matrices
+    graph             Boltzmann machines on any graph
     smoothing         r(ζ|z): densities, CDFs, samplers, mixtures, quadratures
-    implicit          dζ/dq and the like by inverting CDFs at a fixed percentile
     prior             log p(ζ) of the relaxed priors
     shifted_gaussian  the shifted Gaussian mixture of the Gaussian-integral baseline
-    kl                the KL terms of the baselines and their gradients
+    kl                KL(q(z,ζ|x) || p(z) r(ζ|z)) and its gradient
     vae               whole tiny VAEs and their networks in evaluation mode
+    score_functions   estimators of binary models at given samples
+    enumeration       objectives of binary models and their gradients
     counter_random    the program's random numbers
     chains            a step of the prior's chains
     relaxation        posteriors and KL terms of one batch, for derivatives by complex step
+    straight          relaxed bits that stand for bits, for the same
     training_step     a whole training step: networks, objective, gradient, Adam
+    undirected        an undirected posterior and a step along it
 
 E(z) = -(a·z_L + b·z_R + z_L' W z_R), p(z) = exp(-E(z)) / Z. All log quantities are in nats.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, log_expit, logsumexp
@@ -28,7 +31,7 @@ from scipy.special import expit, log_expit, logsumexp
 MAX_UNITS = 16
 
 
-def all_states(num_units: int) -> np.ndarray:
+def all_states(num_units):
     """All binary vectors [2^num_units, num_units] in counting order, the first unit slowest."""
     if num_units > MAX_UNITS:
         raise ValueError(f"{num_units} units are too many to enumerate (at most {MAX_UNITS})")
@@ -36,36 +39,29 @@ def all_states(num_units: int) -> np.ndarray:
     return (counts >> np.arange(num_units)[::-1] & 1).astype(np.float64)
 
 
-def bernoulli_log_probability(states: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def bernoulli_log_probability(states, logits):
     """Log probability of binary states under independent units, summed over the last axis."""
     return np.sum(states * log_expit(logits) + (1 - states) * log_expit(-logits), axis=-1)
 
 
-def numerical_gradient(
-    function: Callable[[list[np.ndarray]], float | np.ndarray],
-    arrays: Sequence[np.ndarray],
-    step: float = 1e-3,
-) -> list[np.ndarray]:
+def numerical_gradient(function, arrays, step=1e-3):
     """Gradient of a function of a list of arrays by the five-point stencil (error step^4).
 
-    A function with a scalar value gives one array of the shape of each argument; a value of
-    shape S gives arrays of shape argument.shape + S.
+    A value of shape S gives, for each argument, an array of shape argument.shape + S.
     """
     arrays = [np.array(array, dtype=np.float64) for array in arrays]
     gradients = []
     for array in arrays:
-        columns = []
+        slopes = []
         for index in np.ndindex(array.shape):
-            kept = array[index]
-            values = []
+            kept, values = array[index], []
             for multiple in (-2, -1, 1, 2):
                 array[index] = kept + multiple * step
                 values.append(np.asarray(function(arrays), dtype=np.float64))
             array[index] = kept
             far_low, low, high, far_high = values
-            columns.append((8 * (high - low) - (far_high - far_low)) / (12 * step))
-        shape = array.shape + (columns[0].shape if columns else ())
-        gradients.append(np.reshape(columns, shape))
+            slopes.append((8 * (high - low) - (far_high - far_low)) / (12 * step))
+        gradients.append(np.reshape(slopes, array.shape + np.shape(slopes)[1:]))
     return gradients
 
 
@@ -78,113 +74,86 @@ class ReferenceRBM:
     coupling: np.ndarray
 
     @property
-    def parameters(self) -> list[np.ndarray]:
-        """Biases and coupling in the order of the constructor."""
+    def parameters(self):
         return [self.left_bias, self.right_bias, self.coupling]
 
     @property
-    def num_left(self) -> int:
-        """Number of units of the left half."""
+    def num_left(self):
         return len(self.left_bias)
 
     @property
-    def num_units(self) -> int:
-        """Number of units of both halves, D."""
-        return len(self.left_bias) + len(self.right_bias)
-
-    @property
-    def bias(self) -> np.ndarray:
+    def bias(self):
         """Both biases, [D]."""
         return np.concatenate([self.left_bias, self.right_bias])
 
-    def states(self) -> np.ndarray:
-        """All states [2^D, D]; left index slowest: row = left_index * 2^R + right_index."""
-        return all_states(self.num_units)
+    def halves(self, states):
+        """Left and right units of states [..., D]."""
+        return states[..., : self.num_left], states[..., self.num_left :]
 
-    def energy(self, states: np.ndarray) -> np.ndarray:
+    def states(self):
+        """All states [2^D, D]; left index slowest: row = left_index * 2^R + right_index."""
+        return all_states(len(self.bias))
+
+    def energy(self, states):
         """E(z) of states [..., D], shape [...]."""
-        left, right = states[..., : self.num_left], states[..., self.num_left :]
+        left, right = self.halves(states)
         bilinear = np.einsum("...i,ij,...j->...", left, self.coupling, right)
         return -(left @ self.left_bias + right @ self.right_bias + bilinear)
 
-    def log_partition(self) -> float:
-        """Log Z in nats."""
+    def log_partition(self):
         return float(logsumexp(-self.energy(self.states())))
 
-    def log_probability(self, states: np.ndarray) -> np.ndarray:
+    def log_probability(self, states):
         """Log p(z) of states [..., D]."""
         return -self.energy(states) - self.log_partition()
 
-    def probabilities(self) -> np.ndarray:
+    def probabilities(self):
         """p(z) of all states in the order of `states()`, [2^D]."""
         return np.exp(self.log_probability(self.states()))
 
-    def means(self) -> np.ndarray:
+    def means(self):
         """E[z], [D]."""
         return self.probabilities() @ self.states()
 
-    def left_right_moment(self) -> np.ndarray:
-        """E[z_L z_R'], [L, R] (not centred)."""
-        states = self.states()
-        left, right = states[:, : self.num_left], states[:, self.num_left :]
-        return np.einsum("n,ni,nj->ij", self.probabilities(), left, right)
-
-    def log_partition_gradient(self) -> list[np.ndarray]:
+    def log_partition_gradient(self):
         """Gradient of log Z with respect to a, b and W: E[z_L], E[z_R], E[z_L z_R']."""
-        means = self.means()
-        return [means[: self.num_left], means[self.num_left :], self.left_right_moment()]
+        p, (left, right) = self.probabilities(), self.halves(self.states())
+        return [p @ left, p @ right, np.einsum("n,ni,nj->ij", p, left, right)]
 
-    def left_log_weights(self) -> np.ndarray:
+    def left_log_weights(self):
         """Log of the sum over z_R of exp(-E), for all z_L in counting order, [2^L]."""
         return logsumexp(-self.energy(self.states()).reshape(2**self.num_left, -1), axis=1)
 
-    def right_log_weights(self) -> np.ndarray:
-        """Log of the sum over z_L of exp(-E), for all z_R in counting order, [2^R]."""
-        return logsumexp(-self.energy(self.states()).reshape(2**self.num_left, -1), axis=0)
-
-    def scaled(self, inverse_temperature: float) -> "ReferenceRBM":
+    def scaled(self, inverse_temperature):
         """The RBM with all energies multiplied by inverse_temperature."""
         return ReferenceRBM(*(inverse_temperature * parameter for parameter in self.parameters))
 
-    def with_bias(self, extra: np.ndarray) -> "ReferenceRBM":
-        """The RBM with extra [D] added to its biases."""
-        left, right = extra[: self.num_left], extra[self.num_left :]
-        return replace(self, left_bias=self.left_bias + left, right_bias=self.right_bias + right)
-
-    def sweep_matrix(self, inverse_temperature: float = 1.0) -> np.ndarray:
+    def sweep_matrix(self, inverse_temperature=1.0):
         """Transition matrix [2^D, 2^D] (row = from) of one block-Gibbs sweep.
 
         z_L ~ p(z_L | z_R) first, then z_R ~ p(z_R | the new z_L). The conditionals are ratios of
         joint probabilities, not sigmoids.
         """
-        joint = np.exp(-self.scaled(inverse_temperature).energy(self.states()))
-        joint = (joint / joint.sum()).reshape(2**self.num_left, -1)
-        left_given_right = joint / joint.sum(axis=0, keepdims=True)
+        joint = self.scaled(inverse_temperature).probabilities().reshape(2**self.num_left, -1)
+        left_given_right = joint / joint.sum(axis=0)
         right_given_left = joint / joint.sum(axis=1, keepdims=True)
         from_right = left_given_right.T[:, :, None] * right_given_left[None, :, :]
-        from_right = from_right.reshape(joint.shape[1], -1)
-        return np.tile(from_right, (joint.shape[0], 1))
+        return np.tile(from_right.reshape(joint.shape[1], -1), (joint.shape[0], 1))
 
-    def sample(self, rng: np.random.Generator, num_samples: int) -> np.ndarray:
+    def sample(self, rng, num_samples):
         """Independent exact samples [num_samples, D]."""
-        rows = rng.choice(2**self.num_units, size=num_samples, p=self.probabilities())
-        return self.states()[rows]
+        states = self.states()
+        return states[rng.choice(len(states), size=num_samples, p=self.probabilities())]
 
 
-def random_rbm(
-    num_left: int,
-    num_right: int,
-    seed: int,
-    bias_scale: float = 1.0,
-    coupling_scale: float = 1.5,
-) -> ReferenceRBM:
+def random_rbm(num_left, num_right, seed, bias_scale=1.0, coupling_scale=1.5):
     """A dense, asymmetric RBM whose biases have both signs wherever a half has two units or more.
 
     The values are rounded to float32, so that code in single precision gets exactly the same RBM.
     """
     rng = np.random.default_rng(seed)
 
-    def bias(size: int) -> np.ndarray:
+    def bias(size):
         signs = rng.permutation(np.where(np.arange(size) % 2, -1.0, 1.0))
         return bias_scale * signs * rng.uniform(0.3, 1.3, size=size)
 
@@ -193,28 +162,21 @@ def random_rbm(
     return ReferenceRBM(*(np.float64(np.float32(parameter)) for parameter in parameters))
 
 
-def factorial_kl(rbm: ReferenceRBM, logits: np.ndarray) -> float:
+def factorial_kl(rbm, logits):
     """KL(q || p) of independent units with logits [D] from the RBM, by enumeration."""
-    states = rbm.states()
-    log_q = bernoulli_log_probability(states, logits)
-    return float(np.sum(np.exp(log_q) * (log_q - rbm.log_probability(states))))
+    log_q = bernoulli_log_probability(rbm.states(), logits)
+    return float(np.sum(np.exp(log_q) * (log_q - rbm.log_probability(rbm.states()))))
 
 
-def factorial_kl_gradient(rbm: ReferenceRBM, logits: np.ndarray) -> list[np.ndarray]:
+def factorial_kl_gradient(rbm, logits):
     """Gradient of `factorial_kl` with respect to logits, a, b and W, as sums over all states.
 
     Logits: E_q[(z - q) (log q - log p)], the score's own mean being zero. Prior: gradient of
     log Z less E_q of the sufficient statistics.
     """
     states = rbm.states()
-    log_q = bernoulli_log_probability(states, logits)
-    probability = np.exp(log_q)
-    ratio = probability * (log_q - rbm.log_probability(states))
-    left, right = states[:, : rbm.num_left], states[:, rbm.num_left :]
-    grad_left, grad_right, grad_coupling = rbm.log_partition_gradient()
-    return [
-        ratio @ (states - expit(logits)),
-        grad_left - probability @ left,
-        grad_right - probability @ right,
-        grad_coupling - np.einsum("n,ni,nj->ij", probability, left, right),
-    ]
+    log_q, (left, right) = bernoulli_log_probability(states, logits), rbm.halves(states)
+    q = np.exp(log_q)
+    under_q = [q @ left, q @ right, np.einsum("n,ni,nj->ij", q, left, right)]
+    by_prior = [p - own for p, own in zip(rbm.log_partition_gradient(), under_q, strict=True)]
+    return [q * (log_q - rbm.log_probability(states)) @ (states - expit(logits)), *by_prior]

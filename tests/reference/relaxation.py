@@ -5,35 +5,33 @@ A derivative is the imaginary part of a value at an argument moved by a tiny ima
 axis in front, one entry for each weight that is moved: rows are [P, N, ...], biases [P, 1, n].
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from tests.reference import smoothing
-from tests.reference.counter_random import Key, bernoulli, normal, split, uniform
+from tests.reference.counter_random import bernoulli, normal, split, uniform
+from tests.reference.shifted_gaussian import shifted_mixture_cdf
 
 STEP = 1e-20
-Terms = dict[str, float]  # factors of single terms, 1 where not named: to see what a fault does
 real = np.real
 
 
-def expit(x: np.ndarray) -> np.ndarray:
+def expit(x):
     return 1 / (1 + np.exp(-x))
 
 
-def softplus(x: np.ndarray) -> np.ndarray:
+def softplus(x):
     high = np.where(real(x) > 0, x, 0)
     return high + np.log(np.exp(-high) + np.exp(x - high))
 
 
-def logaddexp(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def logaddexp(x, y):
     return x + softplus(y - x)
 
 
-def at_most(bound: float, x: np.ndarray) -> np.ndarray:
+def at_most(bound, x):
     return np.where(real(x) > bound, bound, x)
 
 
@@ -44,24 +42,24 @@ class RBM(NamedTuple):
     right_bias: np.ndarray
     coupling: np.ndarray
 
-    def stopped(self) -> "RBM":
+    def stopped(self):
         return RBM(*map(real, self))
 
-    def halves(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def halves(self, units):
         size = self.left_bias.shape[-1]
         return units[..., :size], units[..., size:]
 
-    def linear(self, units: np.ndarray) -> np.ndarray:
+    def linear(self, units):
         left, right = self.halves(units)
         return np.sum(self.left_bias * left, -1) + np.sum(self.right_bias * right, -1)
 
-    def pairs(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    def pairs(self, left, right):
         return np.sum((left @ self.coupling) * right, axis=-1)
 
-    def negative_energy(self, units: np.ndarray) -> np.ndarray:
+    def negative_energy(self, units):
         return self.linear(units) + self.pairs(*self.halves(units))
 
-    def fields(self, units: np.ndarray) -> np.ndarray:
+    def fields(self, units):
         """W times the other half, [P, N, D]."""
         left, right = self.halves(units)
         return np.concatenate([right @ np.swapaxes(self.coupling, -1, -2), left @ self.coupling], 2)
@@ -75,7 +73,7 @@ class Draw(NamedTuple):
     log_q: np.ndarray | None
 
 
-def implicit(cdf: Callable[..., np.ndarray], zeta: np.ndarray, *parameters: np.ndarray):
+def implicit(cdf, zeta, *parameters):
     """ζ as a function of the parameters at its own percentile, by one step of Newton's method.
 
     The density is the slope of the distribution function itself.
@@ -90,7 +88,7 @@ class Mixture:
 
     smoothing: smoothing.Smoothing
 
-    def at_0(self, key: Key, shape: tuple[int, ...]) -> np.ndarray:
+    def at_0(self, key, shape):
         """Draws of r(ζ|0)."""
         if isinstance(self.smoothing, smoothing.Gaussian):
             return normal(key, shape) / np.sqrt(self.smoothing.sharpness)
@@ -102,19 +100,13 @@ class Mixture:
         rho = uniform(key, shape)
         return self.smoothing.inverse_cdf_pair(rho, 1 - rho)[0]
 
-    def __call__(self, outputs: np.ndarray, raw_scale: np.ndarray, key: Key) -> Draw:
+    def __call__(self, logits, raw_scale, key):
         for_z, for_zeta = split(key, 2)
-        logits = outputs
         z = bernoulli(for_z, real(logits)[0])
         zero = np.float32(self.at_0(for_zeta, z.shape))
         # In single precision 1 - ζ has few digits where ζ is close to 1: that is part of the model.
         zeta = np.float64(np.where(z > 0.5, np.float32(1) - zero, zero))[None]
-
-        def cdf(zeta: np.ndarray, q: np.ndarray) -> np.ndarray:
-            cdf_0, cdf_1 = self.smoothing.cdfs(zeta)
-            return q * cdf_1 + (1 - q) * cdf_0
-
-        zeta = implicit(cdf, zeta, expit(logits))
+        zeta = implicit(self.smoothing.mixture_cdf, zeta, expit(logits))
         log_0, log_1 = self.smoothing.log_densities(zeta)
         log_q = logaddexp(log_1 - softplus(-logits), log_0 - softplus(logits))
         return Draw(logits, zeta, log_q)
@@ -126,7 +118,7 @@ class SpikeExponential:
 
     sharpness: float
 
-    def __call__(self, outputs: np.ndarray, raw_scale: np.ndarray, key: Key) -> Draw:
+    def __call__(self, outputs, raw_scale, key):
         q = at_most(1 - 1e-7, -at_most(-1e-7, -expit(outputs)))
         rho = uniform(key, outputs.shape[1:])[None]
         spike = rho < 1 - real(q)
@@ -139,40 +131,38 @@ class SpikeExponential:
 class ShiftedGaussian:
     """(1-q) N(δ, s²) + q N(1+δ, s²)."""
 
-    def __call__(self, outputs: np.ndarray, raw_scale: np.ndarray, key: Key) -> Draw:
+    def __call__(self, outputs, raw_scale, key):
         for_z, for_noise = split(key, 2)
         logits, raw_shift = np.split(outputs, 2, axis=-1)
         shift = 0.5 * (expit(raw_shift) - 0.5)
         scale = np.where(real(raw_scale) < 0, -0.2, 0.2) * raw_scale + 0.05
         z = bernoulli(for_z, real(logits)[0])
         zeta = z + real(shift) + real(scale) * normal(for_noise, z.shape)
+        zeta = implicit(shifted_mixture_cdf, zeta, expit(logits), shift, scale)
 
-        def cdf(zeta: np.ndarray, q: np.ndarray, shift: np.ndarray, scale: np.ndarray):
-            return q * ndtr((zeta - 1 - shift) / scale) + (1 - q) * ndtr((zeta - shift) / scale)
-
-        zeta = implicit(cdf, zeta, expit(logits), shift, scale)
-
-        def log_normal(deviation: np.ndarray) -> np.ndarray:
+        def log_normal(deviation):
             return -0.5 * (deviation / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
 
         log_0 = log_normal(zeta - shift) + np.log(1 - at_most(1 - 1e-4, expit(logits)))
-        return Draw(
-            logits, zeta, logaddexp(log_normal(zeta - shift - 1) - softplus(-logits), log_0)
-        )
+        log_1 = log_normal(zeta - shift - 1) - softplus(-logits)
+        return Draw(logits, zeta, logaddexp(log_1, log_0))
 
 
-def negative_entropy(logits: np.ndarray) -> np.ndarray:
+def negative_entropy(logits):
     q = expit(logits)
     return -np.sum(q * softplus(-logits) + (1 - q) * softplus(logits), axis=-1)
 
 
-def factorial_kl(rbm: RBM, draw: Draw, terms: Terms) -> np.ndarray:
-    """Of independent units, without log Z, [P, N] as all that follow."""
+def factorial_kl(rbm, draw, terms):
+    """Of independent units, without log Z, [P, N] as all that follow.
+
+    terms: factors of single terms, 1 where not named, to see what a fault would do.
+    """
     prior = terms.get("prior", 1) * rbm.negative_energy(expit(draw.logits))
     return terms.get("posterior", 1) * negative_entropy(draw.logits) - prior
 
 
-def smoothed_kl(rbm: RBM, draw: Draw, terms: Terms, log_odds: Callable) -> np.ndarray:
+def smoothed_kl(rbm, draw, terms, log_odds):
     """DVAE++ of several groups."""
     q = expit(draw.logits)
     left = rbm.halves(draw.logits)[0] + log_odds(rbm.halves(draw.zeta)[0])
@@ -180,7 +170,7 @@ def smoothed_kl(rbm: RBM, draw: Draw, terms: Terms, log_odds: Callable) -> np.nd
     return terms.get("posterior", 1) * negative_entropy(draw.logits) - terms.get("prior", 1) * prior
 
 
-def spike_kl(rbm: RBM, draw: Draw, terms: Terms, last: int) -> np.ndarray:
+def spike_kl(rbm, draw, terms, last):
     """DVAE of several groups: something with the gradient of the KL."""
     logits = at_most(88.0, -at_most(88.0, -draw.logits))
     q = expit(logits)
@@ -195,7 +185,7 @@ def spike_kl(rbm: RBM, draw: Draw, terms: Terms, last: int) -> np.ndarray:
     return np.sum(toward * q_hat, axis=-1) - terms.get("prior", 1) * prior
 
 
-def mean_field_log_prior(rbm: RBM, zeta: np.ndarray, densities: Callable) -> np.ndarray:
+def mean_field_log_prior(rbm, zeta, densities):
     """Bound of log p(ζ) + log Z after five iterations, whose means are constants."""
     log_0, log_1 = densities(zeta)
     odds = log_1 - log_0
@@ -210,7 +200,7 @@ def mean_field_log_prior(rbm: RBM, zeta: np.ndarray, densities: Callable) -> np.
     return rbm.negative_energy(means) + np.sum(means * odds + log_0, axis=-1) + entropy
 
 
-def gaussian_integral_log_prior(rbm: RBM, zeta: np.ndarray, sharpness: float) -> np.ndarray:
+def gaussian_integral_log_prior(rbm, zeta, sharpness):
     """log p(ζ) + log Z with M = W̃ + λI, λ constant: max(5 + bound of σ_max, β)."""
     # The bound is the Schatten norm of order 256, at most 2 % above σ_max for 200 units.
     singular = np.linalg.svd(real(rbm.coupling)[0], compute_uv=False)

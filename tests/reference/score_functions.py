@@ -4,7 +4,7 @@ G [K, D] is what the K samples of an image say of the gradient of their logits, 
 the papers; expectations over samples are in `enumeration`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,37 +25,36 @@ class Image:
     train_mean: np.ndarray
     kl_weight: float
 
-    def logits(self, latents: np.ndarray) -> np.ndarray:
+    def logits(self, latents):
         """Logits [N, D] at latents [N, D]: those of a group by the groups before it."""
-        posterior = network_posterior(self.encoder, self.pixels, self.train_mean)
-        return posterior.logits(latents)
+        return network_posterior(self.encoder, self.pixels, self.train_mean).logits(latents)
 
-    def value(self, latents: np.ndarray) -> np.ndarray:
+    def value(self, latents):
         """f, [N]."""
         outputs = network_decoder(self.decoder, self.train_mean)(latents)
         likelihood = bernoulli_log_probability(self.pixels, outputs)
         log_q = bernoulli_log_probability(latents, self.logits(latents))
         return likelihood - self.kl_weight * (log_q + self.rbm.energy(latents))
 
-    def slopes(self, latents: np.ndarray) -> np.ndarray:
+    def slopes(self, latents):
         """∇f, [N, D]: of f as a function of real numbers."""
         return np.stack(
             [numerical_gradient(lambda z: self.value(z[0][None])[0], [row])[0] for row in latents]
         )
 
 
-def mean_of_others(values: np.ndarray) -> np.ndarray:
+def mean_of_others(values):
     """Of each entry of the first axis, the mean of all others."""
     return np.stack([np.delete(values, k, axis=0).mean(axis=0) for k in range(len(values))])
 
 
-def leave_one_out(image: Image, z: np.ndarray) -> np.ndarray:
+def leave_one_out(image, z):
     """Kool et al. 2019: averaged over samples, each compared with the mean of the others."""
     f, r = image.value(z), z - expit(image.logits(z))
     return (f - mean_of_others(f))[:, None] * r / len(z)
 
 
-def vimco(image: Image, z: np.ndarray) -> np.ndarray:
+def vimco(image, z):
     """Mnih and Rezende 2016, eq. 10 and the geometric mean of section 2; a sum over samples."""
     f, r = image.value(z), z - expit(image.logits(z))
     bound = np.log(np.mean(np.exp(f)))
@@ -67,7 +66,7 @@ def vimco(image: Image, z: np.ndarray) -> np.ndarray:
     return (bound - np.array(without) - image.kl_weight * softmax(f))[:, None] * r
 
 
-def disarm(image: Image, noise: np.ndarray, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def disarm(image, noise, sizes):
     """Dong et al. 2020, eq. 8, group by group: G, and all chains [1 + groups, K, D].
 
     The partner of a group has the main chain's bits before it, those of the noise's opposite in
@@ -76,7 +75,7 @@ def disarm(image: Image, noise: np.ndarray, sizes: Sequence[int]) -> tuple[np.nd
     ends = np.cumsum(sizes)
     groups = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
-    def chain(partner_of: int | None) -> np.ndarray:
+    def chain(partner_of):
         z = np.zeros_like(noise)
         for number, units in enumerate(groups):
             sign = -1.0 if number == partner_of else 1.0
@@ -92,7 +91,7 @@ def disarm(image: Image, noise: np.ndarray, sizes: Sequence[int]) -> tuple[np.nd
     return found / len(noise), np.stack([main, *partners])
 
 
-def rodeo(image: Image, z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+def rodeo(image, z, coefficients):
     """Shi et al. 2022, section 4: coefficients [2, groups] are alpha and beta of each group."""
     alpha, beta = np.repeat(coefficients, z.shape[1] // coefficients.shape[1], axis=1)
     f, q = image.value(z), expit(image.logits(z))
@@ -102,8 +101,6 @@ def rodeo(image: Image, z: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     return (signal[:, None] * r + beta * s * q * (1 - q)) / len(z)
 
 
-def slopes_of_coefficients(
-    gradient: Callable[[np.ndarray], np.ndarray], coefficients: np.ndarray
-) -> np.ndarray:
+def slopes_of_coefficients(gradient, coefficients):
     """How the squared norm of a gradient [D] falls with each coefficient: of a quadratic, exact."""
     return -numerical_gradient(lambda c: np.sum(gradient(c[0]) ** 2), [coefficients])[0]

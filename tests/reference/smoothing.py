@@ -14,134 +14,76 @@ from scipy.special import expit, ndtr, ndtri
 TINY = 1e-300
 
 
-def tanh_sinh_nodes(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def tanh_sinh_nodes(count):
     """Nodes ρ, 1-ρ and weights [count] for integrals over (0, 1) with singular end points.
 
     Substitution ρ = expit(π sinh t) with the trapezoid rule in t (Takahasi & Mori 1974).
     """
     t = np.linspace(-3.2, 3.2, count)
-    argument = np.pi * np.sinh(t)
-    rho, complement = expit(argument), expit(-argument)
+    rho, complement = expit(np.pi * np.sinh(t)), expit(-np.pi * np.sinh(t))
     weights = rho * complement * np.pi * np.cosh(t)
     return rho, complement, weights / weights.sum()
 
 
-def mirrored_nodes(
-    zeta: np.ndarray, complement: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes (ζ, 1-ζ, z, weight) of both components from those of z = 0."""
-    return (
-        np.concatenate([zeta, complement]),
-        np.concatenate([complement, zeta]),
-        np.repeat([0.0, 1.0], len(zeta)),
-        np.concatenate([weights, weights]),
-    )
-
-
 @dataclass(frozen=True)
 class Smoothing:
-    """Base of the mirrored smoothings: a subclass gives density, CDF and its inverse for z = 0.
+    """Base of the mirrored smoothings; `sharpness` is β.
 
-    `sharpness` is β. `low` and `high` bracket all values that the CDF of a mixture can take.
+    Of z = 0, a subclass gives `log_density_zero`, `cdf_zero` and `inverse_cdf_pair`: (ζ, 1-ζ) at
+    percentile ρ, given 1-ρ too.
     """
 
     sharpness: float
-    low = 0.0
-    high = 1.0
 
-    def log_density_zero(self, zeta: np.ndarray) -> np.ndarray:
-        """Log r(ζ|z=0)."""
-        raise NotImplementedError
-
-    def cdf_zero(self, zeta: np.ndarray) -> np.ndarray:
-        """CDF of r(ζ|z=0)."""
-        raise NotImplementedError
-
-    def inverse_cdf_pair(
-        self, rho: np.ndarray, rho_complement: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(ζ, 1-ζ) of z = 0 at percentile rho; rho_complement = 1 - rho."""
-        raise NotImplementedError
-
-    def log_densities(
-        self, zeta: np.ndarray, complement: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def log_densities(self, zeta, complement=None):
         """(log r(ζ|0), log r(ζ|1))."""
         complement = 1 - zeta if complement is None else complement
         return self.log_density_zero(zeta), self.log_density_zero(complement)
 
-    def density(self, zeta: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """r(ζ|z)."""
-        return np.where(z, *(np.exp(value) for value in self.log_densities(zeta)[::-1]))
-
-    def cdfs(
-        self, zeta: np.ndarray, complement: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def cdfs(self, zeta, complement=None):
         """(R(ζ|0), R(ζ|1))."""
         complement = 1 - zeta if complement is None else complement
         return self.cdf_zero(zeta), 1 - self.cdf_zero(complement)
 
-    def cdf(self, zeta: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """R(ζ|z)."""
-        return np.where(z, *self.cdfs(zeta)[::-1])
-
-    def inverse_cdf(self, rho: np.ndarray, z: np.ndarray) -> np.ndarray:
+    def inverse_cdf(self, rho, z):
         """ζ with R(ζ|z) = ρ: with ρ uniform this is the sampler of r(ζ|z)."""
         rho = np.asarray(rho, dtype=np.float64)
-        zero, _ = self.inverse_cdf_pair(rho, 1 - rho)
-        _, one = self.inverse_cdf_pair(1 - rho, rho)
+        one, zero = self.inverse_cdf_pair(1 - rho, rho)[1], self.inverse_cdf_pair(rho, 1 - rho)[0]
         return np.where(z, one, zero)
 
-    def nodes(self, count: int) -> tuple[np.ndarray, ...]:
-        """Quadrature of a mixture: (ζ, 1-ζ, z, weight), each [2 * count]; weights sum to 2.
+    def nodes(self, count):
+        """Quadrature of a mixture: (ζ, z, weight), each [2 * count]; weights sum to 2.
 
         E[f(ζ)] = sum of weight * (q if z else 1-q) * f(ζ), whatever q.
         """
         rho, rho_complement, weights = tanh_sinh_nodes(count)
-        zeta, complement = self.inverse_cdf_pair(rho, rho_complement)
-        return mirrored_nodes(zeta, complement, weights)
+        zeta, z = self.inverse_cdf_pair(rho, rho_complement), np.repeat([0, 1], count)
+        return np.concatenate(zeta), z, np.concatenate([weights, weights])
 
-    def log_odds(self, zeta: np.ndarray, complement: np.ndarray | None = None) -> np.ndarray:
+    def log_odds(self, zeta, complement=None):
         """B(ζ) = log r(ζ|1) - log r(ζ|0)."""
         zero, one = self.log_densities(zeta, complement)
         return one - zero
 
-    def mixture_log_density(
-        self, zeta: np.ndarray, q: np.ndarray, complement: np.ndarray | None = None
-    ) -> np.ndarray:
+    def mixture_log_density(self, zeta, q, complement=None):
         """log(q r(ζ|1) + (1-q) r(ζ|0)) of each unit."""
         zero, one = self.log_densities(zeta, complement)
         return np.logaddexp(np.log(q) + one, np.log1p(-q) + zero)
 
-    def mixture_density(self, zeta: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """q r(ζ|1) + (1-q) r(ζ|0)."""
-        return np.exp(self.mixture_log_density(zeta, q))
-
-    def mixture_cdf(self, zeta: np.ndarray, q: np.ndarray) -> np.ndarray:
+    def mixture_cdf(self, zeta, q):
         """q R(ζ|1) + (1-q) R(ζ|0)."""
         zero, one = self.cdfs(zeta)
         return q * one + (1 - q) * zero
 
-    def implicit_slope(
-        self, zeta: np.ndarray, q: np.ndarray, complement: np.ndarray | None = None
-    ) -> np.ndarray:
-        """dζ/dq by the formula (R0 - R1) / (q r1 + (1-q) r0) (Figurnov et al. 2018).
 
-        Only for means of an estimator; `reference_implicit` has the independent route.
-        """
-        zero, one = self.cdfs(zeta, complement)
-        return (zero - one) * np.exp(-self.mixture_log_density(zeta, q, complement))
-
-
-@dataclass(frozen=True)
 class Exponential(Smoothing):
     """r(ζ|0) = β exp(-βζ) / (1 - exp(-β)) on [0, 1]."""
 
-    def log_density_zero(self, zeta: np.ndarray) -> np.ndarray:
+    def log_density_zero(self, zeta):
         beta = self.sharpness
         return np.log(beta) - beta * zeta - np.log(-np.expm1(-beta))
 
-    def cdf_zero(self, zeta: np.ndarray) -> np.ndarray:
+    def cdf_zero(self, zeta):
         return np.expm1(-self.sharpness * zeta) / np.expm1(-self.sharpness)
 
     def inverse_cdf_pair(self, rho, rho_complement):
@@ -162,20 +104,12 @@ class Power(Smoothing):
 
     offset: float = 0.0
 
-    @property
-    def low(self) -> float:
-        return -self.offset
-
-    @property
-    def high(self) -> float:
-        return 1.0 + self.offset
-
-    def log_density_zero(self, zeta: np.ndarray) -> np.ndarray:
+    def log_density_zero(self, zeta):
         exponent = 1 / self.sharpness
         # Without offset a ρ^β that has underflowed stands for the smallest number, not for 0.
         return (exponent - 1) * np.log(np.maximum(zeta + self.offset, TINY)) + np.log(exponent)
 
-    def cdf_zero(self, zeta: np.ndarray) -> np.ndarray:
+    def cdf_zero(self, zeta):
         return np.maximum(zeta + self.offset, 0.0) ** (1 / self.sharpness)
 
     def inverse_cdf_pair(self, rho, rho_complement):
@@ -190,15 +124,13 @@ class UniformExponential(Smoothing):
 
     epsilon: float = 0.05
 
-    def _exponential(self) -> Exponential:
-        return Exponential(self.sharpness)
-
-    def log_density_zero(self, zeta: np.ndarray) -> np.ndarray:
-        exponential = np.exp(self._exponential().log_density_zero(zeta))
+    def log_density_zero(self, zeta):
+        exponential = np.exp(Exponential(self.sharpness).log_density_zero(zeta))
         return np.log((1 - self.epsilon) * exponential + self.epsilon)
 
-    def cdf_zero(self, zeta: np.ndarray) -> np.ndarray:
-        return (1 - self.epsilon) * self._exponential().cdf_zero(zeta) + self.epsilon * zeta
+    def cdf_zero(self, zeta):
+        exponential = Exponential(self.sharpness).cdf_zero(zeta)
+        return (1 - self.epsilon) * exponential + self.epsilon * zeta
 
     def inverse_cdf_pair(self, rho, rho_complement):
         low, high = np.zeros_like(rho), np.ones_like(rho)
@@ -209,24 +141,14 @@ class UniformExponential(Smoothing):
         zeta = 0.5 * (low + high)
         return zeta, 1 - zeta
 
-    def nodes(self, count):
-        # In ζ itself: the inverse CDF has a bend where the exponential gives way to the uniform.
-        zeta, complement, weights = tanh_sinh_nodes(count)
-        weights = weights * np.exp(self.log_density_zero(zeta))
-        return mirrored_nodes(zeta, complement, weights / weights.sum())
 
-
-@dataclass(frozen=True)
 class Gaussian(Smoothing):
     """N(ζ; z, 1/β) on the real line."""
 
-    low = -12.0
-    high = 13.0
-
-    def log_density_zero(self, zeta: np.ndarray) -> np.ndarray:
+    def log_density_zero(self, zeta):
         return 0.5 * np.log(self.sharpness / (2 * np.pi)) - 0.5 * self.sharpness * zeta**2
 
-    def cdf_zero(self, zeta: np.ndarray) -> np.ndarray:
+    def cdf_zero(self, zeta):
         return ndtr(np.sqrt(self.sharpness) * zeta)
 
     def inverse_cdf_pair(self, rho, rho_complement):
@@ -235,37 +157,10 @@ class Gaussian(Smoothing):
         return zeta, 1 - zeta
 
 
-@dataclass(frozen=True)
 class SpikeExponential(Smoothing):
-    """δ(ζ) for z = 0, β exp(βζ) / (exp(β) - 1) on [0, 1] for z = 1 (not mirrored).
-
-    `log_densities` is that of the part with ζ > 0; the spike is the single node ζ = 0.
-    """
-
-    def log_densities(self, zeta, complement=None):
-        beta = self.sharpness
-        one = np.log(beta) + beta * (zeta - 1) - np.log(-np.expm1(-beta))
-        return np.full_like(one, -np.inf), one
-
-    def cdfs(self, zeta, complement=None):
-        zeta = np.asarray(zeta, dtype=np.float64)
-        one = np.expm1(self.sharpness * zeta) / np.expm1(self.sharpness)
-        return np.ones_like(one), one
-
-    def inverse_cdf(self, rho, z):
-        one = np.log1p(np.expm1(self.sharpness) * np.asarray(rho)) / self.sharpness
-        return np.where(z, one, 0.0)
-
-    def mixture_inverse_cdf(self, rho: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """ζ(ρ, q): 0 for ρ < 1-q, else the exponential's percentile (ρ + q - 1) / q."""
-        percentile = np.maximum(np.asarray(rho) + q - 1, 0) / q
-        return self.inverse_cdf(percentile, percentile > 0)
+    """δ(ζ) for z = 0, β exp(βζ) / (exp(β) - 1) on [0, 1] for z = 1; the spike is one node."""
 
     def nodes(self, count):
         rho, _, weights = tanh_sinh_nodes(count)
-        zeta = np.append(0.0, self.inverse_cdf(rho, 1))
-        z = np.append(0.0, np.ones(count))
-        return zeta, 1 - zeta, z, np.append(1.0, weights)
-
-    def implicit_slope(self, zeta, q, complement=None):
-        return np.where(np.asarray(zeta) > 0, super().implicit_slope(zeta, q), 0.0)
+        one = np.log1p(np.expm1(self.sharpness) * rho) / self.sharpness
+        return np.append(0.0, one), np.repeat([0, 1], [1, count]), np.append(1.0, weights)

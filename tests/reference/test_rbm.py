@@ -9,25 +9,20 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, optimize, stats
+from scipy import integrate, stats
+from scipy.special import expit
 
-from tests.reference.implicit import implicit_derivative, spike_implicit_derivative
-from tests.reference.prior import (
-    default_strength,
-    gaussian_integral_log_prior,
-    mean_field_log_prior,
-    mean_field_maximum,
-    mean_field_means,
-    mean_field_value,
-    overlap_log_prior,
-    precision_matrix,
+from tests.reference import prior
+from tests.reference.kl import joint_kl, table_posterior
+from tests.reference.rbm import (
+    ReferenceRBM,
+    all_states,
+    factorial_kl,
+    factorial_kl_gradient,
+    numerical_gradient,
+    random_rbm,
 )
-from tests.reference.rbm import all_states, numerical_gradient, random_rbm
-from tests.reference.shifted_gaussian import (
-    shifted_implicit_derivatives,
-    shifted_mixture_cdf,
-    shifted_mixture_log_density,
-)
+from tests.reference.shifted_gaussian import shifted_mixture_cdf, shifted_mixture_log_density
 from tests.reference.smoothing import (
     Exponential,
     Gaussian,
@@ -37,12 +32,8 @@ from tests.reference.smoothing import (
 )
 
 SMOOTHINGS = [
-    Exponential(3.0),
-    Exponential(12.0),
-    Power(3.0),
-    Power(3.0, offset=1e-2),
-    UniformExponential(16.0),
-    Gaussian(25.0),
+    *(Exponential(3.0), Exponential(12.0), Power(3.0), Power(3.0, offset=1e-2)),
+    *(UniformExponential(16.0), Gaussian(25.0)),
 ]
 PUBLISHED_POWER = Power(30.0, offset=1e-7)
 
@@ -54,46 +45,37 @@ def integral(function, smoothing, limits=None):
     return integrate.quad(function, low, high, points=points, limit=400, epsabs=1e-11)[0]
 
 
+def density(smoothing, zeta, z):
+    return np.exp(smoothing.log_densities(np.float64(zeta))[z])
+
+
 class TestRBM:
     rbm = random_rbm(3, 5, seed=1)
 
-    def loop(self):
-        """(z_L, z_R, exp(-E)) of all states by loops over single units."""
-        rbm = self.rbm
+    def test_states_and_probabilities_against_loops(self):
+        rbm, states, weights = self.rbm, [], []
         for left in itertools.product((0, 1), repeat=3):
             for right in itertools.product((0, 1), repeat=5):
                 exponent = sum(rbm.left_bias[i] for i in range(3) if left[i])
                 exponent += sum(rbm.right_bias[j] for j in range(5) if right[j])
                 for i, j in itertools.product(range(3), range(5)):
                     exponent += left[i] * rbm.coupling[i, j] * right[j]
-                yield left, right, math.exp(exponent)
+                states.append((*left, *right))
+                weights.append(math.exp(exponent))
+        assert states == [*map(tuple, all_states(8))]
+        assert np.isclose(rbm.log_partition(), math.log(sum(weights)), atol=1e-12)
+        assert np.allclose(rbm.probabilities(), np.array(weights) / sum(weights), atol=1e-14)
+        sums = np.reshape(weights, (8, 32)).sum(axis=1)
+        assert np.allclose(rbm.left_log_weights(), np.log(sums), atol=1e-12)
 
     def test_generator_is_asymmetric_and_exact_in_single_precision(self):
         for parameter in self.rbm.parameters:
             assert np.min(parameter) < 0 < np.max(parameter)
             assert np.array_equal(parameter, np.float32(parameter))
 
-    def test_partition_states_and_moments_against_loops(self):
-        weights = list(self.loop())
-        total = sum(weight for *_, weight in weights)
-        assert np.isclose(self.rbm.log_partition(), math.log(total), atol=1e-12)
-        assert [(*left, *right) for left, right, _ in weights] == [*map(tuple, all_states(8))]
-        assert np.allclose(self.rbm.probabilities(), [w / total for *_, w in weights], atol=1e-14)
-        for i, j in itertools.product(range(3), range(5)):
-            moment = sum(w for left, right, w in weights if left[i] and right[j]) / total
-            assert np.isclose(self.rbm.left_right_moment()[i, j], moment, atol=1e-12)
-
-    def test_one_half_summed_out_analytically(self):
-        rbm = self.rbm
-        left, right = all_states(3), all_states(5)
-        softplus = np.logaddexp(0, rbm.right_bias + left @ rbm.coupling).sum(axis=1)
-        assert np.allclose(rbm.left_log_weights(), left @ rbm.left_bias + softplus, atol=1e-12)
-        softplus = np.logaddexp(0, rbm.left_bias + right @ rbm.coupling.T).sum(axis=1)
-        assert np.allclose(rbm.right_log_weights(), right @ rbm.right_bias + softplus, atol=1e-12)
-
     def test_gradient_of_log_partition_by_differences(self):
         numerical = numerical_gradient(
-            lambda arrays: type(self.rbm)(*arrays).log_partition(), self.rbm.parameters
+            lambda arrays: ReferenceRBM(*arrays).log_partition(), self.rbm.parameters
         )
         for exact, difference in zip(self.rbm.log_partition_gradient(), numerical, strict=True):
             assert np.allclose(exact, difference, atol=1e-9)
@@ -104,75 +86,70 @@ class TestRBM:
             probabilities = self.rbm.scaled(inverse_temperature).probabilities()
             assert np.allclose(probabilities @ matrix, probabilities, atol=1e-13)
         # From z_R = (1, 0, 1, 1, 0): mean of the new z_L, then of z_R given it.
-        right = np.array([1.0, 0, 1, 1, 0])
-        mean_left = 1 / (1 + np.exp(-(self.rbm.left_bias + self.rbm.coupling @ right)))
+        mean_left = expit(self.rbm.left_bias + self.rbm.coupling @ [1.0, 0, 1, 1, 0])
         row = self.rbm.sweep_matrix()[int("000" + "10110", 2)]
         assert np.allclose((row @ self.rbm.states())[:3], mean_left, atol=1e-12)
 
-    def test_samples_have_the_enumerated_means(self):
-        """5 standard errors of 20000 samples: a shift of 0.018 in a mean would be noticed."""
-        samples = self.rbm.sample(np.random.default_rng(3), 20000)
-        means = self.rbm.means()
-        error = np.sqrt(means * (1 - means) / 20000)
-        assert np.all(np.abs(samples.mean(axis=0) - means) < 5 * error)
+
+class TestFactorialKL:
+    """Of independent units: what the KL of one group is, with its gradient."""
+
+    rbm, logits = random_rbm(3, 5, seed=5), np.linspace(-2, 1.5, 8)
+
+    def test_value(self):
+        value = factorial_kl(self.rbm, self.logits)
+        one_group = joint_kl(self.rbm, table_posterior([self.logits]), Exponential(5.0))
+        assert np.isclose(value, one_group, atol=1e-12)
+        alone = ReferenceRBM(self.rbm.left_bias, self.rbm.right_bias, np.zeros((3, 5)))
+        assert value > 0 and np.isclose(factorial_kl(alone, alone.bias), 0, atol=1e-12)
+
+    def test_gradient(self):
+        def value(arrays):
+            return factorial_kl(ReferenceRBM(*arrays[1:]), arrays[0])
+
+        numerical = numerical_gradient(value, [self.logits, *self.rbm.parameters])
+        exact = factorial_kl_gradient(self.rbm, self.logits)
+        for one, other in zip(exact, numerical, strict=True):
+            assert np.allclose(one, other, atol=1e-9)
 
 
 @pytest.mark.parametrize("smoothing", SMOOTHINGS, ids=str)
 class TestSmoothing:
-    def test_density_is_the_derivative_of_the_cdf(self, smoothing):
-        for z in (0, 1):
-            lower = smoothing.cdf(np.float64(0.2), z)
-            mass = integral(lambda value, z=z: smoothing.density(value, z), smoothing, (0.2, 0.7))
-            assert np.isclose(smoothing.cdf(np.float64(0.7), z) - lower, mass, atol=1e-9)
-
-    def test_density_integrates_to_one(self, smoothing):
-        offset = getattr(smoothing, "offset", 0.0)
-        exponent = 1 / smoothing.sharpness
+    def test_density_and_cdf(self, smoothing):
+        """Densities are slopes of the CDFs, integrate to one, and are each other's mirror image."""
+        offset, exponent = getattr(smoothing, "offset", 0.0), 1 / smoothing.sharpness
         mass = (1 + offset) ** exponent - offset**exponent if offset else 1.0
+        ends = [smoothing.cdfs(np.float64(end)) for end in (0.2, 0.7)]
         for z in (0, 1):
-            total = integral(lambda value, z=z: smoothing.density(value, z), smoothing)
+            part = integral(lambda v, z=z: density(smoothing, v, z), smoothing, (0.2, 0.7))
+            assert np.isclose(ends[1][z] - ends[0][z], part, atol=1e-9)
+            total = integral(lambda v, z=z: density(smoothing, v, z), smoothing)
             assert np.isclose(total, mass, atol=1e-6)
-
-    def test_mirror(self, smoothing):
         value = np.linspace(0.05, 0.95, 7)
-        assert np.allclose(smoothing.density(value, 1), smoothing.density(1 - value, 0))
+        assert np.allclose(density(smoothing, value, 1), density(smoothing, 1 - value, 0))
 
     def test_inverse_cdf(self, smoothing):
-        rho = np.linspace(0.02, 0.98, 13)
-        for z in (0, 1):
-            zeta = smoothing.inverse_cdf(rho, z)
-            offset = getattr(smoothing, "offset", 0.0)
-            if offset:  # the sample stays that of the density without offset
-                zeta = zeta - offset if z == 0 else zeta + offset
-            assert np.allclose(smoothing.cdf(zeta, z), rho, atol=1e-12)
+        rho, offset = np.linspace(0.02, 0.98, 13), getattr(smoothing, "offset", 0.0)
+        for z, shift in ((0, -offset), (1, offset)):  # the sample is that without offset
+            zeta = smoothing.inverse_cdf(rho, z) + shift
+            assert np.allclose(smoothing.cdfs(zeta)[z], rho, atol=1e-12)
 
-    def test_implicit_derivative_against_the_formula(self, smoothing):
-        for zeta, q in [(0.03, 0.2), (0.4, 0.7), (0.97, 0.6), (0.8, 0.05)]:
-            formula = smoothing.implicit_slope(np.float64(zeta), np.float64(q))
-            assert np.isclose(implicit_derivative(smoothing, zeta, q), formula, rtol=1e-7)
 
-    def test_nodes_against_adaptive_quadrature(self, smoothing):
-        if getattr(smoothing, "offset", 0.0):  # nodes follow the sampler, which has none
-            smoothing = Power(smoothing.sharpness)
-        q = 0.3
-        zeta, complement, z, weight = smoothing.nodes(80)
-        assert np.allclose(zeta + complement, 1, atol=1e-12)
-        mean = np.sum(weight * np.where(z, q, 1 - q) * np.sin(3 * zeta))
-        expected = integral(
-            lambda value: smoothing.mixture_density(value, q) * math.sin(3 * value), smoothing
-        )
-        assert np.isclose(mean, expected, atol=1e-7)
+@pytest.mark.parametrize("smoothing", [Exponential(3.0), Power(3.0), Gaussian(25.0)], ids=str)
+def test_nodes_against_adaptive_quadrature(smoothing):
+    zeta, z, weight = smoothing.nodes(80)
+    mean = np.sum(weight * np.where(z, 0.3, 0.7) * np.sin(3 * zeta))
+    expected = integral(
+        lambda v: np.exp(smoothing.mixture_log_density(v, 0.3)) * math.sin(3 * v), smoothing
+    )
+    assert np.isclose(mean, expected, atol=1e-7)
 
 
 class TestSpecialCases:
     def test_power_with_the_published_constant_loses_most_of_its_mass(self):
-        rho = np.linspace(0, 1, 100001)[1:-1]
-        share = np.mean(PUBLISHED_POWER.inverse_cdf(rho, 0) < 1e-7)
-        assert np.isclose(share, 0.584, atol=1e-3)  # β = 30
-        mass = PUBLISHED_POWER.cdf(np.float64(1), 0) - PUBLISHED_POWER.cdf(np.float64(0), 0)
-        assert np.isclose(mass, 1 - 0.584, atol=1e-3)
-        formula = PUBLISHED_POWER.implicit_slope(np.float64(1e-9), np.float64(0.3))
-        assert np.isclose(implicit_derivative(PUBLISHED_POWER, 1e-9, 0.3), formula, rtol=1e-6)
+        share = np.mean(PUBLISHED_POWER.inverse_cdf(np.linspace(0, 1, 100001)[1:-1], 0) < 1e-7)
+        mass = np.diff(PUBLISHED_POWER.cdf_zero(np.array([0.0, 1.0])))[0]
+        assert np.allclose([share, 1 - mass], 0.584, atol=1e-3)  # β = 30
 
     def test_exponential_keeps_the_complement(self):
         zeta, complement = Exponential(12.0).inverse_cdf_pair(np.float64(1), np.float64(1e-20))
@@ -181,91 +158,62 @@ class TestSpecialCases:
         assert np.isclose(complement, 1e-20 * slope, rtol=1e-12, atol=0)
 
     def test_spike_and_exponential(self):
-        smoothing, q = SpikeExponential(4.0), 0.35
-        total = integrate.quad(lambda value: smoothing.density(np.float64(value), 1), 0, 1)[0]
-        assert np.isclose(total, 1, atol=1e-10)
-        rho = np.array([0.1, 0.649, 0.66, 0.8, 0.99])
-        zeta = smoothing.mixture_inverse_cdf(rho, q)
-        assert np.array_equal(zeta > 0, rho > 1 - q)
-        for value, percentile in zip(zeta[2:], rho[2:], strict=True):
-            mass = integrate.quad(lambda v: smoothing.density(np.float64(v), 1), 0, value)[0]
-            assert np.isclose(1 - q + q * mass, percentile, atol=1e-10)
-            slope = smoothing.implicit_slope(value, np.float64(q))
-            assert np.isclose(spike_implicit_derivative(4.0, percentile, q), slope, rtol=1e-8)
-        assert spike_implicit_derivative(4.0, 0.1, q) == 0
+        zeta, z, weight = SpikeExponential(4.0).nodes(60)
+        mean = np.sum(weight * np.where(z, 0.35, 0.65) * np.cos(3 * zeta))
+        part = integrate.quad(lambda v: 4 * np.exp(4 * v) / np.expm1(4) * math.cos(3 * v), 0, 1)
+        assert np.isclose(mean, 0.65 + 0.35 * part[0], atol=1e-10)
 
     @pytest.mark.parametrize("zeta", [-0.3, 0.05, 0.6, 1.2])
     def test_shifted_mixture(self, zeta):
-        q, delta, scale = 0.3, 0.11, 0.25
+        q, delta, scale = args = 0.3, 0.11, 0.25
         components = stats.norm(delta, scale), stats.norm(1 + delta, scale)
         zero, one = (component.pdf(zeta) for component in components)
-        density = (1 - q) * zero + q * one
-        log_density = shifted_mixture_log_density(zeta, q, delta, scale)
-        assert np.isclose(np.exp(log_density), density, rtol=1e-12)
+        mixed = (1 - q) * zero + q * one
+        assert np.isclose(np.exp(shifted_mixture_log_density(zeta, *args)), mixed, rtol=1e-12)
         cdf_zero, cdf_one = (component.cdf(zeta) for component in components)
-        cdf = shifted_mixture_cdf(zeta, q, delta, scale)
-        assert np.isclose(cdf, q * cdf_one + (1 - q) * cdf_zero, rtol=1e-12)
-        deviations = (1 - q) * zero * (zeta - delta) + q * one * (zeta - 1 - delta)
-        expected = ((cdf_zero - cdf_one) / density, 1.0, deviations / (scale * density))
-        obtained = shifted_implicit_derivatives(zeta, q, delta, scale)
-        assert np.allclose(obtained, expected, rtol=1e-7)
-        # With δ left out of the two deviations it is another function.
-        wrong = ((1 - q) * zero * zeta + q * one * (zeta - 1)) / (scale * density)
-        assert abs(wrong - obtained[2]) > 0.3
+        cdf = q * cdf_one + (1 - q) * cdf_zero
+        assert np.isclose(shifted_mixture_cdf(zeta, *args), cdf, rtol=1e-12)
 
 
 class TestRelaxedPrior:
-    rbm = random_rbm(1, 1, seed=2)
+    rbm = random_rbm(2, 3, seed=4)
 
-    @pytest.mark.parametrize("smoothing", [Exponential(3.0), Gaussian(25.0)], ids=str)
-    def test_density_integrates_to_one(self, smoothing):
-        low, high = (0, 1) if isinstance(smoothing, Exponential) else (-1.5, 2.5)
-        axis, weights = np.polynomial.legendre.leggauss(120)
-        axis, weights = low + (high - low) * (axis + 1) / 2, weights * (high - low) / 2
-        points = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-        density = np.exp(overlap_log_prior(self.rbm, smoothing, points)).reshape(120, 120)
-        assert np.isclose(weights @ density @ weights, 1, atol=1e-9)
-
-    def test_single_state_terms(self):
-        rbm, smoothing = random_rbm(2, 3, seed=4), Exponential(5.0)
+    @pytest.mark.parametrize("smoothing", [Exponential(5.0), Gaussian(25.0)], ids=str)
+    def test_overlap_is_the_sum_over_single_states(self, smoothing):
         zeta = np.random.default_rng(1).random((3, 5))
-        total = np.zeros(3)
-        for z, probability in zip(rbm.states(), rbm.probabilities(), strict=True):
-            total += probability * np.prod(smoothing.density(zeta, z), axis=1)
-        assert np.allclose(overlap_log_prior(rbm, smoothing, zeta), np.log(total), atol=1e-12)
+        zero, one = (density(smoothing, zeta, z) for z in (0, 1))
+        pairs = zip(self.rbm.states(), self.rbm.probabilities(), strict=True)
+        total = sum(p * np.prod(np.where(z, one, zero), axis=1) for z, p in pairs)
+        found = prior.overlap_log_prior(self.rbm, smoothing, zeta)
+        assert np.allclose(found, np.log(total), atol=1e-12)
 
     @pytest.mark.parametrize("smoothing", [*SMOOTHINGS, PUBLISHED_POWER], ids=str)
-    def test_mean_field_is_a_lower_bound_and_is_maximised(self, smoothing):
-        rbm = random_rbm(2, 3, seed=4)
+    def test_mean_field_is_a_lower_bound_that_its_iterations_raise(self, smoothing):
+        """Its slope by the means is zero where they come to rest; there it is no exact value."""
         zeta = np.random.default_rng(1).uniform(0.2, 0.8, (7, 5))
-        exact = overlap_log_prior(rbm, smoothing, zeta)
-        best = mean_field_maximum(rbm, smoothing, zeta)
-        five = mean_field_log_prior(rbm, smoothing, zeta, iterations=5)
-        assert np.all(five <= best + 1e-9) and np.all(best <= exact + 1e-12)
-        assert np.max(exact - best) > 1e-6
+        args = self.rbm, smoothing, zeta
+        exact = prior.overlap_log_prior(*args)
+        five, at_rest = (prior.mean_field_log_prior(*args, n) for n in (5, 1000))
+        assert np.all(five <= at_rest + 1e-9) and np.all(at_rest <= exact + 1e-12)
+        assert np.max(exact - at_rest) > 1e-6
+        means = prior.mean_field_means(*args, 1000)
 
-        def negative(logits):
-            means = 1 / (1 + np.exp(-logits[None]))
-            return -mean_field_value(rbm, smoothing, zeta[:1], means)[0]
+        def value(logits):
+            return prior.mean_field_value(*args, expit(logits[0])).sum()
 
-        found = min(
-            optimize.minimize(negative, start).fun
-            for start in np.random.default_rng(2).normal(size=(2, 5))
-        )
-        assert np.isclose(-found, best[0], atol=1e-5)
+        [slope] = numerical_gradient(value, [np.log(means) - np.log1p(-means)])
+        assert np.allclose(slope, 0, atol=1e-8)
+        moved = prior.mean_field_value(*args, np.clip(means + 0.05, 0, 1))
+        assert np.all(moved < at_rest)
 
     def test_mean_field_is_exact_without_coupling(self):
-        rbm = type(self.rbm)(*random_rbm(2, 3, seed=4, coupling_scale=0.0).parameters)
-        zeta = np.random.default_rng(1).random((4, 5))
-        smoothing = Exponential(5.0)
-        exact = overlap_log_prior(rbm, smoothing, zeta)
-        assert np.allclose(mean_field_log_prior(rbm, smoothing, zeta, 1), exact, atol=1e-12)
-        assert mean_field_means(rbm, smoothing, zeta).shape == (4, 5)
+        args = random_rbm(2, 3, 4, coupling_scale=0.0), Exponential(5.0), np.full((4, 5), 0.3)
+        exact = prior.overlap_log_prior(*args)
+        assert np.allclose(prior.mean_field_log_prior(*args, 1), exact, atol=1e-12)
 
     def test_gaussian_integral_against_the_closed_form(self):
-        rbm = random_rbm(2, 3, seed=4)
-        strength = default_strength(rbm, 5.0)
-        matrix = precision_matrix(rbm, strength)
+        rbm, strength = self.rbm, 9.0
+        matrix = prior.precision_matrix(rbm, strength)
         zeta = np.random.default_rng(1).normal(0.5, 0.6, (7, 5))
         inner = np.eye(3) - rbm.coupling.T @ rbm.coupling / strength**2
         field = zeta @ matrix
@@ -276,10 +224,9 @@ class TestRelaxedPrior:
             - 0.5 * np.sum(field * zeta, axis=1)
             + np.logaddexp(0, field + rbm.bias - strength / 2).sum(axis=1)
         )
-        assert np.allclose(gaussian_integral_log_prior(rbm, zeta, strength), closed, atol=1e-11)
+        found = prior.gaussian_integral_log_prior(rbm, zeta, strength)
+        assert np.allclose(found, closed, atol=1e-11)
+        pairs = zip(rbm.states(), rbm.probabilities(), strict=True)
         covariance = np.linalg.inv(matrix)
-        total = sum(
-            probability * stats.multivariate_normal(z, covariance).pdf(zeta)
-            for z, probability in zip(rbm.states(), rbm.probabilities(), strict=True)
-        )
+        total = sum(p * stats.multivariate_normal(z, covariance).pdf(zeta) for z, p in pairs)
         assert np.allclose(np.log(total), closed, atol=1e-9)

@@ -15,11 +15,10 @@ from scipy.special import logit
 
 from tests.reference import chains, relaxation, smoothing, straight
 from tests.reference.chains import Population
-from tests.reference.counter_random import Key, fold_in, key_of, split, uniform
+from tests.reference.counter_random import fold_in, key_of, split, uniform
 from tests.reference.rbm import ReferenceRBM
-from tests.reference.relaxation import STEP, Draw, Terms, real
+from tests.reference.relaxation import STEP, Draw, real
 
-Arrays = dict[str, np.ndarray]
 # Smoothing of each baseline of overlapping or conditioned smoothing.
 SMOOTHINGS = {
     "dvaepp_exp": smoothing.Exponential,
@@ -50,11 +49,16 @@ class Setting:
     threshold: float = 1.0
     grey_unit: float | None = None  # None: binary images
     weight_decay: float = 1e-4
-    terms: Terms = field(default_factory=dict)
+    terms: dict = field(default_factory=dict)
 
-    def term(self, name: str) -> float:
+    def term(self, name):
         """1, or the factor that a test puts in."""
         return self.terms.get(name, 1.0)
+
+    @property
+    def of_samples(self):
+        """Whether log q and the prior are those of relaxed samples, so that K of them weigh."""
+        return self.baseline.startswith("dvaes_") or self.baseline in straight.ALL
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,19 @@ class State:
     (mean, variance) by `<network>/<layer>`. values: objective, reconstruction, KL (for logs)."""
 
     step: int
-    weights: Arrays
-    moments: dict[str, tuple[np.ndarray, np.ndarray]]
-    averages: dict[str, tuple[np.ndarray, np.ndarray]]
+    weights: dict
+    moments: dict
+    averages: dict
     population: Population
-    gradient: Arrays = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict = field(default_factory=dict)
 
 
-def kl_weight(setting: Setting, step: int) -> float:
+def kl_weight(setting, step):
     """0 to 1 over the first 30 % of the run."""
     return setting.term("kl weight") * min(step / setting.num_steps / 0.3, 1.0)
 
 
-def learning_rate(setting: Setting, step: int) -> float:
+def learning_rate(setting, step):
     """The staged rate."""
     fraction = step / setting.num_steps
     divisor = next(divisor for until, divisor in RATE_DIVISORS if fraction < until)
@@ -86,11 +89,11 @@ def learning_rate(setting: Setting, step: int) -> float:
 class Pass:
     """One pass through the networks in training mode; collects batch statistics."""
 
-    def __init__(self, setting: Setting, weights: Arrays) -> None:
+    def __init__(self, setting, weights):
         self.setting, self.weights = setting, weights
-        self.statistics: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self.statistics = {}
 
-    def network(self, name: str, *parts: np.ndarray) -> np.ndarray:
+    def network(self, name, *parts):
         weights, layer = self.weights, 0
         value = sum(part @ weights[f"{name}/first{i}"] for i, part in enumerate(parts))
         while f"{name}/gamma{layer}" in weights:
@@ -104,9 +107,9 @@ class Pass:
             layer += 1
         return value + weights[f"{name}/bias"]
 
-    def encode(self, images: np.ndarray, key: Key) -> Draw:
+    def encode(self, images, key):
         """All groups, each given the image and the groups before, [N, X]."""
-        groups: list[Draw] = []
+        groups = []
         centred = (images - self.setting.train_mean)[None]
         for group in range(len(self.setting.group_sizes)):
             earlier = [draw.zeta for draw in groups]
@@ -116,19 +119,17 @@ class Pass:
         columns = zip(*groups, strict=True)
         return Draw(*(None if c[0] is None else np.concatenate(c, axis=-1) for c in columns))
 
-    def _smoothing(self) -> smoothing.Smoothing:
+    def _smoothing(self):
         kind = SMOOTHINGS[self.setting.baseline]
         offset = {"offset": 1e-7} if kind is smoothing.Power else {}
         return kind(self.setting.sharpness, **offset)
 
-    def log_q_at(self, images: np.ndarray, zeta: np.ndarray) -> np.ndarray:
+    def log_q_at(self, images, zeta):
         """Of relaxed bits in the energies of binary ones, at given latents, [P, N, D]."""
         centred = (images - self.setting.train_mean)[None]
         groups = np.split(zeta, np.cumsum(self.setting.group_sizes)[:-1], axis=-1)
-        logits = [
-            self.network(f"encoder{group}", centred, *groups[:group])
-            for group in range(len(groups))
-        ]
+        names = [f"encoder{group}" for group in range(len(groups))]
+        logits = [self.network(n, centred, *groups[:at]) for at, n in enumerate(names)]
         return straight.log_q(zeta, np.concatenate(logits, axis=-1))
 
     def _posterior(self):
@@ -140,18 +141,17 @@ class Pass:
             return relaxation.ShiftedGaussian()
         return relaxation.Mixture(self._smoothing())
 
-    def rbm(self) -> relaxation.RBM:
+    def rbm(self):
         """The prior's parameters."""
         return relaxation.RBM(*(self.weights[n] for n in ("left_bias", "right_bias", "coupling")))
 
-    def kl(self, draw: Draw) -> np.ndarray:
+    def kl(self, draw):
         """Without log Z, [P, N]."""
         setting, rbm = self.setting, self.rbm()
-        if setting.baseline in straight.ALL:
-            posterior = setting.term("posterior") * np.sum(draw.log_q, axis=-1)
-            return posterior - setting.term("prior") * rbm.negative_energy(draw.zeta)
-        if setting.baseline.startswith("dvaes_"):
-            if setting.baseline == "dvaes_gi":
+        if setting.of_samples:
+            if setting.baseline in straight.ALL:
+                prior = rbm.negative_energy(draw.zeta)
+            elif setting.baseline == "dvaes_gi":
                 prior = relaxation.gaussian_integral_log_prior(rbm, draw.zeta, setting.sharpness)
             else:
                 densities = self._smoothing().log_densities
@@ -164,17 +164,15 @@ class Pass:
             return relaxation.spike_kl(rbm, draw, setting.terms, setting.group_sizes[-1])
         return relaxation.smoothed_kl(rbm, draw, setting.terms, self._smoothing().log_odds)
 
-    def objective(self, images: np.ndarray, key: Key, weight: float) -> dict[str, np.ndarray]:
+    def objective(self, images, key, weight):
         """What is raised, averaged over images, and its parts, [P] each; row b K + k of image b."""
         setting = self.setting
         repeated = np.repeat(images, setting.k, axis=0)
         draw = self.encode(repeated, key)
         squared = setting.baseline in straight.SQUARED
-        log_w, likelihood, kl = self.log_weights(
-            repeated, Draw(*map(real, draw)) if squared else draw, weight
-        )
-        weighted = setting.baseline.startswith("dvaes_") or setting.baseline in straight.ALL
-        if setting.k > 1 and weighted:
+        own = Draw(*map(real, draw)) if squared else draw
+        log_w, likelihood, kl = self.log_weights(repeated, own, weight)
+        if setting.k > 1 and setting.of_samples:
             log_w = log_w.reshape(len(log_w), -1, setting.k)
             high = real(log_w).max(axis=-1, keepdims=True)
             log_w = high[..., 0] + np.log(np.mean(np.exp(log_w - high), axis=-1))
@@ -183,7 +181,7 @@ class Pass:
             log_w = log_w + 1j * np.imag(self.along_samples(repeated, draw, weight))
         return {"objective": log_w, "reconstruction": likelihood.mean(-1), "kl": kl.mean(-1)}
 
-    def log_weights(self, images: np.ndarray, draw: Draw, weight: float) -> tuple:
+    def log_weights(self, images, draw, weight):
         """log w, log p(x | ζ) and the KL term of each row, [P, N]."""
         constant = logit(np.clip(self.setting.train_mean, 0.001, 0.999))
         logits = self.network("decoder", draw.zeta) + constant
@@ -191,7 +189,7 @@ class Pass:
         kl = self.kl(draw)
         return self.setting.term("reconstruction") * likelihood - weight * kl, likelihood, kl
 
-    def along_samples(self, images: np.ndarray, draw: Draw, weight: float) -> np.ndarray:
+    def along_samples(self, images, draw, weight):
         """Doubly reparameterised: what moves is ζ alone, log w_k has the weights κ w² + (1-κ) w."""
         still = Pass(self.setting, {name: real(value) for name, value in self.weights.items()})
         own = draw._replace(log_q=still.log_q_at(images, draw.zeta))
@@ -203,7 +201,7 @@ class Pass:
         return np.sum(factors * log_w, axis=-1).mean(axis=-1)
 
 
-def moved(weights: Arrays) -> Arrays:
+def moved(weights):
     """Each weight with an axis in front along which one number after another is moved."""
     total = sum(value.size for value in weights.values())
     result, start = {}, 0
@@ -216,9 +214,7 @@ def moved(weights: Arrays) -> Arrays:
     return result
 
 
-def gradient(
-    setting: Setting, state: State, images: np.ndarray, key: Key
-) -> tuple[Arrays, Pass, dict[str, float]]:
+def gradient(setting, state, images, key):
     """Of the loss with weight decay; the pass, and the values for logs."""
     weight = kl_weight(setting, state.step)
     forward = Pass(setting, moved(state.weights))
@@ -235,7 +231,7 @@ def gradient(
     return result, forward, {name: float(real(value)[0]) for name, value in values.items()}
 
 
-def adam(setting: Setting, state: State, gradients: Arrays) -> tuple[Arrays, dict]:
+def adam(setting, state, gradients):
     """Kingma and Ba 2015 in the form before their section 2.1: epsilon beside the raw moment."""
     count = state.step + 1
     beta_1, beta_2 = 0.9 * setting.term("beta 1"), 0.999 * setting.term("beta 2")
@@ -247,15 +243,14 @@ def adam(setting: Setting, state: State, gradients: Arrays) -> tuple[Arrays, dic
         second = beta_2 * second + (1 - beta_2) * slope**2
         epsilon = 1e-3 * setting.term("epsilon")
         weights[name] = state.weights[name] - rate * first / (np.sqrt(second) + epsilon)
-        moments[name] = (first, second)
+        moments[name] = first, second
     return weights, moments
 
 
-def training_step(setting: Setting, state: State, images: np.ndarray) -> State:
+def training_step(setting, state, images):
     """The state after one step; images [B, X]: bits, or grey levels to be binarised."""
-    for_chains, for_binarising, for_posterior = split(
-        fold_in(fold_in(key_of(setting.seed), STEP_STREAM), state.step), 3
-    )
+    step_key = fold_in(fold_in(key_of(setting.seed), STEP_STREAM), state.step)
+    for_chains, for_binarising, for_posterior = split(step_key, 3)
     rbm = ReferenceRBM(*(state.weights[n] for n in ("left_bias", "right_bias", "coupling")))
     chain_key = split(for_chains, 2)[0]
     arguments = (rbm, state.population, chain_key, setting.num_sweeps)
@@ -270,11 +265,8 @@ def training_step(setting: Setting, state: State, images: np.ndarray) -> State:
     gradients, forward, values = gradient(setting, state, np.float64(images), for_posterior)
     weights, moments = adam(setting, state, gradients)
     momentum = 0.8 * setting.term("momentum")
-    averages = {
-        name: tuple(
-            momentum * old + (1 - momentum) * new
-            for old, new in zip(state.averages[name], statistics, strict=True)
-        )
-        for name, statistics in forward.statistics.items()
-    }
-    return State(state.step + 1, weights, moments, averages, population, gradients, values)
+    averages = {}
+    for name, statistics in forward.statistics.items():
+        pairs = zip(state.averages[name], statistics, strict=True)
+        averages[name] = tuple(momentum * old + (1 - momentum) * new for old, new in pairs)
+    return State(state.step + 1, weights, moments, averages, population, values)

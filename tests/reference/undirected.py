@@ -3,19 +3,19 @@
 Networks have no hidden layers; batch norm of the couplings takes the statistics of the batch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit, softmax
 
 from tests.reference.rbm import ReferenceRBM, all_states, bernoulli_log_probability
+from tests.reference.straight import concrete, piecewise_linear
 
 
-def spin_log_probabilities(left, right, coupling) -> np.ndarray:
+def spin_log_probabilities(left, right, coupling):
     """log q of all bits [2^D] whose spins s = 2z - 1 have fields [L], [R] and couplings [L, R]."""
     spins = 2.0 * all_states(len(left) + len(right)) - 1.0
-    first, second = spins[:, : len(left)], spins[:, len(left) :]
-    exponents = first @ left + second @ right + np.einsum("ni,ij,nj->n", first, coupling, second)
+    exponents = -ReferenceRBM(left, right, coupling).energy(spins)
     return exponents - np.logaddexp.reduce(exponents)
 
 
@@ -35,36 +35,27 @@ class Step:
     sharpness: float
     kl_weight: float
 
-    def posterior(self, encoder: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def posterior(self, encoder):
         """Biases [B, L], [B, R] and couplings [B, L, R] from kernel, bias, scale and offset."""
         kernel, bias, scale, offset = encoder
         num_left, num_right = self.rho_left.shape[2], self.rho_right.shape[2]
         outputs = (self.images - self.train_mean) @ kernel + bias
-        raw = outputs[:, num_left + num_right :]
+        left, right, raw = np.split(outputs, [num_left, num_left + num_right], axis=1)
         normalized = (raw - raw.mean(axis=0)) / np.sqrt(raw.var(axis=0) + 1e-2)
         spins = 1.5 * (scale * normalized + offset) / np.sqrt(num_left)
         spins = spins.reshape(-1, num_left, num_right)
-        left = 2.0 * (outputs[:, :num_left] - spins.sum(axis=2))
-        right = 2.0 * (outputs[:, num_left : num_left + num_right] - spins.sum(axis=1))
-        return left, right, 4.0 * spins
+        return 2.0 * (left - spins.sum(axis=2)), 2.0 * (right - spins.sum(axis=1)), 4.0 * spins
 
-    def relaxed(self, logits: np.ndarray, rho: np.ndarray) -> np.ndarray:
-        """The piecewise-linear or the Concrete relaxation."""
-        if self.relaxation == "pwl":
-            q = expit(logits)
-            slope = 0.25 * self.sharpness / (q * (1.0 - q) + 1e-2)
-            return np.clip(0.5 + slope * (rho - (1.0 - q)), 0.0, 1.0)
-        return expit(self.sharpness * (logits + logit(np.clip(rho, 1e-5, 1.0 - 1e-5))))
-
-    def samples(self, encoder: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def samples(self, encoder):
         """Relaxed left and right halves, and the probabilities of the left one."""
+        relax = piecewise_linear if self.relaxation == "pwl" else concrete
         left_bias, right_bias, coupling = self.posterior(encoder)
-        logits = right_bias[:, None] + np.einsum("bki,bij->bkj", self.left, coupling)
-        right = self.relaxed(logits, self.rho_right)
-        logits = left_bias[:, None] + np.einsum("bkj,bij->bki", right, coupling)
-        return self.relaxed(logits, self.rho_left), right, expit(logits)
+        logits = right_bias[:, None] + self.left @ coupling
+        right = relax(logits, self.rho_right, self.sharpness)
+        logits = left_bias[:, None] + right @ np.swapaxes(coupling, 1, 2)
+        return relax(logits, self.rho_left, self.sharpness), right, expit(logits)
 
-    def log_weights(self, samples, posterior, decoder, prior) -> np.ndarray:
+    def log_weights(self, samples, posterior, decoder, prior):
         """log p(x|ζ) + κ (-E_prior + E_posterior), [B, K]; both energies half averaged."""
         left, right, left_means = samples
         kernel, bias = decoder
@@ -76,22 +67,18 @@ class Step:
         own = np.array([ReferenceRBM(*row[:3]).energy(row[3]) for row in rows])
         return log_likelihood - self.kl_weight * (ReferenceRBM(*prior).energy(means) - own)
 
-    def surrogates(self, encoder, decoder, prior) -> tuple:
+    def surrogates(self, encoder, decoder, prior):
         """(generative, inference) functions, whose gradients are the step's, at these weights."""
         samples, posterior = self.samples(encoder), self.posterior(encoder)
         weights = softmax(self.log_weights(samples, posterior, decoder, prior), axis=1)
         own = self.kl_weight * weights**2 + (1.0 - self.kl_weight) * weights
 
-        def generative(values: list[np.ndarray]) -> float:
+        def generative(values):
             log_w = self.log_weights(samples, posterior, values[:2], values[2:])
             return float(np.mean(np.sum(weights * log_w, axis=1)))
 
-        def inference(values: list[np.ndarray]) -> float:
+        def inference(values):
             log_w = self.log_weights(self.samples(values), posterior, decoder, prior)
             return float(np.mean(np.sum(own * log_w, axis=1)))
 
         return generative, inference
-
-    def with_left(self, left: np.ndarray) -> "Step":
-        """The same step from other chains."""
-        return replace(self, left=left)

@@ -30,16 +30,11 @@ def run(request, tmp_path_factory):
     sampler, groups = request.param
     registry.PRIORS["king"] = lambda structure: BoltzmannMachine(structure.num_latents, EDGES)
     folder = tmp_path_factory.mktemp(sampler)
+    structure = dataclasses.replace(Structure(groups, 8 // groups, 1, 20), prior="king")
     config = tiny_runs.tiny_config(
         tiny_runs.write_data(folder / "own.npz", grey=False),
-        baseline="loo",
-        k=2,
-        sampler=sampler,
-        base_lr=0.03,
-        structure=dataclasses.replace(Structure(groups, 8 // groups, 1, 20), prior="king"),
-        eval_iw_samples=2000,
-        num_chains=400,  # as many as AIS has: a program less
-        ais_chains=400,
+        **dict(baseline="loo", k=2, sampler=sampler, base_lr=0.03, structure=structure),
+        **dict(eval_iw_samples=2000, num_chains=400, ais_chains=400),  # as many: a program less
     )
     tiny_runs.train(config, folder / "run")
     yield TrainedModel(folder / "run", str(folder))
@@ -52,12 +47,9 @@ def prior(run):
 
 
 def test_trained(run, prior):
+    """log Z is exact in the result, as the model can be enumerated."""
     assert np.abs(prior.coupling).min() > 0 and np.abs(prior.coupling).max() > 0.05
     assert run.chains.shape == (400, 8) and set(np.unique(run.chains)) == {0.0, 1.0}
-
-
-def test_log_partition(run, prior):
-    """Exact in the result, as the model can be enumerated."""
     assert run.result["log_z"] == pytest.approx(prior.log_partition(), abs=1e-5)
     found = run.log_partition()
     assert found.status == "exact" and found.value == pytest.approx(prior.log_partition(), abs=1e-5)

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from benchmarks import device, exported
+from benchmarks import exported, records
 from dvae.runs import isolation
 from samplers import hardware
 
@@ -45,10 +45,10 @@ def test_a_run_keeps_the_layout_that_it_starts_with(found, monkeypatch):
 
 
 def test_a_program_of_ours_sets_the_layout_of_its_device(found, monkeypatch):
-    monkeypatch.setattr(device, "share_gpus", lambda: None)
+    monkeypatch.setattr(records, "share_gpus", lambda: None)
     for name in ("enable_op_determinism", "enable_tensor_float_32_execution"):
         monkeypatch.setattr(tf.config.experimental, name, lambda *_: None)
-    device.prepare_device()
+    records.prepare_device()
     assert hardware._chosen == found
 
 

@@ -20,38 +20,34 @@ from samplers import (
     log_partition,
     log_z_table,
     pcd,
-    population_annealing,
     row_rbms,
     tempering,
 )
+from samplers import population_annealing as pa
 from samplers.energy_model import uniform_base
-from samplers.log_partition import Settings
 from samplers.rbm import RBM, Halves, RBMParameters
 from tests.helpers import statistical
 from tests.helpers.recorded_draws import Draws, bits, words
 from tests.helpers.tiny_training import eager
 
 CHAINS, HALF, SWEEPS, ROWS = 8, 100, 3, 2
+RUNGS, LADDERS, ROUNDS = 4, 2, 3
+MODEL, SMALL = RBM(HALF, HALF), RBM(10, 10)
+BASE = uniform_base(MODEL)
+SETTINGS = log_partition.Settings(CHAINS, SWEEPS, "uniform", LADDERS, RUNGS - 1, 4)
+# Blocks of sweeps, of AIS forward and of so many rounds of tempering.
 SWEPT = bits(SWEEPS, CHAINS, 2 * HALF)
-
-
-MODEL = RBM(HALF, HALF)
+AIS = bits(CHAINS, HALF) + SWEPT
+START = bits(LADDERS, RUNGS, HALF)
+ROUND = 2 * START + words(LADDERS, RUNGS - 1)
 
 
 def zero(half: int = HALF) -> RBMParameters:
     return RBMParameters(tf.zeros([half]), tf.zeros([half]), tf.zeros([half, half]))
 
 
-def strong() -> RBMParameters:
-    """Far enough from zero for several bridges."""
-    return zero()._replace(left_bias=tf.fill([HALF], 0.6))
-
-
-def rows() -> RBMParameters:
-    return RBMParameters(*(tf.stack([parameter] * ROWS) for parameter in zero()))
-
-
-BASE = uniform_base(MODEL)
+ZERO, ROW_ZERO = zero(), RBMParameters(*(tf.stack([parameter] * ROWS) for parameter in zero()))
+STRONG = ZERO._replace(left_bias=tf.fill([HALF], 0.6))  # far enough from zero for several bridges
 
 
 def start(half: int = HALF) -> Halves:
@@ -61,128 +57,99 @@ def start(half: int = HALF) -> Halves:
 
 
 def swept(key, **options):
-    swept = gibbs.sweeps(MODEL.blocks(zero()), start(), key, SWEEPS, **options)
-    return swept, SWEPT
+    return gibbs.sweeps(MODEL.blocks(ZERO), start(), key, SWEEPS, **options), SWEPT
 
 
 def persistent(key):
     keys = counter_random.split(key, 3)
-    first = pcd.init(MODEL, keys[0], CHAINS)
-    second, _ = pcd.step(MODEL, zero(), first, keys[1], SWEEPS)
-    third, _ = pcd.step(MODEL, zero(), second, keys[2], SWEEPS)
-    chains = [half for state in (first, second, third) for half in state.chains]
-    return chains, words(CHAINS, 2 * HALF) + 2 * SWEPT
+    states = [pcd.init(MODEL, keys[0], CHAINS)]
+    for step_key in keys[1:]:
+        states.append(pcd.step(MODEL, ZERO, states[-1], step_key, SWEEPS)[0])
+    return [half for state in states for half in state.chains], words(CHAINS, 2 * HALF) + 2 * SWEPT
 
 
 def population(key, rbm, **options):
     """A step; resampling takes one number, and leaves states that are no fair bits."""
     keys = counter_random.split(key, 2)
-    state = population_annealing.init(MODEL, keys[0], CHAINS)
-    _, info = population_annealing.step(MODEL, rbm, state, keys[1], SWEEPS, **options)
-    bridges = int(info.bridges)
-    assert (bridges > 1) == bool(options)
-    return state.chains, words(CHAINS, 2 * HALF) + bridges * (1 + SWEPT)
+    state = pa.init(MODEL, keys[0], CHAINS)
+    _, info = pa.step(MODEL, rbm, state, keys[1], SWEEPS, **options)
+    assert (info.bridges > 1) == bool(options)
+    return state.chains, words(CHAINS, 2 * HALF) + int(info.bridges) * (1 + SWEPT)
 
 
-def annealed(key, temperatures):
-    found = ais.run(MODEL, zero(), BASE, key, temperatures, CHAINS)
-    return [found.state], bits(CHAINS, HALF) + bits(len(temperatures) - 1, CHAINS, 2 * HALF)
+def annealed(key, number):
+    found = ais.run(MODEL, ZERO, BASE, key, ais.linear_temperatures(number), CHAINS)
+    return [found.state], bits(CHAINS, HALF) + bits(number, CHAINS, 2 * HALF)
 
 
-def annealed_back(key, temperatures):
-    found = ais.run_reverse(MODEL, zero(), BASE, start(), key, temperatures)
-    return [start().left, found.state], bits(len(temperatures) - 1, CHAINS, 2 * HALF)
-
-
-RUNGS, LADDERS, ROUNDS, BURN_IN = 4, 2, 3, 2
+def annealed_back(key):
+    temperatures = ais.linear_temperatures(SWEEPS)
+    found = ais.run_reverse(MODEL, ZERO, BASE, start(), key, temperatures)
+    return [start().left, found.state], SWEPT
 
 
 def tempered(key):
     """Ladders: the state before and after a round."""
-    path, temperatures = MODEL.path(zero(), BASE), ais.linear_temperatures(RUNGS - 1)
-    keys = counter_random.split(key, 2)
+    path, keys = MODEL.path(ZERO, BASE), counter_random.split(key, 2)
     first = tempering.init(path, keys[0], LADDERS, RUNGS)
-    second, _ = tempering.step(path, first, keys[1], temperatures)
-    return [first.state, second.state], (
-        bits(LADDERS, RUNGS, HALF) + bits(LADDERS, RUNGS, 2 * HALF) + words(LADDERS, RUNGS - 1)
-    )
-
-
-def _ladders(rungs, ladders, rounds):
-    """Blocks of `tempering.run`."""
-    of_a_round = bits(ladders, rungs, HALF) * 2 + words(ladders, rungs - 1)
-    return bits(ladders, rungs, HALF) + rounds * of_a_round
+    second, _ = tempering.step(path, first, keys[1], ais.linear_temperatures(RUNGS - 1))
+    return [first.state, second.state], START + ROUND
 
 
 def many_rounds(key):
     temperatures = ais.linear_temperatures(RUNGS - 1)
-    tempering.run(MODEL, zero(), BASE, key, temperatures, LADDERS, ROUNDS, BURN_IN)
-    return [], _ladders(RUNGS, LADDERS, ROUNDS + BURN_IN)
+    tempering.run(MODEL, ZERO, BASE, key, temperatures, LADDERS, ROUNDS, 2)
+    return [], START + (ROUNDS + 2) * ROUND
 
 
 def rows_swept(key):
     left = tf.stack([start().left] * ROWS)
-    found = row_rbms.sweeps(rows(), left, key, SWEEPS)
+    found = row_rbms.sweeps(ROW_ZERO, left, key, SWEEPS)
     return [left, found], bits(SWEEPS, ROWS, CHAINS, 2 * HALF)
 
 
 def rows_annealed(key):
-    found = row_rbms.anneal(rows(), key, CHAINS, SWEEPS)
+    found = row_rbms.anneal(ROW_ZERO, key, CHAINS, SWEEPS)
     return found.chains, bits(SWEEPS + 1, ROWS, CHAINS, 2 * HALF)
 
 
-def exactly(key):
-    found = exact.samples(RBM(10, 10), zero(10), key, 50)
-    return found, 50 + bits(50, 10)  # a number of 52 bits takes a block
+def exactly(key):  # a number of 52 bits takes a block
+    return exact.samples(SMALL, zero(10), key, 50), 50 + bits(50, 10)
 
 
-SETTINGS = Settings(CHAINS, SWEEPS, "uniform", LADDERS, RUNGS - 1, 4)
-AIS = bits(CHAINS, HALF) + bits(SWEEPS, CHAINS, 2 * HALF)
+def measured(measure, blocks, half=HALF):
+    """An estimate of log Z: forward; and reverse from chains; in all ways."""
+
+    def measured(key):
+        measure(RBM(half, half), zero(half), start(half), key, SETTINGS)
+        return [], blocks
+
+    return measured
 
 
-def estimated(key):
-    log_partition.estimate(MODEL, zero(), start(), key, SETTINGS)
-    return [], AIS
-
-
-def measured(key):
-    """Forward, and reverse from the chains."""
-    log_partition.measure(MODEL, zero(), start(), key, SETTINGS)
-    return [], AIS + SWEPT
-
-
-def measured_exactly(key):
-    """Forward, exact samples, and reverse from them."""
-    log_partition.measure(RBM(10, 10), zero(10), start(10), key, SETTINGS)
-    return [], bits(CHAINS, 10) * (1 + 2 * 2 * SWEEPS) + CHAINS + bits(CHAINS, 10)
-
-
-def measured_in_all_ways(key):
-    """Two bases forward, reverse, and tempering, whose burn-in is a quarter of its rounds."""
-    log_z_table.measure_all(MODEL, zero(), start(), key, SETTINGS)
-    return [], 2 * AIS + SWEPT + _ladders(RUNGS, LADDERS, 5)
-
-
-TEMPERATURES = ais.linear_temperatures(SWEEPS)
 KERNELS = {
     "sweeps": swept,
     "sweeps, not concurrent": lambda key: swept(key, concurrent=False),
     "sweeps, temperatures": lambda key: swept(key, inverse_temperature=tf.ones([CHAINS, 1])),
     "persistent chains": persistent,
-    "population": lambda key: population(key, zero()),
-    "population, bridged": lambda key: population(key, strong(), bridge_ess=0.8),
-    "AIS": lambda key: annealed(key, TEMPERATURES),
-    "AIS, more temperatures": lambda key: annealed(key, ais.linear_temperatures(7)),
-    "reverse AIS": lambda key: annealed_back(key, TEMPERATURES),
+    "population": lambda key: population(key, ZERO),
+    "population, bridged": lambda key: population(key, STRONG, bridge_ess=0.8),
+    "AIS": lambda key: annealed(key, SWEEPS),
+    "AIS, more temperatures": lambda key: annealed(key, 7),
+    "reverse AIS": annealed_back,
     "tempering, a round": tempered,
     "tempering": many_rounds,
     "rows, sweeps": rows_swept,
     "rows, AIS": rows_annealed,
     "exact samples": exactly,
-    "log Z, estimate": estimated,
-    "log Z, measure": measured,
-    "log Z, measure exactly": measured_exactly,
-    "log Z, all": measured_in_all_ways,
+    "log Z, estimate": measured(log_partition.estimate, AIS),
+    "log Z, measure": measured(log_partition.measure, AIS + SWEPT),
+    # Forward, exact samples, and reverse from them.
+    "log Z, measure exactly": measured(
+        log_partition.measure, bits(CHAINS, 10) * (2 + 4 * SWEEPS) + CHAINS, half=10
+    ),
+    # Two bases forward, reverse, and tempering, whose burn-in is a quarter of its rounds.
+    "log Z, all": measured(log_z_table.measure_all, 2 * AIS + SWEPT + START + 5 * ROUND),
 }
 
 
