@@ -9,19 +9,18 @@ deviation 1 and 0.5. Results are kept in benchmarks/results/graphs/; `--page` pu
 docs/priors.md.
 """
 
-import argparse
 import json
 
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import pages
-from benchmarks.exactness import SETTINGS, inside_95, summary
+from benchmarks import records
+from benchmarks.exactness import SETTINGS, summary
 from configs import graphs
 from samplers import counter_random, diagnostics, exact, hardware, population_annealing
 from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters
-from samplers.log_z_table import Row, make_row, measure_all
-from tables.documents import insert, markdown_table
+from samplers.log_z_table import Row, make_row, measure_all, student_factor
+from tables.documents import insert
 
 # graphs.part(graphs.hardware("zephyr", 2), 20)
 ZEPHYR_20 = (
@@ -99,21 +98,18 @@ def measure(name: str, seeds: range) -> None:
         {"seed": row["seed"], "estimator": kind, "errors": row["distance"] / row["stderr"]}
         for kind, rows in by_name.items()
         for row in rows
-        if not inside_95(row)
+        if abs(row["distance"]) > student_factor(row["independent"], 0.95) * row["stderr"]
     ]
-    found = [
-        summary([row | {"seconds": row["seconds"] or 0.0} for row in rows])
-        for rows in by_name.values()
-    ]
+    found = [summary(rows) for rows in by_name.values()]
     truth = float(exact.log_partition(model, params))
     record = {"log_z": truth, "seeds": len(seeds), "estimators": found, "misses": misses}
-    pages.keep("graphs", f"{name}-{len(seeds)}", record)
+    records.keep("graphs", f"{name}-{len(seeds)}", record)
 
 
 def page() -> None:
     """Puts kept results into docs/priors.md."""
     rows, lines = [], []
-    for name, record in pages.read("graphs").items():
+    for name, record in records.read("graphs").items():
         for found in record["estimators"]:
             share = f"{found['inside_95']} of {found['seeds']}"
             distances = f"{found['mean_distance']:+.4f}", f"{found['rms_distance']:.4f}"
@@ -123,15 +119,13 @@ def page() -> None:
         )
         lines.append(f"Misses of {name}, in standard errors: {misses or 'none'}.")
     header = ["model-seeds", "log Z", "estimator", "mean distance", "rms", "in the 95 % interval"]
-    text = "\n".join([markdown_table(header, rows), "", *lines])
-    insert(pages.DOCS / "priors.md", f"\n{text}\n", "exactness of graphs")
+    text = "\n".join([records.table(header, rows), "", *lines])
+    insert(records.ROOT / "docs" / "priors.md", f"\n{text}\n", "exactness of graphs")
 
 
 def main() -> None:
     """Measures what is asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = records.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=0)
     parser.add_argument("--first_seed", type=int, default=1)
     parser.add_argument("--models", default=",".join(MODELS))

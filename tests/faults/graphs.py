@@ -37,12 +37,15 @@ with fault("a node may be joined to itself", BAD("self-loop")):
     text("graphs._checked_edge", "if i «== → > » j")
 with fault("a run's directory does not say its prior", "test_a_record_without_a_prior_is_an_rbm"):
     text("ExperimentConfig.run_directory", 'if self.prior «!= → ==» "rbm"')
+with fault("--prior is not heeded", "test_a_record_without_a_prior_is_an_rbm"):
+    argument("graphs.with_prior", name=lambda _: "rbm")
 with fault("a configuration forgets its edges", "test_a_file_in_a_configuration"):
     text("ExperimentConfig.to_json", "if «not self.structure.edges → True»")
 
 # Sweeps over classes in a loop.
 with fault("a missing neighbour is the first unit", FIELDS("lists")):
-    text("class_loop.layout_of", "fill) for fill in («end → 0», «len(edges) → 0»))")
+    pads = "fill in («end → 0», len(edges))", "fill in (0, «len(edges) → 0»)"
+    text("class_loop.layout_of", *pads)
 with fault("units that no edge joins have the first coupling", FIELDS("rows")):
     text("class_loop.layout_of", "for fill in (end, «len(edges) → 0»))")
 with fault("all classes of a loop have the first one's biases", SWEPT("lists", "rows")):
@@ -52,7 +55,7 @@ with fault("classes of a loop share random numbers", SWEPT("lists", "rows")):
 with fault("halves of the chains share random numbers", LOOP):
     text("class_loop.sweeps", "exponents, step, «group → 0»)")
 with fault("a temperature leaves biases of a loop as they are", LOOP):
-    text("class_loop.sweeps", "scale * weights, «scale * → »bias")
+    text("class_loop.sweeps", "scale * weights, «scale *  → »bias")
 with fault("sweeps of a loop forget their base", SWEPT("lists", "rows")):
     argument("class_loop.sweeps", base=lambda _: None)
 
