@@ -34,7 +34,8 @@ def run(request, tmp_path_factory):
     config = tiny_runs.tiny_config(
         tiny_runs.write_data(folder / "own.npz", grey=False),
         **dict(baseline="loo", k=2, sampler=sampler, base_lr=0.03, structure=structure),
-        **dict(eval_iw_samples=2000, num_chains=400, ais_chains=400),  # as many: a program less
+        **dict(eval_iw_samples=2000, ais_chains=400, num_temperatures=4),
+        num_chains=1600 if sampler == "pt" else 400,  # 400 feed the gradient, as many as AIS has
     )
     tiny_runs.train(config, folder / "run")
     yield TrainedModel(folder / "run", str(folder))
