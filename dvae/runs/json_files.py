@@ -34,15 +34,15 @@ def read_json(path: Path) -> dict[str, Any]:
         record = json.loads(content, **numbers)
         text = json.dumps(record, ensure_ascii=False).replace(r"\\", "")
         if not isinstance(record, dict):
-            problem = "no JSON object"
+            problem = "is damaged (no JSON object)"
         elif _NO_TEXT.search(text):
-            problem = "characters that are no text"
+            problem = "is damaged (characters that are no text)"
     except RecursionError:
-        problem = "endless nesting"
+        problem = "is damaged (endless nesting)"
     except ValueError as error:
-        problem = f"no valid JSON: {error}"
+        problem = f"is not valid JSON ({error}), so damaged"
     if problem:
-        raise UserError(f"{path} is damaged ({problem}): {remedy}")
+        raise UserError(f"{path} {problem}: {remedy}")
     return record
 
 

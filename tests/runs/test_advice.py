@@ -16,7 +16,9 @@ from dvae.runs import commands, loop
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.export import export_run
 from dvae.runs.loop import Run
+from dvae.runs.monitor import Monitor
 from dvae.runs.process import Stopped
+from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from tests.helpers import tiny_runs
 from tests.helpers.odd_names import ODD_NAME
@@ -83,7 +85,7 @@ def _fill(name, content):
 
 
 def _present(config, path):
-    return commands._present(path / "result.json")
+    return read_result(path / "result.json")
 
 
 def _again(config, path):
@@ -154,7 +156,7 @@ _CASES = {
     "all damaged": (_damage(""), _without_result, _ALL, _fresh, 40),
     "result damaged": (_fill("result.json", "{"), _present, "result.json", _without_result, 40),
     "config damaged": (_fill("config.json", "{"), _again, _NONE, _fresh, 40),
-    "config of another": (_fill("config.json", "{}"), TrainedModel, "older version", _fresh, 40),
+    "config of another": (_fill("config.json", "{}"), TrainedModel, "has format", _fresh, 40),
 }
 
 
@@ -174,7 +176,7 @@ def test_what_an_error_advises_helps(run, case):
 def test_a_run_that_was_stopped_before_it_had_a_best_model_goes_on(tmp_path, monkeypatch):
     config, path = _config(tmp_path), tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Run, "_evaluate", lambda run: (_ for _ in ()).throw(Stopped(15)))
+        patch.setattr(Monitor, "evaluate", lambda *_: (_ for _ in ()).throw(Stopped(15)))
         _train(config, path)
     with pytest.raises(UserError, match="its command, started again, goes on"):
         TrainedModel(path)

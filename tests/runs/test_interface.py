@@ -331,7 +331,7 @@ _WRONG_CALLS = {
     "modes": (lambda run, images: run.count_modes(images), "has no undirected posterior"),
     "the data": (
         lambda run, _: run.evaluate(),
-        "own.npz.* say where the file lies now: .*dataset=PATH",
+        "own.npz.* say where the file lies now with .*dataset=PATH",
     ),
     "seed": (lambda run, _: run.sample(seed=1.0), "^seed is 1.0, not of type int"),
     "seed of text": (lambda run, images: run.encode(images, seed="1"), "^seed is '1', not of"),
