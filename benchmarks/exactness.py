@@ -89,7 +89,7 @@ def summary(rows: Sequence[Row]) -> records.Record:
         "mean_distance": float(distances.mean()),
         "rms_distance": float(np.sqrt(np.mean(distances**2))),
         **{"mean_stated_error": error, "inside_95": near},
-        "inside_stated": sum(inside),
+        "inside_stated": int(sum(inside)),
     }
 
 

@@ -212,7 +212,7 @@ def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
     export(folder, directory, dataset, last=first + steps)
     command = [sys.executable, str(folder / "run_exported.py"), str(folder), str(out)]
     say(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip())
-    take(folder, out, directory, dataset)
+    take(folder, out, directory, dataset, [])
     shape = len(dataset.train), config.train_batchsize, config.seed
     for step in range(first, first + steps, STEPS_PER_CALL):
         size = min(STEPS_PER_CALL, first + steps - step)

@@ -41,8 +41,7 @@ SETTINGS = by_name(
     Setting(
         "dataset",
         next(iter(DATASETS)),
-        f"{', '.join(DATASETS)}, or the path of an .npz file; --mode=evaluate: where the file lies "
-        "now",
+        f"{', '.join(DATASETS)}, or the path of an .npz file; to evaluate, where it lies now",
         Path,
         (*_CELL, "evaluate"),
         "training",
@@ -89,7 +88,7 @@ SETTINGS = by_name(
         _CELL,
         "training",
         axis="samplers",
-        unset="pa, or as --qupa says",
+        unset="pa, or what qupa says",
         field="pa",
     ),
     Setting(

@@ -15,7 +15,7 @@ class Stream(enum.IntEnum):
     STEP = 2  # a training step, see `StepKey`
     EVALUATION = 3  # in the course of training
     FINAL = 4  # evaluation of the finished run
-    DIAGNOSTICS = 5  # latents shown in summaries
+    LATENTS = 5  # of images, for summaries
     EVALUATE = 6  # --mode=evaluate
     GENERATE = 7  # --mode=generate
     LOG_Z = 8  # --mode=log_z

@@ -2,7 +2,7 @@
 
 A statistical test is a test function with a default for its argument `seed`; each of its pytest
 parameters counts as a test of its own. Prints failures out of the number of seeds. Modules are
-those of tests/samplers, or by their path: dvae.test_binary_estimators.
+those of tests/samplers, or by their path below tests.
 """
 
 import argparse

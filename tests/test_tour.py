@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import from_notebook
+
 ROOT = Path(__file__).parents[1]
 TOUR = ROOT / "examples" / "tour.ipynb"
 
@@ -26,6 +28,13 @@ def test_the_stored_notebook_was_executed_and_is_small():
     assert TOUR.stat().st_size < 400_000
     text = TOUR.read_text()
     assert str(ROOT) not in text and "/root" not in text and "WARNING" not in text
+
+
+def test_the_tutorial_page_shows_the_stored_notebook():
+    text, pictures = from_notebook.tutorial()
+    assert (ROOT / "docs" / "tutorial.md").read_text() == text
+    for name, content in pictures.items():
+        assert (from_notebook.IMAGES / f"{name}.png").read_bytes() == content
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ class Monitor:
         """
         count = min(self._config.train_batchsize, len(self._dataset.validation))
         images = tf.cast(self._dataset.validation[:count], tf.float32)
-        latents = self.diagnostics.latents(images, self._key(Stream.DIAGNOSTICS, step))
+        latents = self.diagnostics.latents(images, self._key(Stream.LATENTS, step))
         recon = self.diagnostics.reconstructions(images, latents.pop("reconstruction"))
         chains = self._program.sampler.chains(self._program.state.sampler)
         units = self._model.prior.energy_model.units(chains)

@@ -269,7 +269,7 @@ class TrainedModel:
         Raises:
           ValueError: images of another shape, or with other values.
         """
-        key = self._stream_key(Stream.DIAGNOSTICS, seed)
+        key = self._stream_key(Stream.LATENTS, seed)
         latents, probabilities, log_prob = in_blocks(
             lambda block, index: self._encode(block, block_key(key, index)), self._rows(images)
         )
@@ -311,7 +311,7 @@ class TrainedModel:
             )
         rows = self._rows(images)
         check_count("num_samples", num_samples)
-        key = self._stream_key(Stream.DIAGNOSTICS, seed)
+        key = self._stream_key(Stream.LATENTS, seed)
         return encoder.count_modes(rows, int(num_samples), key)
 
     @isolated()

@@ -1,6 +1,7 @@
 """Programs as files, and runs that hop: what JAX makes of them is what TensorFlow makes of them."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -148,6 +149,16 @@ def test_a_run_with_states_of_images_is_trained_elsewhere_from_its_start(tmp_pat
     assert any(name.startswith("image_states") for name in expected)
     assert current._saver.restore().step == 50
     check_close(current.program, expected)
+
+
+@pytest.mark.slow
+def test_a_rehearsal_says_how_far_it_ended_from_a_run_that_stayed(tmp_path, capsys):
+    """The first nine steps' draws are the same, so that nothing but rounding is between the two."""
+    _, directory, dataset = begun(tmp_path, 16)
+    gpu_training.rehearse(tmp_path / "scratch", directory.path, dataset, 9)
+    found = re.findall(r"(\w+): apart (\S+), moved (\S+)", capsys.readouterr().out)
+    assert [kind for kind, *_ in found] == ["weights", "averages", "adam", "sampler"]
+    assert all(float(apart) < 1e-4 < float(moved) for _, apart, moved in found)
 
 
 def test_a_hop_is_taken_only_where_it_began(tmp_path):

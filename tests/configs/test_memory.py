@@ -41,54 +41,38 @@ def _tree(root, files):
 
 
 MACHINE = {"proc/meminfo": f"MemTotal: {64 << 20} kB\nMemAvailable:   {32 << 20} kB\n"}
-V1, V2 = "sys/fs/cgroup/memory", "sys/fs/cgroup"
+
+
+def _groups(name, **limits):
+    """Files that put this process into a control group: what a group may take, and takes."""
+    files = {"proc/self/cgroup": name}
+    for group, (most, taken) in limits.items():
+        folder = group.replace("_", "/").removesuffix("top")
+        names = f"{folder}/memory.max", f"{folder}/memory.current"
+        if "memory:" in name:  # version 1
+            names = (
+                f"memory/{folder}/memory.limit_in_bytes",
+                f"memory/{folder}/memory.usage_in_bytes",
+            )
+        for file, value in zip(names, (most, taken), strict=True):
+            files[f"sys/fs/cgroup/{file}"] = f"{value}\n"
+    return files
+
+
+STEP = "0::/job/step\n"
+CACHED = {"sys/fs/cgroup/job/step/memory.stat": f"anon {4 * GIB}\ninactive_file {GIB}\n"}
 LIMITS = {
     "no group": ({}, 32),
-    "none is set": ({"proc/self/cgroup": "0::/\n", f"{V2}/memory.max": "max\n"}, 32),
-    "version 2": (
-        {
-            "proc/self/cgroup": "0::/job/step\n",
-            f"{V2}/job/step/memory.max": f"{8 * GIB}\n",
-            f"{V2}/job/step/memory.current": f"{5 * GIB}\n",
-            f"{V2}/job/step/memory.stat": f"anon {4 * GIB}\ninactive_file {GIB}\n",
-        },
-        4,
-    ),
-    "a group above": (
-        {
-            "proc/self/cgroup": "0::/job/step\n",
-            f"{V2}/job/step/memory.max": "max\n",
-            f"{V2}/job/step/memory.current": "7\n",
-            f"{V2}/job/memory.max": f"{6 * GIB}\n",
-            f"{V2}/job/memory.current": f"{4 * GIB}\n",
-        },
-        2,
-    ),
-    "version 1": (
-        {
-            "proc/self/cgroup": "4:cpu,memory:/job\n3:pids:/\n0::/\n",
-            f"{V1}/job/memory.limit_in_bytes": f"{3 * GIB}\n",
-            f"{V1}/job/memory.usage_in_bytes": f"{2 * GIB}\n",
-        },
-        1,
-    ),
+    "none is set": (_groups("0::/\n", top=("max", 0)), 32),
+    "version 2": (_groups(STEP, job_step=(8 * GIB, 5 * GIB)) | CACHED, 4),
+    "a group above": (_groups(STEP, job_step=("max", 7), job=(6 * GIB, 4 * GIB)), 2),
+    "version 1": (_groups("4:cpu,memory:/job\n3:pids:/\n0::/\n", job=(3 * GIB, 2 * GIB)), 1),
     "a container, whose group has another name within": (
-        {
-            "proc/self/cgroup": "4:memory:/docker/f00\n",
-            f"{V1}/memory.limit_in_bytes": f"{3 * GIB}\n",
-            f"{V1}/memory.usage_in_bytes": f"{GIB}\n",
-        },
+        _groups("4:memory:/docker/f00\n", top=(3 * GIB, GIB)),
         2,
     ),
-    "more is taken than is allowed": (
-        {
-            "proc/self/cgroup": "0::/\n",
-            f"{V2}/memory.max": "7\n",
-            f"{V2}/memory.current": f"{GIB}\n",
-        },
-        0,
-    ),
-    "odd": ({"proc/self/cgroup": "::\n0\n\n0::/\n", f"{V2}/memory.max": "\n"}, 32),
+    "more is taken than is allowed": (_groups("0::/\n", top=(7, GIB)), 0),
+    "odd": (_groups("::\n0\n\n0::/\n", top=("", "")), 32),
 }
 
 
@@ -168,34 +152,24 @@ def _run_of(directory, config):
     write_config(directory / "config.json", RunConfig(config, "ab" * 32))
 
 
-ABSURD = {
-    "hidden units": dict(hidden_units=10**7),
-    "latents": dict(units_per_group=10**7),
-    "groups": dict(num_groups=10**7),
-    "layers": dict(num_hidden_layers=10**7),
-}
+ABSURD = {"hidden units": "hidden_units", "latents": "units_per_group"}
+ABSURD |= {"groups": "num_groups", "layers": "num_hidden_layers"}
 
 
 @pytest.mark.parametrize("kind", ABSURD)
 def test_a_model_whose_configuration_is_absurd_is_not_built(tmp_path, half_gib, kind):
     """The number alone decides: there is nothing else in these directories."""
-    structure = dataclasses.replace(tiny_runs.TINY, **ABSURD[kind])
+    structure = dataclasses.replace(tiny_runs.TINY, **{ABSURD[kind]: 10**7})
     _run_of(tmp_path / "run", tiny_runs.tiny_config("own.npz", structure=structure))
     with pytest.raises(UserError, match=rf"^the model of {tmp_path}/run {NEEDS}") as caught:
         dvae.load(tmp_path / "run")
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        *({"num_chains": 10**7}, {"ais_chains": 10**7}, {"k": 10**7}),
-        {"log_z_population": "separate", "log_z_chains": 10**7},
-    ],
-    ids=lambda changed: list(changed)[-1],
-)
-def test_a_run_that_does_not_fit_is_not_begun(tmp_path, half_gib, changed):
-    config = build_config(dataset="digits", struct="1-layer-nonlin", **changed)
+@pytest.mark.parametrize("name", ["num_chains", "ais_chains", "k", "log_z_chains"])
+def test_a_run_that_does_not_fit_is_not_begun(tmp_path, half_gib, name):
+    fields = {"log_z_population": "separate", name: 10**7}
+    config = build_config(dataset="digits", struct="1-layer-nonlin", **fields)
     with pytest.raises(UserError, match=rf"^this run \(1-layer-nonlin, \d+ rows a step\) {NEEDS}"):
         dataset = data.load(config.dataset, "")
         commands.train_run(config, dataset, tmp_path / "run", False, RunOptions())

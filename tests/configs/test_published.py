@@ -3,12 +3,17 @@
 Source of the numbers: DVAE# (arXiv 1805.07445) with its supplement, and the 2018 command line.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from absl import flags
 
 import run
 from configs import command_line, paper, registry
+from configs.setting import markdown_of
+from configs.settings import SETTINGS
+from configs.table_settings import TABLE_SETTINGS
 from configs.tables import PUBLISHED_BASELINES
 from dvae.runs import monitor, result
 from samplers import ais, log_partition
@@ -24,23 +29,9 @@ omniglot        1-layer-nonlin 4 12 40 30 25 10 16 30
 omniglot        2-layer-nonlin 4 10 30 25 25  8 16 20
 omniglot        4-layer-nonlin 4 10 30 25 25  8 16 20
 """
-ORDER = (
-    "dvae_spike_exp",
-    "dvaepp_exp",
-    "dvaepp_power",
-    "dvaes_gi",
-    "dvaes_gauss",
-    "dvaes_exp",
-    "dvaes_unexp",
-    "dvaes_power",
-)
 # Groups, units of each, hidden layers, hidden units.
-STRUCTURES = {
-    "1-layer-lin": (1, 200, 0, 200),
-    "1-layer-nonlin": (1, 200, 2, 200),
-    "2-layer-nonlin": (2, 200, 2, 200),
-    "4-layer-nonlin": (4, 100, 2, 200),
-}
+STRUCTURES = {"1-layer-lin": (1, 200, 0, 200), "1-layer-nonlin": (1, 200, 2, 200)}
+STRUCTURES |= {"2-layer-nonlin": (2, 200, 2, 200), "4-layer-nonlin": (4, 100, 2, 200)}
 # The function that makes its parts, its smoothing, and whether K > 1 is importance-weighted.
 PARTS = {
     "dvae_spike_exp": ("dvae", None, False),
@@ -72,7 +63,7 @@ def configured(*arguments):
 @pytest.mark.parametrize("line", SHARPNESS.strip().splitlines())
 def test_sharpness(line):
     dataset, struct, *values = line.split()
-    for baseline, value in zip(ORDER, values, strict=True):
+    for baseline, value in zip(PARTS, values, strict=True):
         config = configured(f"--dataset={dataset}", f"--struct={struct}", f"--baseline={baseline}")
         assert config.beta == float(value), baseline
 
@@ -94,7 +85,7 @@ def test_structures(struct):
 
 
 def test_what_each_baseline_is_made_of():
-    assert PUBLISHED_BASELINES == tuple(PARTS) == ORDER
+    assert PUBLISHED_BASELINES == tuple(PARTS)
     for name, (method, smoothing, weighted) in PARTS.items():
         entry = registry.BASELINES[name]
         options = {} if smoothing is None else {"smoothing": f"dvae.smoothing:{smoothing}"}
@@ -105,30 +96,12 @@ def test_what_each_baseline_is_made_of():
 def test_defaults():
     """A command line without flags is the published run; log Z as in its evaluation or better."""
     found = configured()
-    expected = dict(
-        dataset="binarized_mnist",
-        struct="2-layer-nonlin",
-        baseline="dvaes_power",
-        k=1,
-        sampler="pa",
-        seed=0,
-        num_train_iter=1_000_000,
-        train_batchsize=100,
-        eval_batchsize=1000,
-        eval_iw_samples=4000,
-        eval_every=20_000,
-        summary_every=1000,
-        base_lr=3e-3,
-        input_size=784,
-        num_chains=1000,
-        num_sweeps=40,
-        resample_threshold=1.0,
-        log_z_population="shared",
-        log_z_chains=1000,
-        ais_chains=1024,
-        ais_temperatures=1000,
-        ais_base="uniform",
-    )
+    expected = dict(dataset="binarized_mnist", struct="2-layer-nonlin", baseline="dvaes_power")
+    expected |= dict(k=1, sampler="pa", seed=0, num_train_iter=1_000_000, train_batchsize=100)
+    expected |= dict(eval_batchsize=1000, eval_iw_samples=4000, eval_every=20_000)
+    expected |= dict(summary_every=1000, base_lr=3e-3, input_size=784, num_chains=1000)
+    expected |= dict(num_sweeps=40, resample_threshold=1.0, log_z_population="shared")
+    expected |= dict(log_z_chains=1000, ais_chains=1024, ais_temperatures=1000, ais_base="uniform")
     assert {name: getattr(found, name) for name in expected} == expected
 
 
@@ -150,30 +123,12 @@ def test_evaluation():
 
 def test_every_flag_reaches_its_field():
     """Values that no default has."""
-    wanted = dict(
-        dataset="omniglot",
-        struct="4-layer-nonlin",
-        baseline="dvaes_unexp",
-        k=3,
-        num_train_iter=123_456,
-        train_batchsize=77,
-        eval_batchsize=88,
-        eval_iw_samples=99,
-        base_lr=0.25,
-        seed=5,
-        eval_every=1234,
-        summary_every=17,
-        num_chains=18,
-        num_sweeps=19,
-        resample_threshold=0.5,
-        log_z_population="separate",
-        log_z_chains=20,
-        ais_chains=21,
-        ais_temperatures=22,
-        ais_base="fitted",
-        sampler="pcd",
-        input_size=30,
-    )
+    wanted = dict(dataset="omniglot", struct="4-layer-nonlin", baseline="dvaes_unexp", k=3)
+    wanted |= dict(num_train_iter=123_456, train_batchsize=77, eval_batchsize=88, base_lr=0.25)
+    wanted |= dict(eval_iw_samples=99, seed=5, eval_every=1234, summary_every=17, num_chains=18)
+    wanted |= dict(num_sweeps=19, resample_threshold=0.5, log_z_population="separate")
+    wanted |= dict(log_z_chains=20, ais_chains=21, ais_temperatures=22, ais_base="fitted")
+    wanted |= dict(sampler="pcd", input_size=30)
     found = configured("--beta=6.5", *(f"--{name}={value}" for name, value in wanted.items()))
     assert {name: getattr(found, name) for name in wanted} == wanted
     assert found.beta == 6.5
@@ -182,3 +137,13 @@ def test_every_flag_reaches_its_field():
     assert configured("--qupa=True").sampler == "pa"
     path = found.run_directory("logs").as_posix()
     assert path == "logs/omniglot/4-layer-nonlin/dvaes_unexp/3/pcd_beta6.5_seed5"
+
+
+@pytest.mark.parametrize(
+    ("page", "settings", "modes"),
+    [("docs/running.md", SETTINGS, "modes"), ("docs/tables.md", TABLE_SETTINGS, "ways of working")],
+)
+def test_pages_list_every_flag(page, settings, modes):
+    """As `python -m benchmarks.pages` writes them."""
+    _, _, rest = (Path(__file__).parents[2] / page).read_text().partition("flags: begin -->\n\n")
+    assert rest.partition("\n<!-- flags: end -->")[0] == markdown_of(settings.values(), modes)

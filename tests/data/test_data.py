@@ -1,5 +1,6 @@
 """Loaders in every published form."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import data
+from configs.datasets import DATASETS
 from configs.errors import UserError
 from data.dataset import digest, near_square
 from tests.helpers import data_files as made
@@ -165,6 +167,14 @@ def test_a_read_only_data_dir_works(tmp_path, monkeypatch):
     assert len(data.load("binarized_mnist", str(tmp_path)).train) == 13
     assert sorted(tmp_path.rglob("*")) == before
     os.chmod(tmp_path / "binarized_mnist", 0o755)
+
+
+def test_no_code_but_their_entries_knows_data_sets_by_name():
+    packages = (ROOT / name for name in ("configs", "data", "samplers", "dvae", "tables"))
+    for path in [*ROOT.glob("run*.py"), *(p for folder in packages for p in folder.rglob("*.py"))]:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+        assert path.name == "datasets.py" or not set(DATASETS).intersection(constants), path
 
 
 def test_importing_data_is_silent_and_takes_no_tensorflow():

@@ -6,8 +6,6 @@ coefficients learn) shows in the gradient that it makes of samples which are giv
 last bias of each group's network is the mean over images of what samples say of their logits.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,56 +14,43 @@ from scipy.special import logit, softmax
 from tests.helpers import binary_models, statistical, tiny_models
 from tests.helpers.binary_models import KL_WEIGHT
 from tests.reference import score_functions
-from tests.reference.rbm import ReferenceRBM
 
 IMAGES, K, LATENTS = 2, 5, 4
-SAMPLE = "dvae.posteriors.BernoulliPosterior.sample"
 
 
-class Found(NamedTuple):
-    """Gradients: of the last biases of the encoder [D], the prior's biases [D], coefficients."""
-
-    encoder: np.ndarray
-    prior: np.ndarray
-    coefficients: np.ndarray | None
-    bound: float
-
-
-def found(made, place, values):
-    """Of an estimate that is given its draws, [..., D], one group after the other."""
+def found(made, values):
+    """Of an estimate that is given its draws, [..., D]: gradients by the last biases of the encoder
+    [D], the prior's biases [D] and coefficients if there are any, and the bound."""
     model, estimator = made
     prior = model.prior.fields[:2]
-    variables = [network.bias for network in model.encoder.networks], prior, []
+    variables = [[network.bias for network in model.encoder.networks], prior]
     if hasattr(estimator, "coefficients"):
-        variables[2].append(estimator.coefficients)
+        variables.append([estimator.coefficients])
     pixels = tf.constant(binary_models.images(IMAGES))
-    draws = iter(tf.split(tf.constant(values, tf.float32), len(variables[0]), axis=-1))
-    with pytest.MonkeyPatch.context() as patch, binary_models.frozen_batch_norm():
-        patch.setattr(place, lambda *_arguments: next(draws))
-        with tf.GradientTape() as tape:
-            params, key = model.prior.parameters(), statistical.key(1)
-            estimate = made.estimate(pixels, params, key, tf.constant(KL_WEIGHT))
-            surrogate = estimate.surrogate
+    draws = binary_models.given_draws(made, tf.constant(values, tf.float32))
+    with draws, binary_models.frozen_batch_norm(), tf.GradientTape() as tape:
+        params, key = model.prior.parameters(), statistical.key(1)
+        estimate = made.estimate(pixels, params, key, tf.constant(KL_WEIGHT))
+        surrogate = estimate.surrogate
     parts = tape.gradient(surrogate, [[v.value for v in part] for part in variables])
-    encoder, prior = (np.concatenate([p.numpy() for p in part]) for part in parts[:2])
-    coefficients = parts[2][0].numpy() if parts[2] else None
-    return Found(encoder, prior, coefficients, float(estimate.bound))
+    flat = [np.concatenate([np.ravel(p) for p in part]) for part in parts]
+    return (*flat, float(estimate.bound))
 
 
 def references(model):
     """The images of the model, in float64."""
     networks = [tiny_models.reference_network(network) for network in model.encoder.networks]
+    vae = tiny_models.reference_generator_of(model)
     decoder = tiny_models.reference_network(model.decoder.network)
-    rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
     mean = np.float64(tiny_models.train_mean())
     return [
-        score_functions.Image(np.float64(pixels), networks, decoder, rbm, mean, KL_WEIGHT)
+        score_functions.Image(np.float64(pixels), networks, decoder, vae.rbm, mean, KL_WEIGHT)
         for pixels in binary_models.images(IMAGES)
     ]
 
 
-def samples(shape, seed=1):
-    return np.float64(np.random.default_rng(seed).random(shape) < 0.5)
+def samples(seed):
+    return np.float64(np.random.default_rng(seed).random((IMAGES, K, LATENTS)) < 0.5)
 
 
 def assert_close(ours, theirs):
@@ -77,55 +62,49 @@ def assert_close(ours, theirs):
 @pytest.mark.parametrize("baseline", ["loo", "vimco"])
 def test_of_samples(baseline, groups):
     """Of five samples: all are compared, each with what the method says, and all train the rest."""
-    made = binary_models.make(groups, baseline, K)
-    z = samples((IMAGES, K, LATENTS))
-    ours = found(made, SAMPLE, z.reshape(-1, LATENTS))
-    images = references(made.model)
+    made, z = binary_models.make(groups, baseline, K), samples(1)
+    encoder, prior, found_bound = found(made, z.reshape(-1, LATENTS))
     formula = {"loo": score_functions.leave_one_out, "vimco": score_functions.vimco}[baseline]
-    pairs = list(zip(images, z, strict=True))
-    assert_close(ours.encoder, np.mean([formula(*pair).sum(axis=0) for pair in pairs], axis=0))
+    pairs = list(zip(references(made.model), z, strict=True))
+    assert_close(encoder, np.mean([formula(*pair).sum(axis=0) for pair in pairs], axis=0))
     f = np.stack([image.value(rows) for image, rows in pairs])
     weights = softmax(f, axis=1) if baseline == "vimco" else np.full(f.shape, 1 / K)
-    assert_close(ours.prior, KL_WEIGHT * np.mean(np.sum(weights[..., None] * z, axis=1), axis=0))
+    assert_close(prior, KL_WEIGHT * np.mean(np.sum(weights[..., None] * z, axis=1), axis=0))
     bound = np.mean(np.log(np.mean(np.exp(f), axis=1)) if baseline == "vimco" else f)
-    assert np.isclose(ours.bound, bound, rtol=1e-5)
+    assert np.isclose(found_bound, bound, rtol=1e-5)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_disarm(groups):
     """Five pairs: partners part at their group and go on with the noise of the main chain."""
-    made = binary_models.make(groups, "disarm", K)
+    made, sizes = binary_models.make(groups, "disarm", K), [LATENTS // groups] * groups
     noise = logit(np.random.default_rng(2).random((IMAGES, K, LATENTS)))
-    ours = found(made, "dvae.estimators.disarm._logistic", noise[:, None])
+    encoder, prior, bound = found(made, noise[:, None])
     images = references(made.model)
-    sizes = [LATENTS // groups] * groups
-    expected, chains = zip(
-        *(score_functions.disarm(*pair, sizes) for pair in zip(images, noise, strict=True)),
-        strict=True,
-    )
-    assert_close(ours.encoder, np.mean([g.sum(axis=0) for g in expected], axis=0))
-    assert_close(ours.prior, KL_WEIGHT * np.mean(chains, axis=(0, 1, 2)))
+    of_images = [score_functions.disarm(*pair, sizes) for pair in zip(images, noise, strict=True)]
+    expected, chains = zip(*of_images, strict=True)
+    assert_close(encoder, np.mean([g.sum(axis=0) for g in expected], axis=0))
+    assert_close(prior, KL_WEIGHT * np.mean(chains, axis=(0, 1, 2)))
     values = [i.value(rows.reshape(-1, LATENTS)) for i, rows in zip(images, chains, strict=True)]
-    assert np.isclose(ours.bound, np.mean(values), rtol=1e-5)
+    assert np.isclose(bound, np.mean(values), rtol=1e-5)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_rodeo(groups):
     """Five samples, and coefficients that learn the squared norm of just this gradient."""
-    made = binary_models.make(groups, "rodeo", K)
-    z = samples((IMAGES, K, LATENTS), seed=3)
-    ours = found(made, SAMPLE, z.reshape(-1, LATENTS))
+    made, z = binary_models.make(groups, "rodeo", K), samples(3)
+    encoder, prior, by_coefficients, bound = found(made, z.reshape(-1, LATENTS))
     pairs = list(zip(references(made.model), z, strict=True))
     coefficients = np.float64(made.estimator.coefficients.numpy())
 
     def of_image(pair, coefficients):
         return score_functions.rodeo(*pair, coefficients).sum(axis=0)
 
-    assert_close(ours.encoder, np.mean([of_image(pair, coefficients) for pair in pairs], axis=0))
+    assert_close(encoder, np.mean([of_image(pair, coefficients) for pair in pairs], axis=0))
     slopes = [
         score_functions.slopes_of_coefficients(lambda c, p=pair: of_image(p, c), coefficients)
         for pair in pairs
     ]
-    assert_close(ours.coefficients, np.mean(slopes, axis=0))
-    assert_close(ours.prior, KL_WEIGHT * z.mean(axis=(0, 1)))
-    assert np.isclose(ours.bound, np.mean([i.value(rows) for i, rows in pairs]), rtol=1e-5)
+    assert_close(by_coefficients, np.mean(slopes, axis=0).ravel())
+    assert_close(prior, KL_WEIGHT * z.mean(axis=(0, 1)))
+    assert np.isclose(bound, np.mean([i.value(rows) for i, rows in pairs]), rtol=1e-5)

@@ -11,9 +11,7 @@ from tests.helpers import statistical
 
 
 def expected(bits, logits):
-    logits = np.float64(logits)
-    signed = np.where(bits == 1, logits, -logits)
-    return -np.logaddexp(0.0, -signed).sum(axis=-1)
+    return -np.logaddexp(0.0, np.where(bits == 1, -1.0, 1.0) * np.float64(logits)).sum(axis=-1)
 
 
 @pytest.mark.parametrize("size", [1, 7, 30, 64, 97, 200, 784])
@@ -50,13 +48,10 @@ def test_extremes_do_not_overflow(value):
 
 def test_groups_are_products_that_fit():
     """The largest product, of factors 2, is far from overflow; MNIST's rows fill vectors."""
-    assert likelihood._num_factors(784) == 14
-    assert likelihood._num_factors(200) == 5
-    assert likelihood._num_factors(97) == 1
-    assert all(
-        2.0 ** likelihood._num_factors(n) < 1e30 and n % likelihood._num_factors(n) == 0
-        for n in range(1, 1000)
-    )
+    assert [likelihood._num_factors(n) for n in (784, 200, 97)] == [14, 5, 1]
+    for n in range(1, 1000):
+        factors = likelihood._num_factors(n)
+        assert 2.0**factors < 1e30 and n % factors == 0
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -68,11 +63,8 @@ def test_training_and_evaluation_agree(name):
     found = resolve(LIKELIHOODS[name])()
     outputs = np.float32(np.random.default_rng(4).normal(0, 4, (33, 7)))
     images = np.float32(np.random.default_rng(5).random((33, 7)) < 0.4)
-    both = [
-        method(tf.constant(images), tf.constant(outputs))
-        for method in (found.log_prob, found.log_prob_value)
-    ]
-    for values in both:
+    for method in (found.log_prob, found.log_prob_value):
+        values = method(tf.constant(images), tf.constant(outputs))
         assert values.shape == [33]
         np.testing.assert_allclose(values, expected(images, outputs), rtol=1e-5, atol=1e-5)
     means = found.mean(tf.constant(outputs)).numpy()

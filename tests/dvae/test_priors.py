@@ -1,4 +1,4 @@
-"""Relaxed priors against log p(ζ) by summing the binary variables out one state at a time."""
+"""The prior's parameters, its samplers' populations, and relaxed priors by sums over all states."""
 
 import math
 
@@ -11,29 +11,18 @@ from configs.registry import Structure
 from dvae import prior_chains, priors, relaxed_priors
 from dvae import smoothing as ours
 from samplers import counter_random
-from samplers.rbm import RBM, Halves, RBMParameters, halves
-from tests.reference import smoothing as reference
-from tests.reference.prior import (
-    gaussian_integral_log_prior,
-    mean_field_log_prior,
-    mean_field_means,
-    mean_field_value,
-    overlap_log_prior,
-    precision_matrix,
-)
+from samplers.rbm import RBM, RBMParameters, halves
+from tests.reference import prior as reference
+from tests.reference import smoothing
 from tests.reference.rbm import ReferenceRBM, numerical_gradient, random_rbm
 
 PAIRS = [
-    (ours.Exponential(6.0), reference.Exponential(6.0)),
-    (ours.Power(30.0), reference.Power(30.0, 1e-7)),
-    (ours.UniformExponential(16.0), reference.UniformExponential(16.0)),
-    (ours.Gaussian(10.0), reference.Gaussian(10.0)),
+    (ours.Exponential(6.0), smoothing.Exponential(6.0)),
+    (ours.Power(30.0), smoothing.Power(30.0, 1e-7)),
+    (ours.UniformExponential(16.0), smoothing.UniformExponential(16.0)),
+    (ours.Gaussian(10.0), smoothing.Gaussian(10.0)),
 ]
-every_smoothing = pytest.mark.parametrize(
-    ("smoothing", "exact"), PAIRS, ids=[str(pair[1]) for pair in PAIRS]
-)
 EXACT_RBM = random_rbm(3, 5, seed=1)
-LOG_Z = EXACT_RBM.log_partition()
 ZETA = np.float32(np.random.default_rng(2).uniform(0.02, 0.98, (11, 8)))
 
 
@@ -41,23 +30,13 @@ def as_tensors(rbm):
     return RBMParameters(*(tf.constant(p, tf.float32) for p in rbm.parameters))
 
 
-def gradients(function, rbm, zeta):
-    """Gradients of the sum over rows with respect to a, b, W and ζ."""
-    tensors = [*as_tensors(rbm), tf.constant(zeta)]
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        total = tf.reduce_sum(function(RBMParameters(*tensors[:3]), tensors[3]))
-    return [g.numpy() for g in tape.gradient(total, tensors)]
-
-
-def complement(zeta):
-    return np.float64(np.float32(1) - zeta)
+def sampler_config(**fields):
+    return ExperimentConfig(sampler="pa", num_chains=8, num_sweeps=1, **fields)
 
 
 def test_families_are_counted_anew_every_hundred_steps():
     """Members of one family become founders at a step that 100 divides, and at no other."""
-    config = ExperimentConfig(sampler="pa", num_chains=8, num_sweeps=1)
-    chains = prior_chains.PopulationAnnealing(config, RBM(3, 2))
+    chains = prior_chains.PopulationAnnealing(sampler_config(), RBM(3, 2))
     state = chains.init(counter_random.key(1))
     assert state.chains.left.shape == (8, 3)
     one_family = state._replace(family=tf.zeros_like(state.family))
@@ -73,9 +52,7 @@ class TestTrackedLogPartition:
     @staticmethod
     def step(kind, strength):
         """The sampler's state and metrics after a step from zero to biases of `strength`."""
-        config = ExperimentConfig(
-            sampler="pa", num_chains=8, num_sweeps=1, log_z_population=kind, log_z_chains=12
-        )
+        config = sampler_config(log_z_population=kind, log_z_chains=12)
         sampler = prior_chains.PriorChains(config, RBM(3, 2))
         state = sampler.init(counter_random.key(1))
         rbm = RBMParameters(tf.fill([3], strength), tf.zeros([2]), tf.zeros([3, 2]))
@@ -117,32 +94,12 @@ class TestParameters:
         assert right.numpy().tolist() == [[3, 4, 5, 6], [10, 11, 12, 13]]
 
     @pytest.mark.parametrize("weighted", [False, True])
-    def test_log_partition_surrogate(self, weighted):
-        """Its gradient is the (weighted) mean of z_L, z_R and z_L z_R' over 7 chains."""
-        rng = np.random.default_rng(3)
-        left, right = (np.float32(rng.random((7, n)) < 0.5) for n in (3, 5))
-        weights = rng.dirichlet(np.ones(7)) if weighted else np.full(7, 1 / 7)
-        expected = [np.zeros(3), np.zeros(5), np.zeros((3, 5))]
-        for chain, weight in enumerate(weights):
-            expected[0] += weight * left[chain]
-            expected[1] += weight * right[chain]
-            expected[2] += weight * np.outer(left[chain], right[chain])
-        given = tf.constant(weights, tf.float32) if weighted else None
-        variables = list(as_tensors(EXACT_RBM))
-        chains = Halves(tf.constant(left), tf.constant(right))
-        with tf.GradientTape() as tape:
-            tape.watch([*variables, *chains])
-            params = RBMParameters(*variables)
-            surrogate = priors.log_partition_surrogate(RBM(3, 5), params, chains, given)
-        found = tape.gradient(surrogate, [*variables, *chains])
-        assert found[3:] == [None, None]  # the states are constants
-        for ours_, exact in zip(found[:3], expected, strict=True):
-            assert np.allclose(ours_, exact, atol=1e-6)
-
-    @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize(("dtype", "rounding"), [(tf.float32, 1e-5), (tf.float64, 1e-14)])
     def test_gradient_of_the_mean_energy(self, dtype, rounding, weighted):
-        """By moments as by differentiating the mean of -E over 1000 chains, but for rounding."""
+        """By moments as by differentiating the mean of -E over 1000 chains, but for rounding.
+
+        It is the (weighted) mean of z_L, z_R and z_L z_R'; the states are constants.
+        """
         rng, model = np.random.default_rng(4), RBM(101, 97)
         params = RBMParameters(
             *(tf.constant(rng.normal(size=shape), dtype) for shape in ([101], [97], [101, 97]))
@@ -151,11 +108,12 @@ class TestParameters:
         shares = rng.dirichlet(np.ones(1000)) if weighted else np.full(1000, 1e-3)
         chains = model.state(tf.constant(bits, dtype))
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(params)
+            tape.watch([*params, *chains])
             given = tf.constant(shares, dtype) if weighted else None
             surrogate = priors.log_partition_surrogate(model, params, chains, given)
             mean = -tf.reduce_sum(tf.constant(shares, dtype) * model.energy(params, chains))
         np.testing.assert_allclose(surrogate, mean, rtol=0.0, atol=100 * rounding)
+        assert tape.gradient(surrogate, list(chains)) == [None, None]
         left, right = bits[:, :101], bits[:, 101:]
         expected = shares @ left, shares @ right, (shares[:, None] * left).T @ right
         for value in (surrogate, mean):
@@ -164,59 +122,36 @@ class TestParameters:
 
 
 class TestMeanField:
-    def value(self, smoothing, rbm=EXACT_RBM):
-        prior = relaxed_priors.MeanFieldPrior(smoothing)
+    """Values and gradients at given latents are those of test_reference_step.py."""
+
+    def value(self, smooth, rbm=EXACT_RBM):
+        prior = relaxed_priors.MeanFieldPrior(smooth)
         return prior.unnormalized_log_density(as_tensors(rbm), tf.constant(ZETA)).numpy()
 
-    @every_smoothing
-    def test_value(self, smoothing, exact):
-        """Five iterations from one half, the right half first; float32 error 1e-4 of 20 nats."""
-        args = EXACT_RBM, exact, np.float64(ZETA)
-        found = self.value(smoothing)
-        expected = LOG_Z + mean_field_log_prior(*args, 5, complement(ZETA))
-        assert np.allclose(found, expected, rtol=1e-5, atol=2e-4)
-
     def test_the_value_tells_iterations_apart(self):
-        """What the test above would notice: four iterations, or the left half first."""
-        smoothing, exact = PAIRS[3]
+        """Five iterations from one half, the right half first: neither four, nor the left first."""
+        smooth, exact = PAIRS[3]
         strong = random_rbm(3, 5, seed=4, coupling_scale=4.0)
         args = strong, exact, np.float64(ZETA)
-        found = self.value(smoothing, strong) - strong.log_partition()
-        five, four = (mean_field_log_prior(*args, n) for n in (5, 4))
+        found = self.value(smooth, strong) - strong.log_partition()
+        five, four = (reference.mean_field_log_prior(*args, n) for n in (5, 4))
         swapped = ReferenceRBM(strong.right_bias, strong.left_bias, strong.coupling.T)
         turned = np.float64(np.concatenate([ZETA[:, 3:], ZETA[:, :3]], axis=1))
-        left_first = mean_field_log_prior(swapped, exact, turned, 5)
+        left_first = reference.mean_field_log_prior(swapped, exact, turned, 5)
         assert np.allclose(found, five, rtol=1e-5, atol=5e-4)
         assert np.max(np.abs(four - five)) > 5e-3
         assert np.max(np.abs(left_first - five)) > 5e-3
 
-    @every_smoothing
-    def test_lower_bound(self, smoothing, exact):
+    @pytest.mark.parametrize(("smooth", "exact"), PAIRS, ids=[str(pair[1]) for pair in PAIRS])
+    def test_lower_bound(self, smooth, exact):
         """At most the exact log p(ζ), by a gap that shows; equal to it without coupling."""
-        args = exact, np.float64(ZETA), complement(ZETA)
-        gap = LOG_Z + overlap_log_prior(EXACT_RBM, *args) - self.value(smoothing)
+        args = exact, np.float64(ZETA), np.float64(np.float32(1) - ZETA)
+        log_p = EXACT_RBM.log_partition() + reference.overlap_log_prior(EXACT_RBM, *args)
+        gap = log_p - self.value(smooth)
         assert np.all(gap > -2e-4) and gap.max() > 1e-3
         free = ReferenceRBM(EXACT_RBM.left_bias, EXACT_RBM.right_bias, np.zeros((3, 5)))
-        exact_value = free.log_partition() + overlap_log_prior(free, *args)
-        assert np.allclose(self.value(smoothing, free), exact_value, rtol=1e-5, atol=2e-4)
-
-    @every_smoothing
-    def test_gradient_with_means_held(self, smoothing, exact):
-        """Finite differences of the bound at fixed means, in a, b, W and ζ."""
-        means = mean_field_means(EXACT_RBM, exact, np.float64(ZETA), 5, complement(ZETA))
-
-        def bound(arrays):
-            rbm = ReferenceRBM(*arrays[:3])
-            other = complement(ZETA) - (arrays[3] - np.float64(ZETA))
-            value = mean_field_value(rbm, exact, arrays[3], means, other)
-            return float(np.sum(value + rbm.log_partition()))
-
-        arrays = [*EXACT_RBM.parameters, np.float64(ZETA)]
-        expected = numerical_gradient(bound, arrays, step=1e-4)
-        prior = relaxed_priors.MeanFieldPrior(smoothing)
-        found = gradients(prior.unnormalized_log_density, EXACT_RBM, ZETA)
-        for ours_, exact_ in zip(found, expected, strict=True):
-            assert np.allclose(ours_, exact_, rtol=1e-4, atol=1e-3)
+        exact_value = free.log_partition() + reference.overlap_log_prior(free, *args)
+        assert np.allclose(self.value(smooth, free), exact_value, rtol=1e-5, atol=2e-4)
 
     def test_entropy_of_means(self):
         """Zero at 0 and 1, log 2 at one half, summed over the last axis only."""
@@ -224,6 +159,10 @@ class TestMeanField:
         quarter = -0.25 * math.log(0.25) - 0.75 * math.log(0.75)
         expected = [math.log(2), 2 * math.log(2) + quarter]
         assert np.allclose(relaxed_priors.entropy_of_means(means), expected, atol=1e-6)
+
+
+def gram_powers(matrix):
+    return relaxed_priors.gram_powers(tf.constant(matrix, tf.float32))
 
 
 class TestGaussianIntegral:
@@ -235,37 +174,38 @@ class TestGaussianIntegral:
         """The closed form is the sum over all states, for weak and strong couplings."""
         rbm = random_rbm(3, 5, seed=6, coupling_scale=coupling_scale)
         prior = relaxed_priors.GaussianIntegralPrior(sharpness)
-        tensors = as_tensors(rbm)
-        strength = float(prior.precision(relaxed_priors.gram_powers(tensors.coupling)))
-        found = prior.unnormalized_log_density(tensors, tf.constant(self.zeta))
-        expected = gaussian_integral_log_prior(rbm, np.float64(self.zeta), strength)
+        strength = float(prior.precision(gram_powers(rbm.coupling)))
+        found = prior.unnormalized_log_density(as_tensors(rbm), tf.constant(self.zeta))
+        expected = reference.gaussian_integral_log_prior(rbm, np.float64(self.zeta), strength)
         assert np.allclose(found, rbm.log_partition() + expected, rtol=2e-5, atol=5e-4)
         norm = np.linalg.norm(rbm.coupling, 2)
         assert max(norm + 5, sharpness) <= strength * (1 + 1e-6)
         assert strength <= max(1.02 * norm + 5, sharpness) * (1 + 1e-6)
-        assert np.linalg.eigvalsh(precision_matrix(rbm, strength))[0] > 4.999
+        assert np.linalg.eigvalsh(reference.precision_matrix(rbm, strength))[0] > 4.999
 
     def test_gradient(self):
         """Finite differences with λ held, in a, b, W and ζ."""
         prior = relaxed_priors.GaussianIntegralPrior(5.0)
-        coupling = as_tensors(EXACT_RBM).coupling
-        strength = float(prior.precision(relaxed_priors.gram_powers(coupling)))
+        strength = float(prior.precision(gram_powers(EXACT_RBM.coupling)))
 
         def value(arrays):
             rbm = ReferenceRBM(*arrays[:3])
-            log_prior = gaussian_integral_log_prior(rbm, arrays[3], strength)
+            log_prior = reference.gaussian_integral_log_prior(rbm, arrays[3], strength)
             return float(np.sum(log_prior + rbm.log_partition()))
 
         expected = numerical_gradient(value, [*EXACT_RBM.parameters, np.float64(self.zeta)])
-        found = gradients(prior.unnormalized_log_density, EXACT_RBM, self.zeta)
-        for ours_, exact in zip(found, expected, strict=True):
-            assert np.allclose(ours_, exact, rtol=2e-4, atol=2e-3)
+        tensors = [*as_tensors(EXACT_RBM), tf.constant(self.zeta)]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            rbm, zeta = RBMParameters(*tensors[:3]), tensors[3]
+            total = tf.reduce_sum(prior.unnormalized_log_density(rbm, zeta))
+        for found, exact in zip(tape.gradient(total, tensors), expected, strict=True):
+            assert np.allclose(found, exact, rtol=2e-4, atol=2e-3)
 
 
 def coupling_of_norm(shape, norm, rank=None):
     """A dense matrix with the given largest singular value."""
-    rng = np.random.default_rng(7)
-    matrix = rng.standard_normal(shape)
+    matrix = np.random.default_rng(7).standard_normal(shape)
     if rank == 1:
         matrix = np.outer(matrix[:, 0], matrix[0])
     elif rank == "equal":
@@ -279,22 +219,18 @@ class TestSpectrum:
     def test_largest_singular_value(self, norm, rank):
         """Between σ_max and n^(1/2^8) σ_max; "equal" singular values are the worst case."""
         for shape in ((3, 5), (53, 53)):
-            matrix = coupling_of_norm(shape, norm, rank)
-            powers = relaxed_priors.gram_powers(tf.constant(matrix))
+            powers = gram_powers(coupling_of_norm(shape, norm, rank))
             ratio = float(relaxed_priors.largest_singular_value(powers)) / norm
             assert 1 - 1e-5 < ratio < min(shape) ** (1 / 256) + 1e-5
-
-    def test_largest_singular_value_of_zero(self):
-        powers = relaxed_priors.gram_powers(tf.zeros([3, 5]))
-        assert 0 <= float(relaxed_priors.largest_singular_value(powers)) < 1e-20
+        zero = relaxed_priors.largest_singular_value(gram_powers(np.zeros([3, 5])))
+        assert 0 <= float(zero) < 1e-20
 
     @pytest.mark.parametrize("norm", [0.0, 0.3, 17.0, 300.0])
     @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (53, 53)])
     def test_log_det(self, norm, shape):
         """Value and gradient from singular values s: Σ log(1 - s²/λ²), U diag(-2s/(λ²-s²)) V'."""
-        matrix = np.float32(np.zeros(shape)) if norm == 0 else coupling_of_norm(shape, norm)
-        coupling = tf.constant(matrix)
-        powers = relaxed_priors.gram_powers(coupling)
+        matrix = coupling_of_norm(shape, norm)
+        coupling, powers = tf.constant(matrix), gram_powers(matrix)
         scale = relaxed_priors.largest_singular_value(powers) + 5.0
         with tf.GradientTape() as tape:
             tape.watch(coupling)

@@ -33,7 +33,7 @@ with fault("batch norm of the encoder uses moving averages in training", BOTH_KI
     argument("HierarchicalEncoder.sample", training=lambda _: False)
 with fault("batch norm of the first group alone uses moving averages", STEP("dvaes_gauss-2-5")):
     wrapped(PARAMS, lambda f, *a: f(*a[:-1], a[2] > 0))
-with fault("batch norm uses batch statistics in evaluation", "test_evaluation_mode"):
+with fault("batch norm uses batch statistics in evaluation", "test_evaluation_mode[deep]"):
     argument("Network.finish", training=lambda _: True)
 with fault("batch norm of later groups is of one sample of each image", TWO):
     text(
@@ -95,7 +95,9 @@ with fault("log q is averaged over units", ONE):
     within("sample_of", "tf.reduce_sum", lambda _, v, axis: tf.reduce_mean(v, axis))
 with fault("no gradient flows through log q", ONE):
     within("sample_of", "MixturePosterior.log_density", stop)
-with fault("log q of the last group alone counts", ENUMERATION, "test_binary_samples"):
+with fault(
+    "log q of the last group alone counts", ENUMERATION, "test_logits_in_evaluation_mode[binary]"
+):
     text(SAMPLE_BINARY, "log_q «+ → »= log_b")
 with fault("all groups start from one network", "test_groups_start_from_weights_of_their_own"):
     text("HierarchicalEncoder.__init__", "layer_seed(seed, 1«, group → »)")

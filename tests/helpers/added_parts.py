@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from configs import registry
@@ -61,9 +62,8 @@ class FlippedPixels(Likelihood):
 
     def log_prob(self, images, outputs):
         mean = self.mean(outputs)
-        return tf.reduce_sum(
-            tf.math.xlogy(images, mean) + tf.math.xlog1py(1.0 - images, -mean), axis=-1
-        )
+        of_pixels = tf.math.xlogy(images, mean) + tf.math.xlog1py(1.0 - images, -mean)
+        return tf.reduce_sum(of_pixels, axis=-1)
 
     def mean(self, outputs):
         return self.RATE + (1.0 - 2.0 * self.RATE) * tf.sigmoid(outputs)
@@ -79,9 +79,8 @@ class LinearEncoder(Encoder):
         super().__init__()
         self.posterior = posterior
         init = keras.initializers.RandomNormal(stddev=0.1, seed=layer_seed(seed, 1))
-        self.kernel = self.add_weight(
-            shape=(len(train_mean), structure.num_latents), initializer=init, name="kernel"
-        )
+        shape = len(train_mean), structure.num_latents
+        self.kernel = self.add_weight(shape=shape, initializer=init, name="kernel")
 
     def condition(self, batch):
         return tf.matmul(batch.images, self.kernel)
@@ -224,13 +223,10 @@ def noise(entry, data_dir):
 @contextlib.contextmanager
 def registered():
     """All of them under their names, each by one entry."""
+    weighted = Baseline(smoothed_bits, SHARPNESS, {"smoothing": Lopsided}, importance_weighted=True)
     entries = (
         (registry.BASELINES, "lopsided", Baseline(dvaepp, SHARPNESS, {"smoothing": Lopsided})),
-        (
-            registry.BASELINES,
-            "weighted",
-            Baseline(smoothed_bits, SHARPNESS, {"smoothing": Lopsided}, importance_weighted=True),
-        ),
+        (registry.BASELINES, "weighted", weighted),
         (registry.BASELINES, "score_function", Baseline(score_function, SHARPNESS)),
         (registry.SAMPLERS, "tempered", Tempered),
         (registry.SAMPLERS, "exact_bits", ExactBits),
@@ -240,10 +236,7 @@ def registered():
         (DATASETS, "noise", DatasetEntry(noise, "nobody", (2, 3), (20, 5, 5))),
         (registry.PRIORS, "bits", lambda structure: IndependentBits(structure.num_latents)),
     )
-    try:
+    with pytest.MonkeyPatch.context() as patch:
         for names, name, part in entries:
-            names[name] = part
+            patch.setitem(names, name, part)
         yield
-    finally:
-        for names, name, _ in entries:
-            del names[name]

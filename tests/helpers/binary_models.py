@@ -11,10 +11,13 @@ import tensorflow as tf
 from scipy.special import expit
 
 from configs.registry import Structure
+from dvae import adam
+from dvae.estimators import disarm
 from dvae.networks import Network
+from dvae.posteriors import BernoulliPosterior
 from samplers import counter_random
 from tests.helpers import tiny_models
-from tests.reference.enumeration import BinaryVAE, Gradient
+from tests.reference.enumeration import BinaryVAE
 from tests.reference.rbm import all_states
 
 # Four latents in one, two and four groups.
@@ -35,6 +38,18 @@ def frozen_batch_norm():
         yield
 
 
+@contextlib.contextmanager
+def given_draws(made, values):
+    """The posterior's samples, or DisARM's noise, are values [..., 4], group after group."""
+    draws = iter(tf.split(values, len(made.model.encoder.networks), axis=-1))
+    place = BernoulliPosterior, "sample"
+    if isinstance(made.estimator, disarm.Disarm):
+        place = disarm, "_logistic"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*place, lambda *_arguments: next(draws))
+        yield
+
+
 def images(count):
     return np.float32(tiny_models.images()[:count])
 
@@ -50,18 +65,15 @@ def make(groups, baseline, k):
     return made
 
 
-def reference_of(model, num_images, kl_weight=KL_WEIGHT):
-    networks = [tiny_models.reference_network(n) for n in model.encoder.networks]
-    vae, _ = tiny_models.reference_vae_of(model)
-    decoder = tiny_models.reference_network(model.decoder.network)
-    pixels = images(num_images)
-    return BinaryVAE(networks, decoder, vae.rbm, pixels, tiny_models.train_mean(), kl_weight)
-
-
 @functools.lru_cache
 def reference(groups, num_images):
     """Of `make`, whose weights are those of one seed."""
-    return reference_of(make(groups, "loo", 1).model, num_images)
+    model = make(groups, "loo", 1).model
+    networks = [tiny_models.reference_network(n) for n in model.encoder.networks]
+    decoder = tiny_models.reference_network(model.decoder.network)
+    rbm = tiny_models.reference_generator_of(model).rbm
+    mean = tiny_models.train_mean()
+    return BinaryVAE(networks, decoder, rbm, images(num_images), mean, KL_WEIGHT)
 
 
 @functools.lru_cache
@@ -70,20 +82,11 @@ def exact_gradient(groups, num_images, num_samples):
 
 
 def _network_variables(network):
-    """Variables in the order of `network_arrays`; a list of several is one kernel in parts."""
+    """In the order of `network_arrays`; the kernel of the first layer is in parts."""
     kernels = [[layer.kernel for layer in network.first], *([d.kernel] for d in network.rest)]
-    found = []
-    for kernel, norm in zip(kernels, network.norms, strict=False):
-        found += [kernel, [norm.gamma], [norm.beta]]
-    return [*found, kernels[-1], [network.bias]]
-
-
-def variables(model):
-    """The variables of each part, in the order of `Gradient`."""
-    encoder = [v for network in model.encoder.networks for v in _network_variables(network)]
-    prior = [[v] for v in model.prior.fields]
-    parts = encoder, _network_variables(model.decoder.network), prior
-    return [[v for pieces in part for v in pieces] for part in parts]
+    norms = [[norm.gamma, norm.beta] for norm in network.norms]
+    pairs = itertools.zip_longest(kernels, norms, fillvalue=[network.bias])
+    return [v for pair in pairs for pieces in pair for v in pieces]
 
 
 def gradient_of(model, estimate):
@@ -91,48 +94,15 @@ def gradient_of(model, estimate):
 
     estimate: from the prior's parameters. Rows are independent.
     """
-    watched = [v for part in variables(model) for v in part]
-    values = [v.value for v in watched]
+    networks = [*model.encoder.networks, model.decoder.network]
+    variables = [v for network in networks for v in _network_variables(network)]
+    values = [v.value for v in (*variables, *model.prior.fields)]
     with frozen_batch_norm(), tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(values)
         found = estimate(model.prior.parameters())
         surrogate = found.surrogate
     pieces = tape.gradient(surrogate, values, unconnected_gradients="zero")
-    return tf.concat([tf.reshape(piece, [-1]) for piece in pieces], axis=0), found
-
-
-def slices(gradient: Gradient) -> dict[str, slice]:
-    """Where each part lies in the flat gradient."""
-    ends = np.cumsum([gradient.flat(part).size for part in PARTS])
-    starts = [0, *ends[:-1]]
-    return {p: slice(a, b) for p, a, b in zip(PARTS, starts, ends, strict=True)}
-
-
-@functools.lru_cache
-def _sampler(baseline, groups, k, num_images, copies, repeats):
-    made = make(groups, baseline, k)
-    pixels = tf.constant(np.tile(images(num_images), (copies, 1)))
-    weight = tf.constant(KL_WEIGHT)
-
-    @functools.partial(tf.function, jit_compile=True, autograph=False)
-    def run(key):
-        def one(index):
-            own = counter_random.fold_in(key, index)
-            flat, found = gradient_of(
-                made.model, lambda params: made.estimate(pixels, params, own, weight)
-            )
-            return flat, found.bound
-
-        types = tf.float32, tf.float32
-        return tf.map_fn(one, tf.range(repeats), fn_output_signature=types)
-
-    return run
-
-
-def sampled(baseline, groups, k, key, num_images=2, copies=50, repeats=400):
-    """Gradients [repeats, P] and bounds [repeats], each a mean over `copies` of the images."""
-    run = _sampler(baseline, groups, k, num_images, copies, repeats)
-    return [np.float64(value) for value in run(key)]
+    return adam.flatten(pieces), found
 
 
 class OverAll(NamedTuple):
@@ -148,9 +118,7 @@ def over_all_samples(made, groups, num_samples):
     states = np.float32(all_states(4))
     tuples = np.array(list(itertools.product(range(len(states)), repeat=num_samples)))
     weights = np.exp(reference(groups, 1).log_q[0][tuples].sum(axis=1))
-    return _over_all(
-        made, groups, "dvae.posteriors.BernoulliPosterior.sample", states[tuples], weights
-    )
+    return _over_all(made, groups, states[tuples], weights)
 
 
 def over_all_noise(made, groups):
@@ -165,28 +133,27 @@ def over_all_noise(made, groups):
         masses.append(np.diff(expit(ends), prepend=0.0, append=1.0))
     noise = np.array(list(itertools.product(*points)))[:, None, None, None]
     weights = np.prod(np.array(list(itertools.product(*masses))), axis=1)
-    return _over_all(made, groups, "dvae.estimators.disarm._logistic", np.float32(noise), weights)
+    return _over_all(made, groups, np.float32(noise), weights)
 
 
-def _over_all(made, groups, place, values, weights):
-    """All values [N, ..., 4] of what the function at `place` returns, one group after the other."""
+def _over_all(made, groups, values, weights):
+    """All values [N, ..., 4] of what an estimate draws, with their probabilities [N]."""
     pixels, key, weight = tf.constant(images(1)), counter_random.key(0), tf.constant(KL_WEIGHT)
+
+    def one(value):
+        with given_draws(made, value):
+            flat, found = gradient_of(
+                made.model,
+                lambda params: made.estimate(pixels, params, key, weight),
+            )
+        return flat, found.bound
 
     @functools.partial(tf.function, jit_compile=True, autograph=False)
     def run(values):
-        def one(value):
-            given = iter(tf.split(value, groups, axis=-1))
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(place, lambda *_arguments: next(given))
-                flat, found = gradient_of(
-                    made.model, lambda params: made.estimate(pixels, params, key, weight)
-                )
-            return flat, found.bound
-
         return tf.map_fn(one, values, fn_output_signature=(tf.float32, tf.float32))
 
     gradients, bounds = (np.float64(v) for v in run(tf.constant(values)))
     mean = weights @ gradients
-    variance = weights @ (gradients - mean) ** 2
-    encoder = slices(exact_gradient(groups, 1, 1))["encoder"]
-    return OverAll(mean, float(weights @ bounds), float(variance[encoder].sum()))
+    encoder = exact_gradient(groups, 1, 1).flat("encoder").size  # the first of PARTS
+    variance = (weights @ (gradients - mean) ** 2)[:encoder]
+    return OverAll(mean, float(weights @ bounds), float(variance.sum()))

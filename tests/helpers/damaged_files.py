@@ -36,11 +36,7 @@ def no_hang(seconds=10):
 def damaged_bytes(raw, seed):
     """Truncated, flipped, overwritten, prolonged and unrelated bytes."""
     generator = np.random.default_rng(seed)
-    yield b""
-    yield raw[:-1]
-    yield raw + raw
-    yield raw + b"\0" * 61
-    yield bytes(len(raw))
+    yield from (b"", raw[:-1], raw + raw, raw + b"\0" * 61, bytes(len(raw)))
     yield bytes(generator.integers(0, 256, len(raw), dtype=np.uint8))
     for _ in range(NUM_TRUNCATED):
         yield raw[: generator.integers(len(raw))]
@@ -82,7 +78,5 @@ def damaged_records(record):
             else:
                 inner[path[-1]] = value
             yield json.dumps(changed).encode()
-    yield b"[" * 200_000
-    yield b'{"a":' * 200_000
-    for odd in _ODD_VALUES:
-        yield json.dumps(odd).encode()
+    yield from (b"[" * 200_000, b'{"a":' * 200_000)
+    yield from (json.dumps(odd).encode() for odd in _ODD_VALUES)

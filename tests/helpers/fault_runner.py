@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from tests.faults import OURS, fault
-from tests.helpers.compiled_samplers import fresh_programs
 
 FOLDER = Path(__file__).parents[1]
 
@@ -46,7 +45,7 @@ def run_tests(names) -> Verdicts:
 @contextlib.contextmanager
 def untraced():
     """Inside, no module remembers a traced function or a cached program; and again after it."""
-    with pytest.MonkeyPatch.context() as patch, fresh_programs():
+    with pytest.MonkeyPatch.context() as patch:
         for name, module in list(sys.modules.items()):
             if name.split(".")[0] not in (*OURS, "tests"):
                 continue

@@ -21,47 +21,24 @@ def record_of(config, nll, half_width=0.02, log_z_error=0.03, sha="ab" * 32, **c
     """A result.json with round numbers; of what holds others, those that are given are changed."""
     unknown = ("exact", "forward_ais", "forward_ais_stderr", "forward_ais_ess")
     unknown += ("markov_lower_bound", "reverse_ais", "reverse_ais_stderr")
-    record = {
-        **{name: getattr(config, name) for name in _SETTINGS},
-        "test_nll": nll,
-        "test_neg_elbo": nll + 4.0,
-        "unnormalized_nll": nll - 100.0,
-        "val_nll": nll + 0.5,
-        "log_z": 100.0,
-        "log_z_stderr": log_z_error / 2,
-        "log_z_interval": {
-            "low": 100.0 - log_z_error,
-            "high": 100.0 + log_z_error / 2,
-            "trusted": True,
-            "reasons": [],
-            "upper_status": "checked",
-            **dict.fromkeys(unknown),
-        },
-        "nll_interval": {
-            "low": nll - half_width,
-            "high": nll + half_width,
-            "low_with_test_set": None,
-            "high_with_test_set": None,
-            "log_z": [-log_z_error, log_z_error / 2],
-            "trusted": True,
-            "reasons": [],
-        },
-        "protocol": {
-            "data_sha256": sha,
-            "published_data": changed.pop("published_data", True),
-            "data": changed.pop("data_note", LOADED),
-            "training_binarization": "fixed",
-            "test_binarization": "fixed",
-            "num_test_images": 10,
-            "importance_samples": config.eval_iw_samples,
-            **{name: getattr(config, name) for name in _MEASURING},
-            "checkpoint": "best",
-        },
-        "ms_per_step": 36.0,
-        "device": "CPU",
-        "best_step": 2,
+    log_z = dict(low=100.0 - log_z_error, high=100.0 + log_z_error / 2, trusted=True, reasons=[])
+    interval = dict(low=nll - half_width, high=nll + half_width, trusted=True, reasons=[])
+    interval |= dict(low_with_test_set=None, high_with_test_set=None)
+    interval["log_z"] = [-log_z_error, log_z_error / 2]
+    published = changed.pop("published_data", True)
+    protocol = dict(data_sha256=sha, published_data=published, checkpoint="best")
+    protocol |= dict(data=changed.pop("data_note", LOADED), num_test_images=10)
+    protocol |= dict(training_binarization="fixed", test_binarization="fixed")
+    protocol |= {name: getattr(config, name) for name in _MEASURING}
+    record = {name: getattr(config, name) for name in _SETTINGS}
+    record |= dict(test_nll=nll, test_neg_elbo=nll + 4.0, unnormalized_nll=nll - 100.0)
+    record |= dict(val_nll=nll + 0.5, log_z=100.0, log_z_stderr=log_z_error / 2)
+    record |= dict(ms_per_step=36.0, device="CPU", best_step=2, earlier_code=[])
+    record |= {
+        "log_z_interval": {**log_z, "upper_status": "checked", **dict.fromkeys(unknown)},
+        "nll_interval": interval,
+        "protocol": protocol | {"importance_samples": config.eval_iw_samples},
         "code": {"commit": "c0ffee", "sources": "0123"},
-        "earlier_code": [],
     }
     for name, value in changed.items():
         record[name] = {**record[name], **value} if isinstance(value, dict) else value
@@ -95,11 +72,9 @@ def write_finished(directory, config, record):
     directory.mkdir(parents=True, exist_ok=True)
     run = records.RunConfig(config, record["protocol"]["data_sha256"])
     records.write_config(directory / "config.json", run)
-    lines = [
-        {"kind": "train", "step": 1, "train/neg_elbo": 9.0},
-        {"kind": "evaluation", "step": 2, "val/neg_ll": 8.0},
-        {"kind": "train", "step": 2, "train/neg_elbo": 7.0},
-    ]
+    lines = [{"kind": "train", "step": 1, "train/neg_elbo": 9.0}]
+    lines += [{"kind": "evaluation", "step": 2, "val/neg_ll": 8.0}]
+    lines += [{"kind": "train", "step": 2, "train/neg_elbo": 7.0}]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (directory / "samples.png").write_bytes(png())
     records.write_result(directory, record)

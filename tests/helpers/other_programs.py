@@ -52,36 +52,22 @@ OTHERS = {
 
 def state():
     """What of this process belongs to whoever runs it."""
-    tensorflow = tf.get_logger()
-    absl = logging.getLogger("absl")
+    loggers = logging.getLogger(), tf.get_logger(), logging.getLogger("absl")
+    descriptor = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(descriptor)
     return {
-        "environment": dict(os.environ),
-        "directory": os.getcwd(),
-        "signals": [signal.getsignal(n) for n in signal.valid_signals()],
-        "wakeup": _wakeup(),
+        "environment": (dict(os.environ), os.getcwd(), locale.setlocale(locale.LC_ALL)),
+        "signals": [signal.getsignal(n) for n in signal.valid_signals()] + [descriptor],
         "streams": [sys.stdout, sys.stderr, os.fstat(2).st_ino],
         "threads": {t.name for t in threading.enumerate() if not t.name.startswith("Thread-")},
         "monitors": [t for t in threading.enumerate() if "TMonitor" in type(t).__name__],
-        "logging": [
-            (log.level, list(log.handlers), list(log.filters), log.propagate)
-            for log in (logging.getLogger(), tensorflow, absl)
-        ],
+        "logging": [(g.level, [*g.handlers], [*g.filters], g.propagate) for g in loggers],
         "warnings": list(warnings.filters),
-        "floating-point errors": np.geterr(),
-        "printing": np.get_printoptions(),
-        "numpy's random numbers": np.random.get_state()[1].tolist(),
-        "python's random numbers": random.getstate(),
+        "numpy": (np.geterr(), np.get_printoptions(), np.random.get_state()[1].tolist()),
+        "python": (random.getstate(), sys.getrecursionlimit()),
         "floats": (keras.config.floatx(), keras.config.epsilon(), keras.config.dtype_policy().name),
         "eager": tf.config.functions_run_eagerly(),
         "TF32": tf.config.experimental.tensor_float_32_execution_enabled(),
         "jit": tf.config.optimizer.get_jit(),
         "device": tf.constant(1.0).device,
-        "locale": locale.setlocale(locale.LC_ALL),
-        "recursion": sys.getrecursionlimit(),
     }
-
-
-def _wakeup():
-    descriptor = signal.set_wakeup_fd(-1)
-    signal.set_wakeup_fd(descriptor)
-    return descriptor

@@ -6,11 +6,8 @@ fewer blocks than its numbers need has used some of them twice, or not taken as 
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from samplers import counter_random
@@ -21,19 +18,19 @@ OF_KEYS = (reference.FOLD, reference.SPLIT)
 
 
 class Draws:
-    """The blocks drawn, and their words, by the purpose that was `named` when they were drawn.
+    """The blocks drawn by the purpose that was `named` when they were drawn.
 
     Only what runs eagerly is seen. Words are those of the program, by the reference.
     """
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch):
         self.name = "draws"
-        # Of each purpose: (key, stream and index [2, n] as uint64, words [2, n]) of each draw.
-        self._drawn: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        # Of each purpose: key, stream and index, uint64 [2, n], of each draw.
+        self._drawn = {}
         patch.setattr(counter_random, "threefry_2x32", self._threefry)
         patch.setattr(counter_random, "bernoulli_exponents", self._bernoulli)
 
-    def _bernoulli(self, key: Any, exponents: Any, stream: Any = 0, first_part: int = 0) -> Any:
+    def _bernoulli(self, key, exponents, stream=0, first_part=0):
         """1 with probability 1 / (1 + 2^x), by 16 bits of the blocks that the program takes.
 
         Written in NumPy since eager arithmetic takes most of the time of what is recorded.
@@ -51,7 +48,7 @@ class Draws:
             hits = (sixteen + 0.5) / 2**16 * (1.0 + np.exp2(np.asarray(exponents))) < 1.0
         return tf.cast(hits, exponents.dtype)
 
-    def _threefry(self, key: Any, low: Any, high: Any, rounds: int = 13) -> tuple:
+    def _threefry(self, key, low, high, rounds=13):
         # Keys, or the three words of their schedule, of which they are the first two.
         words = key[:2] if isinstance(key, list) else np.moveaxis(np.asarray(key), -1, 0)
         pair = [np.uint64(np.asarray(word).view(np.uint32)) for word in words]
@@ -60,49 +57,40 @@ class Draws:
         if high.max(initial=0) not in OF_KEYS:
             block = pair[0] << np.uint64(32) | pair[1], high << np.uint64(32) | low, drawn[0]
             keys, counters, _ = (array.ravel() for array in np.broadcast_arrays(*block))
-            entry = np.stack([keys, counters]), drawn.reshape(2, -1)
-            self._drawn.setdefault(self.name, []).append(entry)
+            self._drawn.setdefault(self.name, []).append(np.stack([keys, counters]))
         return tuple(tf.constant(np.uint32(word)) for word in drawn)
 
     @property
-    def names(self) -> list[str]:
-        """The purposes for which something was drawn."""
+    def names(self):
         return list(self._drawn)
 
     @contextlib.contextmanager
-    def named(self, name: str) -> Iterator[None]:
+    def named(self, name):
         """What is drawn inside is for this."""
         before, self.name = self.name, name
         yield
         self.name = before
 
-    def wrap(self, patch: pytest.MonkeyPatch, owner: Any, method: str, name: Callable) -> None:
+    def wrap(self, patch, owner, method, name):
         """Names what a method draws; `name` is made anew at each call."""
         plain = getattr(owner, method)
 
-        def wrapped(*arguments: Any, **options: Any) -> Any:
+        def wrapped(*arguments, **options):
             with self.named(name()):
                 return plain(*arguments, **options)
 
         patch.setattr(owner, method, wrapped)
 
-    def words(self, name: str) -> np.ndarray:
-        """All words drawn for a purpose."""
-        return np.concatenate([words.ravel() for _, words in self._drawn[name]])
-
-    def count(self, *part: str) -> int:
+    def count(self, *part):
         """Blocks drawn for the purposes whose names have each `part`."""
         names = [name for name in self.names if all(p in name for p in part)]
-        return sum(blocks.shape[1] for name in names for blocks, _ in self._drawn[name])
+        return sum(blocks.shape[1] for name in names for blocks in self._drawn[name])
 
-    def assert_apart(self) -> None:
+    def assert_apart(self):
         """No block was drawn twice, within a purpose or for two."""
-        blocks = [
-            np.vstack([blocks, np.full(blocks.shape[1], owner, np.uint64)])
-            for owner, name in enumerate(self.names)
-            for blocks, _ in self._drawn[name]
-        ]
-        keys, counters, owners = np.concatenate(blocks, axis=1)
+        drawn = [np.concatenate(blocks, axis=1) for blocks in self._drawn.values()]
+        keys, counters = np.concatenate(drawn, axis=1)
+        owners = np.repeat(range(len(drawn)), [blocks.shape[1] for blocks in drawn])
         order = np.lexsort((counters, keys))
         keys, counters, owners = keys[order], counters[order], owners[order]
         twice = np.flatnonzero((keys[1:] == keys[:-1]) & (counters[1:] == counters[:-1]))
@@ -110,11 +98,11 @@ class Draws:
         assert not pairs, [(self.names[a], self.names[b]) for a, b in pairs]
 
 
-def bits(*sizes: int) -> int:
+def bits(*sizes):
     """The least blocks for so many Bernoulli draws: four have a block."""
     return math.ceil(math.prod(sizes) / 4)
 
 
-def words(*sizes: int) -> int:
+def words(*sizes):
     """The least blocks for so many words or uniform numbers: two have a block."""
     return math.ceil(math.prod(sizes) / 2)

@@ -1,6 +1,7 @@
 """A small table of stand-in runs: its plan, and a process that works through it."""
 
 import sys
+import time
 from pathlib import Path
 
 from configs.tables import Grid
@@ -27,6 +28,15 @@ def plan(log_dir, grid=GRID):
             arguments = [f"--{name}={value}" for name, value in flags.items()]
             runs.append(PlannedRun(config, tuple(arguments), log_dir, ROOT))
     return runs
+
+
+def wait_until(condition, seconds=180.0):
+    """Raises TimeoutError where it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.02)
 
 
 def main():

@@ -25,12 +25,7 @@ def key(number: int) -> tf.Tensor:
     return counter_random.key(seed(number))
 
 
-def assert_mean(
-    samples: np.ndarray,
-    expected: np.ndarray | float,
-    largest_error: float = math.inf,
-    rounding: float = 1e-6,
-) -> None:
+def assert_mean(samples, expected, largest_error=math.inf, rounding=1e-6) -> None:
     """The mean over the first axis lies within 5 standard errors of `expected`.
 
     Args:

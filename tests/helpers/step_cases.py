@@ -9,7 +9,7 @@ import tensorflow as tf
 from configs.experiment import ExperimentConfig
 from configs.registry import Structure
 from data.dataset import Dataset
-from dvae.adam import AdamState
+from dvae.adam import AdamState, unflatten
 from dvae.train_step import TrainProgram
 from tests.helpers import tiny_models
 from tests.helpers.tiny_training import set_step, take_variables
@@ -23,21 +23,9 @@ NUM_STEPS = 1000
 # The steps before and after each boundary of the schedules, and the very first.
 STEPS = (0, 19, 20, 299, 300, 599, 600, 749, 750, 949, 950)
 # Where smoothing is far from both a step and a straight line.
-SHARPNESS = {
-    "dvae_spike_exp": 4.0,
-    "dvaepp_exp": 5.0,
-    "dvaepp_power": 3.0,
-    "dvaes_gi": 6.5,
-    "dvaes_gauss": 8.0,
-    "dvaes_exp": 5.0,
-    "dvaes_unexp": 8.0,
-    "dvaes_power": 3.0,
-    "gumbolt": 2.0,
-    "pwl": 1.5,
-    "concrete": 1.5,
-    "st": 1.0,
-    "reinmax": 1.0,
-}
+SHARPNESS = dict(dvae_spike_exp=4.0, dvaepp_exp=5.0, dvaepp_power=3.0, dvaes_gi=6.5)
+SHARPNESS |= dict(dvaes_gauss=8.0, dvaes_exp=5.0, dvaes_unexp=8.0, dvaes_power=3.0)
+SHARPNESS |= dict(gumbolt=2.0, pwl=1.5, concrete=1.5, st=1.0, reinmax=1.0)
 INDICES = np.array([[7, 2, 9, 0, 4, 10]])
 GREY_UNIT = 1 / 16
 
@@ -58,22 +46,10 @@ def dataset(grey: bool) -> Dataset:
 
 def config_of(baseline: str, groups: int, k: int, **fields) -> ExperimentConfig:
     """A run of 1000 steps, at a rate at which an update is no mere rounding."""
-    return ExperimentConfig(
-        **{
-            "baseline": baseline,
-            "k": k,
-            "beta": SHARPNESS[baseline],
-            "structure": STRUCTURES[groups],
-            "input_size": tiny_models.NUM_PIXELS,
-            "train_batchsize": INDICES.size,
-            "num_train_iter": NUM_STEPS,
-            "base_lr": 3.0,
-            "num_chains": 14,
-            "num_sweeps": 2,
-            "seed": 17,
-            **fields,
-        }
-    )
+    values = dict(baseline=baseline, k=k, beta=SHARPNESS[baseline], structure=STRUCTURES[groups])
+    values |= dict(input_size=tiny_models.NUM_PIXELS, train_batchsize=INDICES.size, seed=17)
+    values |= dict(num_train_iter=NUM_STEPS, base_lr=3.0, num_chains=14, num_sweeps=2)
+    return ExperimentConfig(**(values | fields))
 
 
 def variables_of(program: TrainProgram) -> dict[str, keras.Variable]:
@@ -99,14 +75,6 @@ def variables_of(program: TrainProgram) -> dict[str, keras.Variable]:
     return found
 
 
-def split_flat(program: TrainProgram, flat: np.ndarray) -> dict[str, np.ndarray]:
-    """A flat vector of the optimiser, by names."""
-    variables = program.trained
-    pieces = np.split(np.float64(flat), np.cumsum([v.numpy().size for v in variables])[:-1])
-    by_id = {id(v): piece for v, piece in zip(variables, pieces, strict=True)}
-    return {n: by_id[id(v)].reshape(v.shape) for n, v in variables_of(program).items()}
-
-
 def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
     """Weights, averages, slots and chains of a run at some step.
 
@@ -124,23 +92,18 @@ def randomize(program: TrainProgram, step: int, seed: int = 3) -> None:
     take_variables(program)
     set_step(program, step)
     state, shape = program.state.sampler, program.state.weights.shape
+    first, second = 0.05 * rng.standard_normal(shape), 1e-5 * rng.uniform(0.1, 2.0, shape)
     slots = AdamState(
-        tf.constant(step, tf.int64),
-        tf.constant(0.05 * rng.standard_normal(shape), tf.float32),
-        tf.constant(1e-5 * rng.uniform(0.1, 2.0, shape), tf.float32),
+        tf.constant(step, tf.int64), *(tf.constant(slot, tf.float32) for slot in (first, second))
     )
-    chains = [np.float32(rng.random(half.shape) < 0.5) for half in state.gradient.chains]
-    gradient = state.gradient._replace(
-        chains=type(state.gradient.chains)(*map(tf.constant, chains))
-    )
+    gradient = state.gradient
+    chains = [np.float32(rng.random(half.shape) < 0.5) for half in gradient.chains]
+    gradient = gradient._replace(chains=type(gradient.chains)(*map(tf.constant, chains)))
     if hasattr(gradient, "params"):
-        old = [0.5 * p.numpy() for p in program.model.prior.parameters()]
+        old = [tf.constant(0.5 * p.numpy()) for p in program.model.prior.parameters()]
         log_weights = np.float32(0.5 * rng.standard_normal(len(chains[0])))
-        log_weights -= np.log(np.mean(np.exp(log_weights)))
-        gradient = gradient._replace(
-            params=type(gradient.params)(*map(tf.constant, old)),
-            log_weights=tf.constant(log_weights),
-        )
+        log_weights = tf.constant(log_weights - np.log(np.mean(np.exp(log_weights))))
+        gradient = gradient._replace(params=type(gradient.params)(*old), log_weights=log_weights)
     sampler = state._replace(gradient=gradient)
     program.state = program.state._replace(adam=slots, sampler=sampler)
 
@@ -149,7 +112,12 @@ def state_of(program: TrainProgram) -> State:
     """Everything that a step reads and writes, in float64."""
     weights = {name: np.float64(v.numpy()) for name, v in variables_of(program).items()}
     slots = program.state.adam
-    moments = [split_flat(program, slot.numpy()) for slot in (slots.first, slots.second)]
+    pairs = zip(*(unflatten(slot, program.trained) for slot in slots[1:]), strict=True)
+    by_id = {id(v): pair for v, pair in zip(program.trained, pairs, strict=True)}
+    moments = {
+        name: tuple(np.float64(slot) for slot in by_id[id(v)])
+        for name, v in variables_of(program).items()
+    }
     averages = {}
     networks = {"decoder": program.model.decoder.network}
     networks |= {f"encoder{i}": n for i, n in enumerate(program.model.encoder.networks)}
@@ -161,34 +129,21 @@ def state_of(program: TrainProgram) -> State:
     states = np.float64(np.concatenate(chains.chains, axis=1))
     population = Population(states, np.zeros(len(states)), None, 0.0)
     if hasattr(chains, "params"):
-        population = Population(
-            states,
-            np.float64(chains.log_weights),
-            ReferenceRBM(*(np.float64(p) for p in chains.params)),
-            float(chains.log_partition),
-        )
-    return State(
-        program.state.step,
-        weights,
-        {name: (moments[0][name], moments[1][name]) for name in weights},
-        averages,
-        population,
-    )
+        rbm = ReferenceRBM(*(np.float64(p) for p in chains.params))
+        log_weights = np.float64(chains.log_weights)
+        population = Population(states, log_weights, rbm, float(chains.log_partition))
+    return State(program.state.step, weights, moments, averages, population)
 
 
 def setting_of(config: ExperimentConfig, data: Dataset, **fields) -> Setting:
     structure = config.structure
+    names = ("baseline", "k", "base_lr", "seed", "sampler", "num_sweeps")
     return Setting(
-        baseline=config.baseline,
+        **{name: getattr(config, name) for name in names},
         group_sizes=(structure.units_per_group,) * structure.num_groups,
-        k=config.k,
         sharpness=config.beta,
         train_mean=np.float64(data.train_mean),
-        base_lr=config.base_lr,
         num_steps=config.num_train_iter,
-        seed=config.seed,
-        sampler=config.sampler,
-        num_sweeps=config.num_sweeps,
         threshold=config.resample_threshold,
         grey_unit=data.grey_unit if data.dynamic_binarization else None,
         **fields,
@@ -204,21 +159,15 @@ def differences(before: State, found: State, expected: State) -> dict[str, float
     def worst(pairs) -> float:
         return max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs)
 
-    names = list(before.weights)
-    updates = [
-        [state.weights[name] - before.weights[name] for name in names]
-        for state in (found, expected)
-    ]
-    result = {
+    names, both = list(before.weights), (found, expected)
+    updates = [[state.weights[n] - before.weights[n] for n in names] for state in both]
+    averages = [[part for n in before.averages for part in state.averages[n]] for state in both]
+    chains, others = (state.population for state in both)
+    return {
         "first moment": worst((found.moments[n][0], expected.moments[n][0]) for n in names),
         "second moment": worst((found.moments[n][1], expected.moments[n][1]) for n in names),
         "update": worst(zip(*updates, strict=True)),
-        "averages": worst(
-            pair
-            for name in before.averages
-            for pair in zip(found.averages[name], expected.averages[name], strict=True)
-        ),
-        "chains": float(np.max(np.abs(found.population.states - expected.population.states))),
+        "averages": worst(zip(*averages, strict=True)),
+        "chains": float(np.max(np.abs(chains.states - others.states))),
+        "chain weights": worst([(chains.weights(), others.weights())]),
     }
-    weights = [state.population.weights() for state in (found, expected)]
-    return result | {"chain weights": worst([weights])}

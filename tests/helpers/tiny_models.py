@@ -1,6 +1,5 @@
 """Tiny models with random weights, and the float64 reference of the same weights."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from configs.registry import Structure
 from dvae.build import build
 from dvae.encoder import Batch
 from dvae.estimators.base import Estimator, Inputs
+from dvae.evaluation import Evaluator
 from dvae.model import DVAE
 from dvae.networks import Network
 from dvae.objective import RECONSTRUCTION
@@ -62,20 +62,14 @@ class Made(NamedTuple):
         objective = self.estimator.objective
         assert list(metrics) == list(self.estimator.shares)
         bound = metrics.get(objective.bound_name)
-        return Estimate(
-            surrogate,
-            None if bound is None else -bound,
-            -metrics[RECONSTRUCTION],
-            metrics[objective.log_ratio.name],
-            state,
-        )
+        bound = None if bound is None else -bound
+        kl = metrics[objective.log_ratio.name]
+        return Estimate(surrogate, bound, -metrics[RECONSTRUCTION], kl, state)
 
 
 def make(structure=TWO_GROUPS, scale=1.0, seed=3, **fields) -> Made:
     """A model and its estimator, every variable random, batch-norm averages included."""
-    config = dataclasses.replace(
-        ExperimentConfig(), structure=structure, input_size=NUM_PIXELS, **fields
-    )
+    config = ExperimentConfig(structure=structure, input_size=NUM_PIXELS, **fields)
     made = Made(*build(config, train_mean()))
     randomize(all_variables(*made), scale, seed)
     return made
@@ -96,39 +90,43 @@ def randomize(variables, scale=1.0, seed=3):
             variable.assign(scale * rng.standard_normal(variable.shape))
 
 
+def kernels(network: Network):
+    """The kernel of each layer; those of the input's parts are one."""
+    first = np.concatenate([layer.kernel.numpy() for layer in network.first])
+    return [first, *(layer.kernel.numpy() for layer in network.rest)]
+
+
 def reference_network(network: Network):
     """The same network in float64 and evaluation mode; its input parts are concatenated."""
-    kernels = [np.concatenate([layer.kernel.numpy() for layer in network.first])]
-    kernels += [layer.kernel.numpy() for layer in network.rest]
+    *inner, last = kernels(network)
     hidden = tuple(
         vae.HiddenLayer(
-            kernel=kernel,
-            bias=np.zeros(kernel.shape[1]),
-            mean=norm.moving_mean.numpy(),
-            variance=norm.moving_variance.numpy(),
-            scale=norm.gamma.numpy(),
-            offset=norm.beta.numpy(),
+            *(kernel, np.zeros(kernel.shape[1]), norm.moving_mean.numpy()),
+            *(norm.moving_variance.numpy(), norm.gamma.numpy(), norm.beta.numpy()),
         )
-        for kernel, norm in zip(kernels, network.norms, strict=False)
+        for kernel, norm in zip(inner, network.norms, strict=True)
     )
-    return vae.Network(hidden, kernels[-1], network.bias.numpy())
+    return vae.Network(hidden, last, network.bias.numpy())
 
 
 def reference_vae_of(model: DVAE, mean=None):
     """(vae, posterior of an image) of a model, in float64; mean: of training, for other models."""
     mean = np.float64(train_mean() if mean is None else mean)
     networks = [reference_network(network) for network in model.encoder.networks]
-
-    def posterior(image):
-        return vae.network_posterior(networks, image, mean)
-
-    return reference_generator_of(model, mean), posterior
+    generator = reference_generator_of(model, mean)
+    return generator, lambda image: vae.network_posterior(networks, image, mean)
 
 
 def reference_generator_of(model: DVAE, mean=None):
     """Prior and decoder of a model, in float64."""
     mean = np.float64(train_mean() if mean is None else mean)
     rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
-    return vae.ReferenceVAE(
-        rbm, vae.network_decoder(reference_network(model.decoder.network), mean)
-    )
+    decoder = vae.network_decoder(reference_network(model.decoder.network), mean)
+    return vae.ReferenceVAE(rbm, decoder)
+
+
+def graph_evaluator(model: DVAE) -> Evaluator:
+    """An evaluator without XLA, whose compilation would take most of the time of small tests."""
+    evaluator = Evaluator(model)
+    evaluator._compiled = tf.function(evaluator._batch, autograph=False)
+    return evaluator

@@ -17,31 +17,13 @@ TINY = Structure(num_groups=2, units_per_group=3, num_hidden_layers=1, hidden_un
 # Those of the summaries' quick AIS: one program serves both.
 AIS_TEMPERATURES = 100
 # Of `dvae.train`, where "2-layer-nonlin" is made to stand for TINY.
-ARGUMENTS = dict(
-    struct="2-layer-nonlin",
-    num_train_iter=40,
-    train_batchsize=10,
-    summary_every=20,
-    eval_every=20,
-    eval_iw_samples=1000,
-    num_chains=20,
-    num_sweeps=2,
-    ais_temperatures=AIS_TEMPERATURES,
-    ais_chains=64,
-)
+ARGUMENTS = dict(struct="2-layer-nonlin", num_train_iter=40, train_batchsize=10, summary_every=20)
+ARGUMENTS |= dict(eval_every=20, eval_iw_samples=1000, num_chains=20, num_sweeps=2)
+ARGUMENTS |= dict(ais_temperatures=AIS_TEMPERATURES, ais_chains=64)
 # The command line of a run that takes seconds, beside data set, structure and directory.
-FLAGS = (
-    "--num_train_iter=40",
-    "--train_batchsize=10",
-    "--summary_every=20",
-    "--eval_every=20",
-    "--eval_iw_samples=7",
-    "--num_chains=20",
-    "--num_sweeps=2",
-    f"--ais_temperatures={AIS_TEMPERATURES}",
-    "--ais_chains=64",
-    f"--compile_cache={Path(__file__).parents[2]}/build/xla-cache",
-)
+_FLAGS = {name: value for name, value in ARGUMENTS.items() if name != "struct"}
+_FLAGS |= {"eval_iw_samples": 7, "compile_cache": Path(__file__).parents[2] / "build/xla-cache"}
+FLAGS = tuple(f"--{name}={value}" for name, value in _FLAGS.items())
 
 
 def write_data(path, grey):
@@ -57,26 +39,11 @@ def write_data(path, grey):
 
 def tiny_config(data_path, **fields):
     """A run of 60 steps with summaries, evaluations and batches of odd sizes."""
-    values = dict(
-        dataset=str(data_path),
-        struct="2-layer-nonlin",
-        baseline="dvaes_power",
-        structure=TINY,
-        input_size=30,
-        num_train_iter=60,
-        train_batchsize=10,
-        eval_batchsize=7,
-        eval_iw_samples=11,
-        eval_every=30,
-        summary_every=12,
-        num_chains=37,
-        num_sweeps=3,
-        ais_chains=41,
-        ais_temperatures=AIS_TEMPERATURES,
-        log_z_chains=31,
-        beta=5.0,
-    )
-    return ExperimentConfig(**(values | fields))
+    values = dict(dataset=str(data_path), struct="2-layer-nonlin", baseline="dvaes_power")
+    values |= dict(structure=TINY, input_size=30, num_train_iter=60, train_batchsize=10, beta=5.0)
+    values |= dict(eval_batchsize=7, eval_iw_samples=11, eval_every=30, summary_every=12)
+    values |= dict(num_chains=37, num_sweeps=3, ais_chains=41, ais_temperatures=AIS_TEMPERATURES)
+    return ExperimentConfig(**(values | dict(log_z_chains=31) | fields))
 
 
 def train(config, directory, options=None):

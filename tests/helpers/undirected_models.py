@@ -22,11 +22,6 @@ def make(kind="pwl", structure=LINEAR, k=1, scale=0.4):
     return made
 
 
-def make_model(*args, **fields):
-    """The model of `make`."""
-    return make(*args, **fields).model
-
-
 def float_images(count=tiny_models.NUM_IMAGES):
     """The images of `tiny_models` as float32."""
     return tf.constant(tiny_models.images(count=count), tf.float32)

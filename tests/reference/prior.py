@@ -9,20 +9,13 @@ iterations.
 import numpy as np
 from scipy.special import entr, expit, logsumexp
 
-ROWS = 2**10
-
 
 def overlap_log_prior(rbm, smoothing, zeta, complement=None):
     """Exact log p(ζ) of relaxed latents [N, D], shape [N]."""
     zero, one = smoothing.log_densities(zeta, complement)
     states = rbm.states()
-    log_probability = rbm.log_probability(states)
-
-    def some(rows):
-        terms = log_probability + one[rows] @ states.T + zero[rows] @ (1 - states).T
-        return logsumexp(terms, axis=1)
-
-    return np.concatenate([some(slice(at, at + ROWS)) for at in range(0, len(zeta), ROWS)])
+    terms = rbm.log_probability(states) + one @ states.T + zero @ (1 - states).T
+    return logsumexp(terms, axis=1)
 
 
 def mean_field_value(rbm, smoothing, zeta, magnetisation, complement=None):

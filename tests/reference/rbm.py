@@ -9,7 +9,7 @@ of the code is never checked against itself.
     smoothing         r(ζ|z): densities, CDFs, samplers, mixtures, quadratures
     prior             log p(ζ) of the relaxed priors
     shifted_gaussian  the shifted Gaussian mixture of the Gaussian-integral baseline
-    kl                the KL terms of the baselines and their gradients
+    kl                KL(q(z,ζ|x) || p(z) r(ζ|z)) and its gradient
     vae               whole tiny VAEs and their networks in evaluation mode
     score_functions   estimators of binary models at given samples
     enumeration       objectives of binary models and their gradients

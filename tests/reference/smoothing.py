@@ -11,20 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, ndtr, ndtri
 
-TINY, STEP = 1e-300, 1e-20
-
-
-def complex_step(function, *arguments):
-    """Derivatives of a function by each argument, exact to rounding (Squire and Trapp 1998)."""
-    for index in range(len(arguments)):
-        moved = [a + 1j * STEP * (i == index) for i, a in enumerate(arguments)]
-        yield np.imag(function(*moved)) / STEP
-
-
-def derivatives_at_percentile(cdf, zeta, *parameters):
-    """dζ by each parameter along which cdf(ζ, *parameters) stays: of the CDF alone."""
-    by_zeta, *by_parameters = complex_step(cdf, zeta, *parameters)
-    return tuple(-slope / by_zeta for slope in by_parameters)
+TINY = 1e-300
 
 
 def tanh_sinh_nodes(count):
@@ -38,24 +25,15 @@ def tanh_sinh_nodes(count):
     return rho, complement, weights / weights.sum()
 
 
-def mirrored_nodes(zeta, complement, weights):
-    """Nodes (ζ, 1-ζ, z, weight) of both components from those of z = 0."""
-    columns = (zeta, complement), (complement, zeta), (0 * zeta, 0 * zeta + 1), (weights, weights)
-    return tuple(np.concatenate(column) for column in columns)
-
-
 @dataclass(frozen=True)
 class Smoothing:
     """Base of the mirrored smoothings; `sharpness` is β.
 
     Of z = 0, a subclass gives `log_density_zero`, `cdf_zero` and `inverse_cdf_pair`: (ζ, 1-ζ) at
-    percentile ρ, given 1-ρ too. `low` and `high` bracket all values that the CDF of a mixture
-    can take.
+    percentile ρ, given 1-ρ too.
     """
 
     sharpness: float
-    low = 0.0
-    high = 1.0
 
     def log_densities(self, zeta, complement=None):
         """(log r(ζ|0), log r(ζ|1))."""
@@ -74,12 +52,13 @@ class Smoothing:
         return np.where(z, one, zero)
 
     def nodes(self, count):
-        """Quadrature of a mixture: (ζ, 1-ζ, z, weight), each [2 * count]; weights sum to 2.
+        """Quadrature of a mixture: (ζ, z, weight), each [2 * count]; weights sum to 2.
 
         E[f(ζ)] = sum of weight * (q if z else 1-q) * f(ζ), whatever q.
         """
         rho, rho_complement, weights = tanh_sinh_nodes(count)
-        return mirrored_nodes(*self.inverse_cdf_pair(rho, rho_complement), weights)
+        zeta, z = self.inverse_cdf_pair(rho, rho_complement), np.repeat([0, 1], count)
+        return np.concatenate(zeta), z, np.concatenate([weights, weights])
 
     def log_odds(self, zeta, complement=None):
         """B(ζ) = log r(ζ|1) - log r(ζ|0)."""
@@ -95,18 +74,6 @@ class Smoothing:
         """q R(ζ|1) + (1-q) R(ζ|0)."""
         zero, one = self.cdfs(zeta)
         return q * one + (1 - q) * zero
-
-    def implicit_slope(self, zeta, q, complement=None):
-        """dζ/dq by the formula (R0 - R1) / (q r1 + (1-q) r0) (Figurnov et al. 2018).
-
-        Only for means of an estimator; `implicit_derivative` is the independent route.
-        """
-        zero, one = self.cdfs(zeta, complement)
-        return (zero - one) * np.exp(-self.mixture_log_density(zeta, q, complement))
-
-    def implicit_derivative(self, zeta, q):
-        """dζ/dq at a fixed percentile of the mixture."""
-        return derivatives_at_percentile(self.mixture_cdf, zeta, q)[0]
 
 
 class Exponential(Smoothing):
@@ -136,8 +103,6 @@ class Power(Smoothing):
     """
 
     offset: float = 0.0
-    low = property(lambda self: -self.offset)
-    high = property(lambda self: 1.0 + self.offset)
 
     def log_density_zero(self, zeta):
         exponent = 1 / self.sharpness
@@ -176,18 +141,9 @@ class UniformExponential(Smoothing):
         zeta = 0.5 * (low + high)
         return zeta, 1 - zeta
 
-    def nodes(self, count):
-        # In ζ itself: the inverse CDF has a bend where the exponential gives way to the uniform.
-        zeta, complement, weights = tanh_sinh_nodes(count)
-        weights = weights * np.exp(self.log_density_zero(zeta))
-        return mirrored_nodes(zeta, complement, weights / weights.sum())
-
 
 class Gaussian(Smoothing):
     """N(ζ; z, 1/β) on the real line."""
-
-    low = -12.0
-    high = 13.0
 
     def log_density_zero(self, zeta):
         return 0.5 * np.log(self.sharpness / (2 * np.pi)) - 0.5 * self.sharpness * zeta**2
@@ -202,28 +158,9 @@ class Gaussian(Smoothing):
 
 
 class SpikeExponential(Smoothing):
-    """δ(ζ) for z = 0, β exp(βζ) / (exp(β) - 1) on [0, 1] for z = 1 (not mirrored).
-
-    `log_densities` is that of the part with ζ > 0; the spike is the single node ζ = 0.
-    """
-
-    def log_densities(self, zeta, complement=None):
-        beta = self.sharpness
-        one = np.log(beta) + beta * (zeta - 1) - np.log(-np.expm1(-beta))
-        return np.full_like(one, -np.inf), one
-
-    def cdfs(self, zeta, complement=None):
-        one = np.expm1(self.sharpness * np.asarray(zeta)) / np.expm1(self.sharpness)
-        return np.ones_like(one), one
-
-    def inverse_cdf(self, rho, z):
-        one = np.log1p(np.expm1(self.sharpness) * np.asarray(rho)) / self.sharpness
-        return np.where(z, one, 0.0)
+    """δ(ζ) for z = 0, β exp(βζ) / (exp(β) - 1) on [0, 1] for z = 1; the spike is one node."""
 
     def nodes(self, count):
         rho, _, weights = tanh_sinh_nodes(count)
-        zeta, z = np.append(0.0, self.inverse_cdf(rho, 1)), np.append(0.0, np.ones(count))
-        return zeta, 1 - zeta, z, np.append(1.0, weights)
-
-    def implicit_slope(self, zeta, q, complement=None):
-        return np.where(np.asarray(zeta) > 0, super().implicit_slope(zeta, q), 0.0)
+        one = np.log1p(np.expm1(self.sharpness) * rho) / self.sharpness
+        return np.append(0.0, one), np.repeat([0, 1], [1, count]), np.append(1.0, weights)

@@ -13,12 +13,16 @@ from scipy import integrate, stats
 from scipy.special import expit
 
 from tests.reference import prior
-from tests.reference.rbm import ReferenceRBM, all_states, numerical_gradient, random_rbm
-from tests.reference.shifted_gaussian import (
-    shifted_implicit_derivatives,
-    shifted_mixture_cdf,
-    shifted_mixture_log_density,
+from tests.reference.kl import joint_kl, table_posterior
+from tests.reference.rbm import (
+    ReferenceRBM,
+    all_states,
+    factorial_kl,
+    factorial_kl_gradient,
+    numerical_gradient,
+    random_rbm,
 )
+from tests.reference.shifted_gaussian import shifted_mixture_cdf, shifted_mixture_log_density
 from tests.reference.smoothing import (
     Exponential,
     Gaussian,
@@ -87,6 +91,28 @@ class TestRBM:
         assert np.allclose((row @ self.rbm.states())[:3], mean_left, atol=1e-12)
 
 
+class TestFactorialKL:
+    """Of independent units: what the KL of one group is, with its gradient."""
+
+    rbm, logits = random_rbm(3, 5, seed=5), np.linspace(-2, 1.5, 8)
+
+    def test_value(self):
+        value = factorial_kl(self.rbm, self.logits)
+        one_group = joint_kl(self.rbm, table_posterior([self.logits]), Exponential(5.0))
+        assert np.isclose(value, one_group, atol=1e-12)
+        alone = ReferenceRBM(self.rbm.left_bias, self.rbm.right_bias, np.zeros((3, 5)))
+        assert value > 0 and np.isclose(factorial_kl(alone, alone.bias), 0, atol=1e-12)
+
+    def test_gradient(self):
+        def value(arrays):
+            return factorial_kl(ReferenceRBM(*arrays[1:]), arrays[0])
+
+        numerical = numerical_gradient(value, [self.logits, *self.rbm.parameters])
+        exact = factorial_kl_gradient(self.rbm, self.logits)
+        for one, other in zip(exact, numerical, strict=True):
+            assert np.allclose(one, other, atol=1e-9)
+
+
 @pytest.mark.parametrize("smoothing", SMOOTHINGS, ids=str)
 class TestSmoothing:
     def test_density_and_cdf(self, smoothing):
@@ -108,22 +134,15 @@ class TestSmoothing:
             zeta = smoothing.inverse_cdf(rho, z) + shift
             assert np.allclose(smoothing.cdfs(zeta)[z], rho, atol=1e-12)
 
-    def test_implicit_derivative_against_the_formula(self, smoothing):
-        for zeta, q in [(0.03, 0.2), (0.4, 0.7), (0.97, 0.6), (0.8, 0.05)]:
-            formula = smoothing.implicit_slope(np.float64(zeta), np.float64(q))
-            assert np.isclose(smoothing.implicit_derivative(zeta, q), formula, rtol=1e-10)
 
-    def test_nodes_against_adaptive_quadrature(self, smoothing):
-        if getattr(smoothing, "offset", 0.0):  # nodes follow the sampler, which has none
-            smoothing = Power(smoothing.sharpness)
-        q = 0.3
-        zeta, complement, z, weight = smoothing.nodes(80)
-        assert np.allclose(zeta + complement, 1, atol=1e-12)
-        mean = np.sum(weight * np.where(z, q, 1 - q) * np.sin(3 * zeta))
-        expected = integral(
-            lambda v: np.exp(smoothing.mixture_log_density(v, q)) * math.sin(3 * v), smoothing
-        )
-        assert np.isclose(mean, expected, atol=1e-7)
+@pytest.mark.parametrize("smoothing", [Exponential(3.0), Power(3.0), Gaussian(25.0)], ids=str)
+def test_nodes_against_adaptive_quadrature(smoothing):
+    zeta, z, weight = smoothing.nodes(80)
+    mean = np.sum(weight * np.where(z, 0.3, 0.7) * np.sin(3 * zeta))
+    expected = integral(
+        lambda v: np.exp(smoothing.mixture_log_density(v, 0.3)) * math.sin(3 * v), smoothing
+    )
+    assert np.isclose(mean, expected, atol=1e-7)
 
 
 class TestSpecialCases:
@@ -131,8 +150,6 @@ class TestSpecialCases:
         share = np.mean(PUBLISHED_POWER.inverse_cdf(np.linspace(0, 1, 100001)[1:-1], 0) < 1e-7)
         mass = np.diff(PUBLISHED_POWER.cdf_zero(np.array([0.0, 1.0])))[0]
         assert np.allclose([share, 1 - mass], 0.584, atol=1e-3)  # β = 30
-        formula = PUBLISHED_POWER.implicit_slope(np.float64(1e-9), np.float64(0.3))
-        assert np.isclose(PUBLISHED_POWER.implicit_derivative(1e-9, 0.3), formula, rtol=1e-10)
 
     def test_exponential_keeps_the_complement(self):
         zeta, complement = Exponential(12.0).inverse_cdf_pair(np.float64(1), np.float64(1e-20))
@@ -141,19 +158,10 @@ class TestSpecialCases:
         assert np.isclose(complement, 1e-20 * slope, rtol=1e-12, atol=0)
 
     def test_spike_and_exponential(self):
-        smoothing, q = SpikeExponential(4.0), 0.35
-
-        def mass(to):
-            return integrate.quad(lambda value: density(smoothing, value, 1), 0, to)[0]
-
-        assert np.isclose(mass(1), 1, atol=1e-10)
-        for percentile in (0.01, 0.4, 0.97):
-            value = smoothing.inverse_cdf(percentile, 1)
-            assert np.isclose(mass(value), percentile, atol=1e-10)
-            assert np.isclose(smoothing.mixture_cdf(value, q), 1 - q + q * percentile, atol=1e-10)
-            slope = smoothing.implicit_slope(value, np.float64(q))
-            assert np.isclose(smoothing.implicit_derivative(value, q), slope, rtol=1e-10)
-        assert smoothing.implicit_slope(0.0, q) == 0
+        zeta, z, weight = SpikeExponential(4.0).nodes(60)
+        mean = np.sum(weight * np.where(z, 0.35, 0.65) * np.cos(3 * zeta))
+        part = integrate.quad(lambda v: 4 * np.exp(4 * v) / np.expm1(4) * math.cos(3 * v), 0, 1)
+        assert np.isclose(mean, 0.65 + 0.35 * part[0], atol=1e-10)
 
     @pytest.mark.parametrize("zeta", [-0.3, 0.05, 0.6, 1.2])
     def test_shifted_mixture(self, zeta):
@@ -165,13 +173,6 @@ class TestSpecialCases:
         cdf_zero, cdf_one = (component.cdf(zeta) for component in components)
         cdf = q * cdf_one + (1 - q) * cdf_zero
         assert np.isclose(shifted_mixture_cdf(zeta, *args), cdf, rtol=1e-12)
-        deviations = (1 - q) * zero * (zeta - delta) + q * one * (zeta - 1 - delta)
-        expected = ((cdf_zero - cdf_one) / mixed, 1.0, deviations / (scale * mixed))
-        obtained = shifted_implicit_derivatives(zeta, *args)
-        assert np.allclose(obtained, expected, rtol=1e-10)
-        # With δ left out of the two deviations it is another function.
-        wrong = ((1 - q) * zero * zeta + q * one * (zeta - 1)) / (scale * mixed)
-        assert abs(wrong - obtained[2]) > 0.3
 
 
 class TestRelaxedPrior:

@@ -17,8 +17,7 @@ from tests.reference import chains, relaxation, smoothing, straight
 from tests.reference.chains import Population
 from tests.reference.counter_random import fold_in, key_of, split, uniform
 from tests.reference.rbm import ReferenceRBM
-from tests.reference.relaxation import Draw, real
-from tests.reference.smoothing import STEP
+from tests.reference.relaxation import STEP, Draw, real
 
 # Smoothing of each baseline of overlapping or conditioned smoothing.
 SMOOTHINGS = {

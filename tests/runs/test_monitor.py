@@ -19,13 +19,13 @@ from samplers import log_partition
 from samplers.diagnostics import LogMeanEstimate
 from samplers.log_partition import LogPartition
 from tests.helpers import tiny_models
+from tests.helpers.recorded_draws import Draws
 from tests.helpers.tiny_training import (
     config_of,
     dataset,
     eager,
     make_program,
     take_variables,
-    use_numpy_random,
     variables_of,
 )
 from tests.reference.rbm import ReferenceRBM
@@ -194,7 +194,7 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
     Taken for linear over a window it errs by less than 0.01 here, AIS by less. With the weight of
     the window's end the losses would be 1 nat too high.
     """
-    use_numpy_random(monkeypatch)
+    Draws(monkeypatch)
     config = config_of(
         num_train_iter=54, summary_every=8, eval_every=1000, base_lr=0.01, ais_chains=1024
     )

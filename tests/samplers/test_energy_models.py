@@ -221,11 +221,10 @@ def test_persistent_chains(name, seed=1):
 
 @pytest.mark.parametrize("name", ["graph", "made here"])  # of RBMs: test_log_partition.py
 def test_measure(name, monkeypatch, seed=1):
-    """Certified where it can be enumerated; else AIS and reverse AIS from chains, which agree."""
+    """Where it cannot be enumerated: AIS and reverse AIS from chains, which agree."""
     case, settings = case_of(name), Settings(1000, 8, "fitted")
     chains = exact.samples(case.model, case.params, statistical.key(seed), settings.num_chains)
     of = case.model, case.params, chains, statistical.key(seed + 1), settings
-    assert np.isclose(measure(*of).exact, case.log_z, atol=1e-6)
     monkeypatch.setattr(exact, "MAX_ENUMERATED_UNITS", 0)
     found = measure(*of)
     assert found.status() == "checked" and found.stderr < 0.02

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from tables import driver
 from tables.local import LocalExecutor
 from tests.helpers import hand_made_results, stand_in_program, stand_in_table
 from tests.helpers.odd_names import ODD_NAME
+from tests.helpers.stand_in_table import wait_until
 
 _TIMEOUT = 120.0
 
@@ -32,13 +32,6 @@ def _start(log_dir, *arguments, **environment):
 def _finish(process):
     out, _ = process.communicate(timeout=_TIMEOUT)
     return process.returncode, out
-
-
-def _wait_until(condition):
-    end = time.monotonic() + _TIMEOUT
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def _files(log_dir, pattern):
@@ -72,7 +65,7 @@ def test_a_table_interrupted_twice_gives_the_same_report(tmp_path, whole):
         done = len(_files(tmp_path, "result.json"))
         process = _start(tmp_path, stand_in_seconds=2)
         # In the middle of a run: one has ended since, and another has begun.
-        _wait_until(
+        wait_until(
             lambda done=done: (
                 len(_files(tmp_path, "result.json")) > done
                 and len(_files(tmp_path, "checkpoint.json")) > done + 2
@@ -108,10 +101,10 @@ def test_a_failed_run_is_reported_and_stops_no_other(tmp_path):
 
 def test_runs_of_a_killed_table_end_in_good_order(tmp_path):
     process = _start(tmp_path, "small", stand_in_seconds=60)
-    _wait_until(lambda: len(_files(tmp_path, "checkpoint.json")) == 2)
+    wait_until(lambda: len(_files(tmp_path, "checkpoint.json")) == 2)
     process.kill()
     _finish(process)
-    _wait_until(lambda: not _files(tmp_path, "lock.json"))
+    wait_until(lambda: not _files(tmp_path, "lock.json"))
     assert not _files(tmp_path, "result.json")
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from dvae.runs.process import SignalWatch
 from tables.on_ray import RayExecutor
 from tables.results import read_tree
 from tests.helpers import stand_in_program, stand_in_table
+from tests.helpers.stand_in_table import wait_until
 
 _MISSING = "Ray is not installed (requirements-cluster.txt)"
 ray = pytest.importorskip("ray", reason=_MISSING)
@@ -50,20 +50,12 @@ def _executor(cluster, max_attempts=3):
     return RayExecutor(cluster.address, 1.0, 0.0, max_attempts, stand_in_table.PROGRAM)
 
 
-def _wait_until(condition):
-    end = time.monotonic() + _TIMEOUT
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.05)
-
-
 def _when_training(runs, count, act):
     """Calls `act`, in a thread, once `count` of the runs have written a checkpoint."""
 
     def wait():
         with contextlib.suppress(TimeoutError):  # the test's own assertions say so
-            _wait_until(lambda: sum(map(_has_checkpoint, runs)) == count)
+            wait_until(lambda: sum(map(_has_checkpoint, runs)) == count)
         act()
 
     thread = threading.Thread(target=wait, daemon=True)
@@ -124,19 +116,23 @@ def test_a_stop_lets_every_run_write_a_checkpoint(cluster, tmp_path):
 
 def test_a_killed_run_is_started_again(cluster, tmp_path):
     """What Ray does to a run just before a worker whose node died ends."""
-    [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
-    thread = _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
-    [ended] = _executor(cluster).outcomes(runs, SignalWatch())
-    thread.join(_TIMEOUT)
+    ended = _killed(cluster, tmp_path, max_attempts=3)
     assert (ended.status, ended.attempts) == ("finished", 2), ended
-    _assert_went_on(run)
+    _assert_went_on(ended.run)
 
 
 def test_a_run_killed_too_often_has_failed(cluster, tmp_path):
-    [run] = runs = stand_in_table.plan(tmp_path, _GRID._replace(seeds=(0,)))
-    _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
-    [ended] = _executor(cluster, max_attempts=1).outcomes(runs, SignalWatch())
+    ended = _killed(cluster, tmp_path, max_attempts=1)
     assert ended.status == "failed" and "it was killed" in ended.message
+
+
+def _killed(cluster, log_dir, max_attempts):
+    """How a run ends that is killed once."""
+    [run] = runs = stand_in_table.plan(log_dir, _GRID._replace(seeds=(0,)))
+    thread = _kill_when_training(runs, lambda: os.kill(_process_of(run), signal.SIGKILL))
+    [ended] = _executor(cluster, max_attempts).outcomes(runs, SignalWatch())
+    thread.join(_TIMEOUT)
+    return ended
 
 
 def _assert_went_on(run):
@@ -153,7 +149,7 @@ def test_a_run_whose_node_is_killed_goes_on_elsewhere(cluster, tmp_path):
         processes = [_process_of(run) for run in runs]
         cluster.remove_node(cluster.other, allow_graceful=False)
         # A node's processes live on for a moment, and a run whose holder lives is not taken over.
-        _wait_until(lambda: any(map(_is_dead, processes)))
+        wait_until(lambda: any(map(_is_dead, processes)))
 
     thread = _kill_when_training(runs, kill_node)
     outcomes = list(_executor(cluster).outcomes(runs, SignalWatch()))
