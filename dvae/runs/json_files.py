@@ -34,15 +34,15 @@ def read_json(path: Path) -> dict[str, Any]:
         record = json.loads(content, **numbers)
         text = json.dumps(record, ensure_ascii=False).replace(r"\\", "")
         if not isinstance(record, dict):
-            problem = "is damaged (no JSON object)"
+            problem = "no JSON object"
         elif _NO_TEXT.search(text):
-            problem = "is damaged (characters that are no text)"
+            problem = "characters that are no text"
     except RecursionError:
-        problem = "is damaged (endless nesting)"
+        problem = "endless nesting"
     except ValueError as error:
-        problem = f"is not valid JSON ({error}), so damaged"
+        problem = f"no valid JSON: {error}"
     if problem:
-        raise UserError(f"{path} {problem}: {remedy}")
+        raise UserError(f"{path} is damaged ({problem}): {remedy}")
     return record
 
 
