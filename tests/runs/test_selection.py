@@ -25,6 +25,7 @@ from dvae.runs.export import export_run
 from dvae.runs.loop import Run
 from dvae.runs.pictures import Diagnostics
 from dvae.runs.process import Stopped
+from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from dvae.train_state import NUM_COUNTS
 from dvae.train_step import TrainProgram
@@ -281,7 +282,7 @@ _fresh = functools.partial(_train, fresh=True)
 
 
 def _present(config, path):
-    return commands._present(path / "result.json")
+    return read_result(path / "result.json")
 
 
 # What is lost; what is tried; words of the error; what it says helps; the best step of then.
