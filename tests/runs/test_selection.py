@@ -312,7 +312,7 @@ def test_what_an_error_advises_helps(run, case):
 def test_a_run_that_was_stopped_before_it_had_a_best_model_goes_on(tmp_path, monkeypatch):
     run = _config(tmp_path), tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Monitor, "evaluate", lambda *_: (_ for _ in ()).throw(Stopped(15)))
+        patch.setattr(Monitor, "evaluate", lambda *_: (x for x in ()).throw(Stopped(15)))
         _train(*run)
     with pytest.raises(UserError, match="its command, started again, goes on"):
         _load(*run)
