@@ -69,7 +69,7 @@ def train_run(
     """
     config = _fitted(config, dataset)
     say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
+        f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
     )
     if config.prior != "rbm":
@@ -94,7 +94,7 @@ def time(config: ExperimentConfig, dataset: Dataset) -> int:
     config = _fitted(config, dataset)
     measured = timing.measure(config, dataset)
     say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
+        f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler} on "
         f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
         f"for {config.num_train_iter} steps and their evaluations"
     )
