@@ -14,11 +14,14 @@ from dvae.runs.trained_model import TrainedModel
 from samplers import exact
 from samplers.boltzmann import BoltzmannMachine
 from tests.helpers import statistical, tiny_runs
-from tests.helpers.works import refused
 from tests.reference.graph import ReferenceGraph, king_moves
 
 EDGES = king_moves(8)
-SAMPLERS = [("pa", 1), pytest.param(("pcd", 2), marks=pytest.mark.slow)]
+SAMPLERS = [
+    ("pa", 1),
+    pytest.param(("pcd", 2), marks=pytest.mark.slow),
+    pytest.param(("pt", 1), marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=SAMPLERS, ids=lambda param: param[0])
@@ -89,12 +92,3 @@ def test_generate(run, prior, tmp_path):
     assert commands.generate(run, tmp_path, num_images=1000) == 0
     latents = np.load(tmp_path / "generated.npz")["latents"]
     statistical.assert_fraction(latents, prior.probabilities() @ prior.states())
-
-
-def test_a_method_of_halves_refuses_it():
-    """In one line, as the formulas of DVAE# are made of the two halves of an RBM."""
-    graph = BoltzmannMachine(8, EDGES)
-    for baseline in ("dvaes_power", "dvaes_gi", "dvaepp_exp", "dvae_spike_exp"):
-        entry = registry.BASELINES[baseline]
-        with refused("made for an RBM"):
-            registry.resolve(entry.method)(Structure(2, 4, 1, 20), 5.0, graph, **entry.options)
