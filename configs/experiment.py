@@ -30,11 +30,13 @@ SIZES = dict(
 )
 # Settings that came when runs had been recorded: a record leaves them out at their defaults.
 _LATER = {name: SETTINGS[name].field_default for name in ("num_temperatures",)}
+_LATER["started_from"] = ""
 _Fields = dataclasses.make_dataclass(
     "_Fields",
     [
         *((setting.name, setting.field_type, setting.field_default) for setting in _DECIDING),
         ("structure", Structure, STRUCTURES["2-layer-nonlin"]),
+        ("started_from", str, ""),
     ],
     frozen=True,
 )
@@ -43,8 +45,9 @@ _Fields = dataclasses.make_dataclass(
 class ExperimentConfig(_Fields):
     """Everything that decides the numbers of a run. Built and checked by `build_config`.
 
-    Its fields are the settings of `configs.settings` that decide numbers, and `structure`, what
-    `struct` stands for.
+    Its fields are the settings of `configs.settings` that decide numbers, `structure`, what
+    `struct` stands for, and `started_from`, the digest of the checkpoint whose model it started
+    from, or "".
     """
 
     @property
@@ -98,7 +101,9 @@ class ExperimentConfig(_Fields):
             record = _LATER | record
             structure = Structure(**_typed(Structure, dict(record["structure"])))
             config = cls(
-                **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
+                **{s.name: s.checked(record[s.name]) for s in _DECIDING},
+                structure=structure,
+                **_typed(cls, {"started_from": record["started_from"]}),
             )
             if None in dataclasses.astuple(config):
                 raise ValueError("a setting is null")

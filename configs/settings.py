@@ -192,6 +192,15 @@ SETTINGS = by_name(
         most=2**31 - 1,
     ),
     Setting(
+        "start_from",
+        None,
+        "a run, or an exported model, from whose best weights and chains a new run starts; its "
+        "schedules begin anew",
+        Path,
+        _CELL,
+        unset="new weights",
+    ),
+    Setting(
         "fresh", False, "move an old run in the same directory aside and start anew", bool, _CELL
     ),
     _steps(

@@ -14,7 +14,7 @@ from configs.files import replacing, writing_to
 from data.dataset import Dataset
 from dvae.priors import energy_model
 from dvae.runs import memory, result, timing
-from dvae.runs.checkpoints import RunOptions
+from dvae.runs.checkpoints import RunOptions, starting_point
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.json_files import write_json
@@ -68,6 +68,9 @@ def train_run(
       Stopped: a signal asked for it; a checkpoint was written.
     """
     config = _fitted(config, dataset)
+    if options.start_from is not None:
+        start = starting_point(Path(options.start_from), config)
+        config = dataclasses.replace(config, started_from=start["checkpoint"])
     say(
         f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
