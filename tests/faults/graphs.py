@@ -44,8 +44,7 @@ with fault("a configuration forgets its edges", "test_a_file_in_a_configuration"
 
 # Sweeps over classes in a loop.
 with fault("a missing neighbour is the first unit", FIELDS("lists")):
-    pads = "fill in («end → 0», len(edges))", "fill in (0, «len(edges) → 0»)"
-    text("class_loop.layout_of", *pads)
+    text("class_loop.layout_of", "fill) for fill in («end, len(edges) → 0, 0»))")
 with fault("units that no edge joins have the first coupling", FIELDS("rows")):
     text("class_loop.layout_of", "for fill in (end, «len(edges) → 0»))")
 with fault("all classes of a loop have the first one's biases", SWEPT("lists", "rows")):
@@ -55,7 +54,7 @@ with fault("classes of a loop share random numbers", SWEPT("lists", "rows")):
 with fault("halves of the chains share random numbers", LOOP):
     text("class_loop.sweeps", "exponents, step, «group → 0»)")
 with fault("a temperature leaves biases of a loop as they are", LOOP):
-    text("class_loop.sweeps", "scale * weights, «scale *  → »bias")
+    text("class_loop.sweeps", "scale * weights, «scale * bias → bias»")
 with fault("sweeps of a loop forget their base", SWEPT("lists", "rows")):
     argument("class_loop.sweeps", base=lambda _: None)
 

@@ -237,7 +237,7 @@ _WRONG_CALLS = {
     "latents": (lambda run, _: run.decode(np.zeros([2, 5])), r"latents have shape \[2, 5\]"),
     "step": (lambda run, _: dvae.load(run.path, step=7), "no model of step 7"),
     "modes": (lambda run, images: run.count_modes(images), "has no undirected posterior"),
-    "the data": (lambda run, _: run.evaluate(), "own.npz.* lies now: .*dataset=PATH"),
+    "the data": (lambda run, _: run.evaluate(), "own.npz.* lies now with .*dataset=PATH"),
     "seed": (lambda run, _: run.sample(seed=1.0), "^seed is 1.0, not of type int"),
     "seed of text": (lambda run, images: run.encode(images, seed="1"), "^seed is '1', not of"),
     "seed range": (lambda run, images: run.log_likelihood(images, seed=-1), "^seed=-1 must be"),

@@ -23,8 +23,10 @@ from dvae.runs.checkpoints import RunOptions, restore_model
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.loop import Run
+from dvae.runs.monitor import Monitor
 from dvae.runs.pictures import Diagnostics
 from dvae.runs.process import Stopped
+from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from dvae.train_state import NUM_COUNTS
 from dvae.train_step import TrainProgram
@@ -281,7 +283,7 @@ _fresh = functools.partial(_train, fresh=True)
 
 
 def _present(config, path):
-    return commands._present(path / "result.json")
+    return read_result(path / "result.json")
 
 
 # What is lost; what is tried; words of the error; what it says helps; the best step of then.
@@ -310,7 +312,7 @@ def test_what_an_error_advises_helps(run, case):
 def test_a_run_that_was_stopped_before_it_had_a_best_model_goes_on(tmp_path, monkeypatch):
     run = _config(tmp_path), tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Run, "_evaluate", lambda run: (_ for _ in ()).throw(Stopped(15)))
+        patch.setattr(Monitor, "evaluate", lambda *_: (x for x in ()).throw(Stopped(15)))
         _train(*run)
     with pytest.raises(UserError, match="its command, started again, goes on"):
         _load(*run)
