@@ -197,7 +197,7 @@ SETTINGS = by_name(
         "a run, or an exported model, from whose best weights and chains a new run starts; its "
         "schedules begin anew",
         Path,
-        _CELL,
+        ("train", "python"),
         unset="new weights",
     ),
     Setting(

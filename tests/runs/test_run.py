@@ -188,9 +188,11 @@ _HEEDED |= dict.fromkeys(
     "--num_train_iter=9 --train_batchsize=9 --input_size=64 --eval_every=9 --summary_every=9 "
     "--num_chains=9 --num_sweeps=9 --resample_threshold=0.5 --log_z_population=none "
     "--log_z_chains=9 --fresh --checkpoint_minutes=1 --max_unsaved_minutes=1 "
-    "--keep_steps=5".split(),
+    "--keep_steps=5 --prior=partite:4 --num_temperatures=9 --num_latents=8 --num_groups=2 "
+    "--num_hidden_layers=1 --hidden_units=9".split(),
     _TRAIN,
 )
+_HEEDED["--start_from=elsewhere"] = "train"
 
 
 def test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it(program, monkeypatch):
