@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dvae import adam
 from dvae.evaluation import LikelihoodEstimate
 from dvae.runs.checkpoints import Progress, RunOptions
 from dvae.runs.directory import RunDirectory
@@ -186,6 +187,29 @@ def test_a_summary_of_skipped_steps_shows_none(tmp_path, caplog):
     assert "collapsed" not in caplog.text and "no update taken" in word
     values = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
     assert "train/neg_elbo" not in values and "sampler/surviving_families" not in values
+
+
+def test_gradient_norms_are_of_the_parts_and_of_the_last_updates(tmp_path):
+    """After updates with g and h the mean square is (0.999 g^2 + h^2) / 1.999 of each weight."""
+    monitor, program = monitor_of(tmp_path)
+    size = program.state.weights.shape[0]
+    g, h = np.random.default_rng(3).standard_normal((2, size))
+    state = program.state.adam
+    assert monitor._gradient_norms() == {}
+    for gradient in (g, h):
+        _, state = adam.update(tf.zeros(size), state, tf.constant(gradient, tf.float32), 1.0)
+    program.state = program.state._replace(adam=state)
+    squares, start, sums = (0.999 * g**2 + h**2) / 1.999, 0, {}
+    for variable in program.trained:
+        end = start + int(np.prod(variable.shape))
+        sums[variable.path] = sums.get(variable.path, 0.0) + squares[start:end].sum()
+        start = end
+    found = monitor._gradient_norms()
+    for part in ("encoder", "decoder", "prior"):
+        paths = {variable.path for variable in getattr(program.model, part).trainable_variables}
+        expected = math.sqrt(sum(sums[path] for path in paths))
+        assert found[f"gradient_norm/{part}"] == pytest.approx(expected, rel=1e-3)
+    assert found["gradient_norm/total"] == pytest.approx(math.sqrt(squares.sum()), rel=1e-3)
 
 
 def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypatch):

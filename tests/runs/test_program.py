@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from tests.helpers import table_process, tiny_runs
 
@@ -64,11 +66,22 @@ def test_a_run_leaves_what_it_promises(finished_run):
         "train/neg_elbo obj/recon_loss obj/kl weight_decay/encoder weight_decay/decoder "
         "weight_decay/total kl_coeff learning_rate beta posterior/beta posterior/lambda "
         "posterior/active_q b_zeta_num val/neg_elbo val/neg_ll test/neg_elbo test/neg_ll b_zeta "
-        "b_zeta_clipped q mean_q var_q recon generated_sample log_z/train log_z/ais "
+        "b_zeta_clipped q mean_q var_q recon generated_sample sampler/tracked_log_z log_z/ais "
         "log_z/ais_stderr log_z/ais_ess sampler/ess sampler/surviving_families sampler/resampled "
-        "result/test_nll result/val_nll result/log_z"
+        "result/test_nll result/val_nll result/log_z ms_per_step chains gradient_norm/total"
     )
     assert set(wanted_tags.split()) <= tags
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+    logged = set().union(*lines)
+    assert "log_z/train" in logged and "ms_per_step" not in logged
+    _check_step_times(directory, result["ms_per_step"])
+
+
+def _check_step_times(directory, mean):
+    """Of two windows, the first without the first step, whose time is the compiler's."""
+    board = EventAccumulator(str(directory)).Reload()
+    first, second = (make_ndarray(e.tensor_proto) for e in board.Tensors("ms_per_step"))
+    assert (19 * first + 20 * second) / 39 == pytest.approx(mean, rel=1e-4)
 
 
 def test_a_finished_run_is_shown(finished_run):

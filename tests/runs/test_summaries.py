@@ -1,14 +1,66 @@
-"""TensorBoard over a directory of many runs: each its own trial, all with the same metrics."""
+"""TensorBoard: each of many runs its own trial with the same metrics, and pages for people."""
 
+import re
+
+import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import metadata
 from tensorboard.util.tensor_util import make_ndarray
 
 from configs.experiment import build_config
+from dvae.runs import tags
+from dvae.runs.checkpoints import Progress
 from dvae.runs.directory import RunDirectory
 from dvae.runs.summaries import Summaries
+from tests.helpers.tiny_training import eager
+from tests.runs.test_monitor import monitor_of, written_down
 
 _NAME = metadata.SESSION_START_INFO_TAG
+
+
+def _check_pages(board, run, session):
+    """HParams has results alone as metrics, all settings as they were used, five of them shown."""
+    content = board.SummaryMetadata(run, metadata.EXPERIMENT_TAG).plugin_data.content
+    page = metadata.parse_experiment_plugin_data(content)
+    assert [info.name.tag for info in page.metric_infos] == [*tags.RESULTS]
+    assert {info.name: info.type for info in page.hparam_infos} == {
+        name: 1 if value.HasField("string_value") else 3 for name, value in session.hparams.items()
+    }
+    shown = {info.name for info in page.hparam_infos if info.differs}
+    assert shown == {"baseline", "beta", "dataset", "k", "struct"}
+    [event] = board.Tensors(run, "flags")
+    assert "--beta=" in (text := str(make_ndarray(event.tensor_proto))) and "None" not in text
+
+
+def test_no_tag_is_in_two_charts_and_each_is_described():
+    page = layout_pb2.Layout.FromString(tags.layout()[1])
+    assert [place.title for place in page.category] == [*tags.CHARTS]
+    charts = [chart.multiline.tag for place in page.category for chart in place.chart]
+    expressions = [expression for chart in charts for expression in chart]
+    for tag, text in tags.DESCRIPTIONS.items():
+        found = [e for e in expressions if re.match(e, tag)]
+        assert text and len(found) == (tag not in tags._OTHERS), tag
+    [trusted] = [chart for chart in charts if "^log_z/ais$" in chart]
+    assert f"^{tags.TRACKED}$" not in trusted
+
+
+@pytest.mark.parametrize(
+    ("baseline", "sampler"), [("dvaes_gi", "pa"), ("dvaes_gauss", "pcd"), ("dvaes_unexp", "pa")]
+)
+def test_what_a_summary_writes_is_described(tmp_path, monkeypatch, baseline, sampler):
+    monitor, _ = monitor_of(tmp_path, baseline=baseline, sampler=sampler, num_chains=20)
+    written_down(monitor, monkeypatch)
+    with eager():
+        monitor.summarize(Progress(step=5))
+    monitor.summaries.flush()
+    board = EventMultiplexer().AddRun(str(tmp_path), "run").Reload()
+    written = board.GetAccumulator("run").Tags()["tensors"]
+    assert {"recon", "generated_sample", "chains", "posterior/active_q"} <= {*written}
+    assert (tags.TRACKED in written) == (sampler == "pa")
+    for tag in written:
+        description = board.SummaryMetadata("run", tag).summary_description
+        assert description == tags.DESCRIPTIONS[tag], tag
 
 
 def test_runs_of_a_table_are_comparable_trials(tmp_path):
@@ -21,7 +73,7 @@ def test_runs_of_a_table_are_comparable_trials(tmp_path):
         path = config.run_directory(tmp_path)
         path.mkdir(parents=True)
         summaries = Summaries(RunDirectory(path))
-        summaries.start(config, "flags")
+        summaries.start(config)
         summaries.finish(7, {"test_nll": 80.0 + number, "val_nll": 81.0, "log_z": 3.0})
     board = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
     assert set(board.Runs()) == {str(config.run_directory("")) for config in configs}
@@ -33,6 +85,7 @@ def test_runs_of_a_table_are_comparable_trials(tmp_path):
         groups.add(session.group_name)
         names.add(frozenset(session.hparams))
         assert session.hparams["baseline"].string_value == config.baseline
+        _check_pages(board, run, session)
         [event] = board.Tensors(run, "result/test_nll")
         assert event.step == 7
         assert make_ndarray(event.tensor_proto) == 80.0 + number
@@ -51,7 +104,7 @@ def test_what_decides_the_numbers_makes_another_trial(tmp_path, monkeypatch):
     for number, change in enumerate(changes):
         path = tmp_path / str(number)
         path.mkdir()
-        Summaries(RunDirectory(path)).start(build_config(**change), "flags")
+        Summaries(RunDirectory(path)).start(build_config(**change))
     names = [name for name, _ in trials]
     assert names[0] == names[1] and len(set(names)) == len(changes) - 1
     for change, (_, values) in zip(changes, trials, strict=True):
