@@ -17,8 +17,8 @@ $(VENV)/.installed: requirements.txt
 # The same with Ray, the test runner and the linter.
 venv-dev: $(VENV)/.installed-dev
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-cluster.txt requirements-dev.txt
-	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-cluster.txt -r requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-cluster.txt requirements-annealing.txt requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-cluster.txt -r requirements-annealing.txt -r requirements-dev.txt
 	touch $@
 
 quickstart: venv

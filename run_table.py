@@ -14,6 +14,7 @@ import run
 from configs import command_line
 from configs.command_line import given, value
 from configs.errors import UserError
+from configs.graphs import is_named
 from configs.registry import SAMPLERS
 from configs.settings import SETTINGS
 from configs.table_settings import TABLE_SETTINGS
@@ -83,6 +84,7 @@ def _grid() -> Grid:
         ks=_integers("ks", table.ks),
         baselines=tuple(FLAGS.baselines or table.baselines),
         samplers=tuple(FLAGS.samplers or table.samplers),
+        priors=tuple(FLAGS.priors or table.priors),
         seeds=_integers("seeds", table.seeds),
     )
     for name, values in grid._asdict().items():
@@ -142,6 +144,8 @@ def _is_chosen(result: Result) -> bool:
     asked = {name: FLAGS[SETTINGS[name].axis].value for name in values}
     if asked["dataset"]:  # a setting knows a data file by its name alone
         asked["dataset"] = [Path(dataset).name for dataset in asked["dataset"]]
+    if asked["prior"] and any(is_named(values["prior"], name) for name in asked["prior"]):
+        asked["prior"] = None  # a file of edges likewise
     return all(not chosen or str(values[name]) in chosen for name, chosen in asked.items())
 
 

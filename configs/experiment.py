@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from configs import graphs
 from configs.datasets import DATASETS, published_sharpness
 from configs.errors import UserError, name_of
 from configs.registry import (
@@ -22,7 +23,10 @@ from configs.registry import (
 from configs.setting import MAX_SIZE, value_text
 from configs.settings import SETTINGS
 
-_DECIDING = [setting for setting in SETTINGS.values() if setting.decides]
+# The prior is a part of the structure.
+_DECIDING = [s for s in SETTINGS.values() if s.decides and s.name != "prior"]
+# Settings that came when runs had been recorded: a record leaves them out at their defaults.
+_LATER = {name: SETTINGS[name].field_default for name in ("num_temperatures",)}
 _Fields = dataclasses.make_dataclass(
     "_Fields",
     [
@@ -50,19 +54,33 @@ class ExperimentConfig(_Fields):
         """The name of the data set: of a user's own file, that of the file."""
         return Path(self.dataset).name
 
+    @property
+    def prior(self) -> str:
+        """The name of the prior, as --prior has it; of a file, that of the file and a digest."""
+        return self.structure.prior
+
     def run_directory(self, log_dir: str | Path) -> Path:
-        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, β, seed>."""
+        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<prior if no RBM, sampler, β, seed>."""
         leaf = f"{self.sampler}_beta{self.beta:g}_seed{self.seed}"
+        if self.prior != "rbm":
+            leaf = f"{self.prior.replace(':', '')}_{leaf}"
         return Path(log_dir) / self.dataset_name / self.struct / self.baseline / str(self.k) / leaf
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal configuration."""
-        return dataclasses.asdict(self)
+        record = dataclasses.asdict(self)
+        for name, default in _LATER.items():
+            if record[name] == default:
+                del record[name]
+        if not self.structure.edges:  # likewise
+            del record["structure"]["edges"]
+        return record
 
     @classmethod
     def from_json(cls, record: Any) -> "ExperimentConfig":
         """The inverse of `to_json`. Raises UserError when the record does not fit."""
         try:
+            record = _LATER | record
             structure = Structure(**_typed(Structure, dict(record["structure"])))
             config = cls(
                 **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
@@ -121,6 +139,11 @@ def check_config(config: ExperimentConfig) -> None:
         f"{config.baseline} knows models of one latent group only: choose {name_of('struct')}="
         "1-layer-lin or 1-layer-nonlin",
     )
+    _require(
+        config.sampler != "pt" or config.num_chains >= config.num_temperatures,
+        f"{name_of('num_chains')}={config.num_chains} cannot be divided among "
+        f"{name_of('num_temperatures')}={config.num_temperatures}",
+    )
     _check_structure(config.structure)
 
 
@@ -147,27 +170,38 @@ def _check_structure(structure: Structure) -> None:
         ("likelihood", LIKELIHOODS),
         ("prior", PRIORS),
     ):
-        name = getattr(structure, part)
-        _require(name in known, f"{part} {name} is unknown; choose one of: {', '.join(known)}")
+        name = structure.prior_kind if part == "prior" else getattr(structure, part)
+        with_edges = part == "prior" and structure.edges != ""
+        choice = f"choose one of: {', '.join(known)}"
+        _require(name in known or with_edges, f"{part} {name} is unknown; {choice}")
+    try:
+        edges = graphs.from_text(structure.edges)
+        _require(all(0 <= i < j < structure.num_latents for i, j in edges), "of no such units")
+        _require(len(set(edges)) == len(edges), "one is there twice")
+    except ValueError as error:
+        raise UserError(f"the edges of the prior {structure.prior} are damaged: {error}") from None
 
 
 def build_config(**given: Any) -> ExperimentConfig:
     """Fills in what the papers fix and checks the result.
 
     Args:
-      **given: fields of `ExperimentConfig` but `structure`, which `struct` decides. None for beta,
-        eval_batchsize, eval_every and sampler: as published.
+      **given: fields of `ExperimentConfig` but `structure`, which `struct` and `prior` (a name or
+        the path of a file of edges) decide. None for beta, eval_batchsize, eval_every and sampler:
+        as published.
 
     Raises:
       UserError: one line on the first setting that is wrong.
     """
     fields = {name: SETTINGS[name].checked(value) for name, value in given.items()}
     fields = {name: value for name, value in fields.items() if value is not None}
+    prior = fields.pop("prior", SETTINGS["prior"].default)
     config = ExperimentConfig(**fields)
     if config.has_own_data:
         config = dataclasses.replace(config, dataset=os.path.abspath(config.dataset))
     if config.struct in STRUCTURES:
-        config = dataclasses.replace(config, structure=STRUCTURES[config.struct])
+        structure = graphs.with_prior(STRUCTURES[config.struct], prior)
+        config = dataclasses.replace(config, structure=structure)
     # The names must be known before they can index a table.
     check_config(config)
     published = {

@@ -213,13 +213,21 @@ BASELINES: dict[str, Baseline] = {
 SAMPLERS: dict[str, Target] = {
     "pa": "dvae.prior_chains:PopulationAnnealing",
     "pcd": "dvae.prior_chains:PersistentContrastiveDivergence",
+    "pt": "dvae.prior_chains:ParallelTempering",
 }
 # The parts of a model that a `Structure` names.
 ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:HierarchicalEncoder"}
 DECODERS: dict[str, Target] = {"dense": "dvae.decoder:Decoder"}
 LIKELIHOODS: dict[str, Target] = {"bernoulli": "dvae.likelihood:Bernoulli"}
 # Makes the energy model of the prior from the structure: `samplers.energy_model.EnergyModel`.
-PRIORS: dict[str, Target] = {"rbm": "dvae.priors:restricted"}
+PRIORS: dict[str, Target] = {
+    "rbm": "dvae.priors:restricted",
+    "independent": "dvae.priors:independent",
+    "complete": "dvae.priors:complete",
+    "partite": "dvae.priors:partite",
+}
+# Of `dwave.graphs`, with a size: their edges, or those of a file, are a part of the structure.
+GRAPHS = ("pegasus", "zephyr")
 
 
 @dataclass(frozen=True)
@@ -234,12 +242,18 @@ class Structure:
     encoder: str = "dense"
     decoder: str = "dense"
     likelihood: str = "bernoulli"
-    prior: str = "rbm"
+    prior: str = "rbm"  # with its number, as in --prior
+    edges: str = ""  # of a prior that is no entry of PRIORS: pairs of latents, "0-1 0-2"
 
     @property
     def num_latents(self) -> int:
         """Number of binary latents D over all groups; the RBM prior is D/2 x D/2."""
         return self.num_groups * self.units_per_group
+
+    @property
+    def prior_kind(self) -> str:
+        """The prior's name without its number."""
+        return self.prior.partition(":")[0]
 
 
 STRUCTURES = {

@@ -57,7 +57,7 @@ SETTINGS = by_name(
     Setting(
         "log_dir",
         "./logs",
-        "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<sampler, beta, seed>/",
+        "where runs go, as LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<prior, sampler, beta, seed>/",
         Path,
         (*_CELL, *_ON_RUN),
     ),
@@ -80,10 +80,20 @@ SETTINGS = by_name(
         axis="baselines",
     ),
     Setting(
+        "prior",
+        "rbm",
+        "couplings between latents: rbm, independent, complete, partite:N, pegasus:M, zephyr:M, or "
+        "the path of a file of edges",
+        Path,
+        _CELL,
+        "training",
+        axis="priors",
+    ),
+    Setting(
         "sampler",
         None,
         f"chains that feed the gradient of log Z: {', '.join(SAMPLERS)} (population annealing, "
-        "persistent contrastive divergence)",
+        "persistent contrastive divergence, parallel tempering)",
         str,
         _CELL,
         "training",
@@ -211,6 +221,17 @@ SETTINGS = by_name(
         "num_chains", 1000, "chains, or population size, of the prior's sampler", _RUN, "training"
     ),
     _count("num_sweeps", 40, "block-Gibbs sweeps per training step", _RUN, "training"),
+    Setting(
+        "num_temperatures",
+        16,
+        "temperatures of --sampler=pt, among which num_chains are divided; the coldest feed the "
+        "gradient",
+        int,
+        _RUN,
+        "training",
+        least=2,
+        most=1000,
+    ),
     Setting(
         "resample_threshold",
         1.0,

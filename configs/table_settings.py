@@ -30,6 +30,7 @@ TABLE_SETTINGS = by_name(
     _axis("ks", "samples per image in training"),
     _axis("baselines", "methods"),
     _axis("samplers", f"of {', '.join(SAMPLERS)}"),
+    _axis("priors", "as --prior of run.py"),
     _axis("seeds", "seeds of each cell", "0,1,2,3,4; the one of table 3: 0"),
     Setting(
         "log_dir",

@@ -24,6 +24,7 @@ class Setting(NamedTuple):
     k: int
     baseline: str
     sampler: str
+    prior: str = "rbm"
 
 
 class Grid(NamedTuple):
@@ -35,10 +36,11 @@ class Grid(NamedTuple):
     baselines: tuple[str, ...]
     samplers: tuple[str, ...]
     seeds: tuple[int, ...]
+    priors: tuple[str, ...] = ("rbm",)
 
     def settings(self) -> Iterator[Setting]:
         """All settings, in the order of the published table, but those that a method lacks."""
-        axes = (self.datasets, self.structs, self.ks, self.baselines, self.samplers)
+        axes = (self.datasets, self.structs, self.ks, self.baselines, self.samplers, self.priors)
         return (s for s in (Setting(*values) for values in product(*axes)) if _is_defined(s))
 
 
@@ -100,6 +102,8 @@ TABLES = {
 def published_value(setting: Setting) -> Published | None:
     """What Table 1 of DVAE# reports for a setting, or None where it reports nothing."""
     if setting.sampler != _PUBLISHED_SAMPLER or setting.baseline not in PUBLISHED_BASELINES:
+        return None
+    if setting.prior != "rbm":
         return None
     if setting.dataset not in _PUBLISHED_DATASETS:
         return None

@@ -3,11 +3,11 @@
 import numpy as np
 
 from configs.experiment import ExperimentConfig
-from configs.registry import BASELINES, DECODERS, ENCODERS, LIKELIHOODS, PRIORS, resolve
+from configs.registry import BASELINES, DECODERS, ENCODERS, LIKELIHOODS, resolve
 from dvae.estimators.base import Estimator
 from dvae.model import DVAE
 from dvae.objective import Objective
-from dvae.priors import Prior
+from dvae.priors import Prior, energy_model
 
 
 def build(config: ExperimentConfig, train_mean: np.ndarray) -> tuple[DVAE, Estimator]:
@@ -16,8 +16,8 @@ def build(config: ExperimentConfig, train_mean: np.ndarray) -> tuple[DVAE, Estim
     Raises UserError where the method is not defined for the structure, its prior, or K.
     """
     structure, entry = config.structure, BASELINES[config.baseline]
-    energy_model = resolve(PRIORS[structure.prior])(structure)
-    method = resolve(entry.method)(structure, config.beta, energy_model, **entry.options)
+    of_prior = energy_model(structure)
+    method = resolve(entry.method)(structure, config.beta, of_prior, **entry.options)
     objective = Objective(method.log_ratio, entry.importance_weighted and config.k > 1)
     estimator = method.estimator(objective, config.k, structure)
 
@@ -27,7 +27,7 @@ def build(config: ExperimentConfig, train_mean: np.ndarray) -> tuple[DVAE, Estim
     model = DVAE(
         method.posterior,
         encoder(structure, train_mean, method.posterior, config.seed),
-        Prior(energy_model),
+        Prior(of_prior),
         likelihood,
         decoder(structure, train_mean, likelihood, config.seed),
     )

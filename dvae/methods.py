@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from configs.errors import UserError, name_of
 from configs.registry import Structure, Target, resolve
-from dvae import log_ratio
+from dvae import graph_log_ratio, log_ratio
 from dvae.estimators.base import Estimator
 from dvae.estimators.pathwise import Pathwise
 from dvae.estimators.persistent_posterior import PersistentPosterior
+from dvae.graph_relaxed_priors import GraphGaussianIntegralPrior, GraphMeanFieldPrior
 from dvae.log_ratio import LogRatio
 from dvae.posteriors import (
     BernoulliPosterior,
@@ -22,6 +23,7 @@ from dvae.posteriors import (
     SpikeExponentialPosterior,
 )
 from dvae.relaxed_priors import GaussianIntegralPrior, MeanFieldPrior
+from samplers.boltzmann import BoltzmannMachine
 from samplers.energy_model import EnergyModel
 from samplers.rbm import RBM
 
@@ -39,11 +41,11 @@ class Method(NamedTuple):
     encoder: Target | None = None
 
 
-def _require_rbm(energy_model: EnergyModel) -> None:
-    """Raises UserError unless the prior has the two halves that a method's formula is made of."""
-    if not isinstance(energy_model, RBM):
+def _require_graph(energy_model: EnergyModel) -> None:
+    """Raises UserError unless the prior has the couplings that a relaxed prior is made of."""
+    if not isinstance(energy_model, RBM | BoltzmannMachine):
         raise UserError(
-            f"this method is made for an RBM, not for a prior of {energy_model}: "
+            f"this method is made for a Boltzmann machine, not for a prior of {energy_model}: "
             f"choose another {name_of('baseline')}"
         )
 
@@ -53,8 +55,9 @@ def dvae(structure: Structure, sharpness: float, energy_model: EnergyModel) -> M
     posterior = SpikeExponentialPosterior(sharpness)
     if structure.num_groups == 1:
         return Method(posterior, log_ratio.Factorial())
-    _require_rbm(energy_model)
-    return Method(posterior, log_ratio.SpikeGradient(structure.units_per_group))
+    of_rbm = isinstance(energy_model, RBM)
+    ratio = log_ratio.SpikeGradient if of_rbm else graph_log_ratio.SpikeGroups
+    return Method(posterior, ratio(structure.units_per_group))
 
 
 def dvaepp(
@@ -64,8 +67,10 @@ def dvaepp(
     made = resolve(smoothing)(sharpness)
     if structure.num_groups == 1:
         return Method(MixturePosterior(made), log_ratio.Factorial())
-    _require_rbm(energy_model)
-    return Method(MixturePosterior(made), log_ratio.Smoothed(made))
+    if isinstance(energy_model, RBM):
+        return Method(MixturePosterior(made), log_ratio.Smoothed(made))
+    ratio = graph_log_ratio.SmoothedGroups(made, structure.units_per_group)
+    return Method(MixturePosterior(made), ratio)
 
 
 def dvaes(
@@ -73,18 +78,26 @@ def dvaes(
 ) -> Method:
     """DVAE# with overlapping smoothing and the mean-field relaxed prior, Vahdat et al. 2018."""
     del structure
-    _require_rbm(energy_model)
+    _require_graph(energy_model)
     made = resolve(smoothing)(sharpness)
-    return Method(MixturePosterior(made), log_ratio.Relaxed(MeanFieldPrior(made)))
+    if isinstance(energy_model, RBM):
+        prior = MeanFieldPrior(made)
+    else:
+        prior = GraphMeanFieldPrior(made, energy_model)
+    return Method(MixturePosterior(made), log_ratio.Relaxed(prior))
 
 
 def dvaes_gaussian_integral(
     structure: Structure, sharpness: float, energy_model: EnergyModel
 ) -> Method:
     """DVAE# with the Gaussian integral."""
-    _require_rbm(energy_model)
+    _require_graph(energy_model)
     posterior = ShiftedGaussianPosterior(structure.num_groups, structure.units_per_group)
-    return Method(posterior, log_ratio.Relaxed(GaussianIntegralPrior(sharpness)))
+    if isinstance(energy_model, RBM):
+        prior = GaussianIntegralPrior(sharpness)
+    else:
+        prior = GraphGaussianIntegralPrior(sharpness, energy_model)
+    return Method(posterior, log_ratio.Relaxed(prior))
 
 
 def relaxed_bits(

@@ -7,9 +7,11 @@ log Z never appears in a training loss: that only needs its gradient, which come
 import keras
 import tensorflow as tf
 
-from configs.registry import Structure
+from configs import graphs
+from configs.registry import PRIORS, Structure, resolve
 from dvae.adam import flatten
 from samplers import hardware, rbm
+from samplers.boltzmann import BoltzmannMachine
 from samplers.energy_model import EnergyModel, Parameters, State, parameter_shapes
 
 SAMPLE_SWEEPS = 1000
@@ -56,9 +58,32 @@ class Prior(keras.layers.Layer):
         return [v for v in self._in_order if v.name in self.energy_model.couplings]
 
 
+def energy_model(structure: Structure) -> EnergyModel:
+    """The energy model that a structure names, or has the edges of."""
+    if structure.edges:
+        return BoltzmannMachine(structure.num_latents, graphs.from_text(structure.edges))
+    return resolve(PRIORS[structure.prior_kind])(structure)
+
+
 def restricted(structure: Structure) -> rbm.RBM:
     """The prior of the papers: an RBM of two halves."""
     return rbm.equal_halves(structure.num_latents)
+
+
+def independent(structure: Structure) -> BoltzmannMachine:
+    """No couplings."""
+    return BoltzmannMachine(structure.num_latents, ())
+
+
+def complete(structure: Structure) -> BoltzmannMachine:
+    """All pairs are coupled."""
+    return BoltzmannMachine(structure.num_latents, graphs.complete(structure.num_latents))
+
+
+def partite(structure: Structure) -> BoltzmannMachine:
+    """`partite:N`: N parts of consecutive latents, all pairs of different parts coupled."""
+    num_parts = graphs.argument(structure.prior)
+    return BoltzmannMachine(structure.num_latents, graphs.partite(structure.num_latents, num_parts))
 
 
 def _sweep(

@@ -159,9 +159,14 @@ def gram_powers(coupling: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
     Constants for the gradient. One list serves the norm of W and the inverse below.
     """
     matrix = tf.stop_gradient(tf.matmul(coupling, coupling, transpose_a=True))
-    log_factor = tf.zeros([], coupling.dtype)
+    return normalized_powers(matrix, _INVERSE_SQUARINGS)
+
+
+def normalized_powers(matrix: tf.Tensor, count: int) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """A^(2^j), j < count, of a symmetric matrix as (matrix of Frobenius norm 1, log factor)."""
+    log_factor = tf.zeros([], matrix.dtype)
     powers = []
-    for _ in range(_INVERSE_SQUARINGS):
+    for _ in range(count):
         norm = tf.maximum(tf.norm(matrix), 1e-30)
         matrix, log_factor = matrix / norm, log_factor + tf.math.log(norm)
         powers.append((matrix, log_factor))
@@ -190,18 +195,24 @@ def log_det_identity_minus_gram(
     @tf.custom_gradient
     def log_det(coupling: tf.Tensor) -> tuple:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            inverse = tf.eye(coupling.shape[1], dtype=coupling.dtype)
-            for index, (matrix, log_factor) in enumerate(powers):
-                factor = tf.exp(log_factor - 2.0 ** (index + 1) * tf.math.log(scale))
-                inverse += factor * tf.matmul(inverse, matrix)
+            inverse = inverse_by_powers(scale, powers)
             return upstream * (-2.0 / scale**2) * tf.matmul(coupling, inverse)
 
-        return _log_det_by_powers(scale, powers), gradient
+        return log_det_by_powers(scale, powers), gradient
 
     return log_det(coupling)
 
 
-def _log_det_by_powers(scale: tf.Tensor, powers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+def inverse_by_powers(scale: tf.Tensor, powers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    """(I - A)^-1 = Π_j (I + A^(2^j)), where scale^2 A has the powers."""
+    inverse = tf.eye(powers[0][0].shape[0], dtype=scale.dtype)
+    for index, (matrix, log_factor) in enumerate(powers):
+        factor = tf.exp(log_factor - 2.0 ** (index + 1) * tf.math.log(scale))
+        inverse += factor * tf.matmul(inverse, matrix)
+    return inverse
+
+
+def log_det_by_powers(scale: tf.Tensor, powers: list[tuple[tf.Tensor, tf.Tensor]]) -> tf.Tensor:
     """log det(I - A) = -Σ_j log det(I + A^(2^j)) within 1e-6 of itself, without a loop of columns.
 
     log det(I + B) = Σ c tr(B^e) by `_LOG1P`, and tr(A^(2^i) A^(2^j)) are the inner products of the

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from samplers import checks, counter_random, gibbs
+from samplers import checks, class_loop, counter_random, gibbs
 from samplers.energy_model import EnergyModel
 
 Classes = tuple[tuple[int, ...], ...]
@@ -105,7 +105,12 @@ class BoltzmannMachine(EnergyModel):
     def units(self, state: Units) -> tf.Tensor:  # noqa: D102
         return tf.gather(tf.concat(state, axis=1), self._places, axis=1)
 
-    def _matrix(self, coupling: tf.Tensor) -> tf.Tensor:
+    @property
+    def layout(self) -> class_loop.Layout | None:
+        """Of its classes in a loop; None where they are few and dense."""
+        return class_loop.layout_of(self.num_units, self.edges, self.classes)
+
+    def matrix(self, coupling: tf.Tensor) -> tf.Tensor:
         """[D, D], each coupling twice: symmetric, with zeros on the diagonal."""
         above = tf.scatter_nd(self._pairs, coupling, [self.num_units] * 2)
         return above + tf.transpose(above)
@@ -113,7 +118,7 @@ class BoltzmannMachine(EnergyModel):
     def energy(self, params: BoltzmannParameters, state: Units) -> tf.Tensor:  # noqa: D102
         self.check_state(params, state)
         units = self.units(state)
-        field = params.bias + 0.5 * tf.matmul(units, self._matrix(params.coupling))
+        field = params.bias + 0.5 * tf.matmul(units, self.matrix(params.coupling))
         return -tf.reduce_sum(units * field, axis=1)
 
     def moments(  # noqa: D102
@@ -137,6 +142,12 @@ class BoltzmannMachine(EnergyModel):
         base: tf.Tensor | None = None,
     ) -> Units:
         self.check_state(params, state)
+        if self.layout is not None:
+            num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps, 0)
+            gibbs.check_temperature(inverse_temperature, state[0].shape[0])
+            how = (num_sweeps, inverse_temperature, base)
+            units = class_loop.sweeps(self.layout, *params, self.units(state), key, *how)
+            return self.state(units)
         if base is not None:
             base = tuple(tf.gather(base, units) for units in self.classes)
         blocks = self.blocks(params)
@@ -144,7 +155,7 @@ class BoltzmannMachine(EnergyModel):
 
     def blocks(self, params: BoltzmannParameters) -> tuple[gibbs.Block, ...]:
         """Its classes as `gibbs.sweeps` takes them."""
-        matrix, blocks = self._matrix(params.coupling), []
+        matrix, blocks = self.matrix(params.coupling), []
         for units, sources in zip(self.classes, self._sources, strict=True):
             others = [unit for c in sources for unit in self.classes[c]]
             coupling = tf.gather(tf.gather(matrix, others), units, axis=1)
@@ -169,7 +180,7 @@ class BoltzmannMachine(EnergyModel):
         """State with zeros in the largest class, from [N, n] bits of the rest; its field there."""
         columns = tf.one_hot(self._rest, self.num_units, dtype=part.dtype)
         units = tf.matmul(part, tf.reshape(columns, [len(self._rest), self.num_units]))
-        coupling = tf.gather(self._matrix(params.coupling), self._summed, axis=1)
+        coupling = tf.gather(self.matrix(params.coupling), self._summed, axis=1)
         return units, tf.gather(params.bias, self._summed) + tf.matmul(units, coupling)
 
     def log_marginal(self, params: BoltzmannParameters, part: tf.Tensor) -> tf.Tensor:
@@ -185,6 +196,46 @@ class BoltzmannMachine(EnergyModel):
         drawn = counter_random.bernoulli_logits(key, field)
         columns = tf.one_hot(self._summed, self.num_units, dtype=part.dtype)
         return self.state(units + tf.matmul(drawn, columns))
+
+
+class SpinParameters(NamedTuple):
+    """field h [D] and coupling K [M] of spins s = 2 z - 1; offset: a scalar, all in nats.
+
+    E = -(Σ_i h_i s_i + Σ_(i,j) K_ij s_i s_j) + offset over the edges of a machine.
+    """
+
+    field: tf.Tensor
+    coupling: tf.Tensor
+    offset: tf.Tensor
+
+
+def _sums(model: BoltzmannMachine, coupling: tf.Tensor) -> tf.Tensor:
+    """The sum of each unit's couplings, [D]."""
+    pairs = np.array(model.edges, np.int32).reshape(-1, 2)
+    ends = tf.concat([coupling, coupling], axis=0)
+    return tf.math.unsorted_segment_sum(ends, pairs.T.ravel(), model.num_units)
+
+
+def spins(model: BoltzmannMachine, params: BoltzmannParameters) -> SpinParameters:
+    """The same energies in spins. log Z is that of the spins without the offset, less the offset.
+
+    `dimod` has the other sign: linear -h, quadratic -K, offset.
+    """
+    model.check_parameters(params)
+    bias, coupling = params
+    field = 0.5 * bias + 0.25 * _sums(model, coupling)
+    offset = -(0.5 * tf.reduce_sum(bias) + 0.25 * tf.reduce_sum(coupling))
+    return SpinParameters(field, 0.25 * coupling, offset)
+
+
+def bits(
+    model: BoltzmannMachine, of_spins: SpinParameters
+) -> tuple[BoltzmannParameters, tf.Tensor]:
+    """The inverse of `spins`, and by how much energies of spins exceed those of bits, a scalar."""
+    field, coupling, offset = of_spins
+    params = BoltzmannParameters(2.0 * field - 2.0 * _sums(model, coupling), 4.0 * coupling)
+    model.check_parameters(params)
+    return params, offset + tf.reduce_sum(field) - tf.reduce_sum(coupling)
 
 
 def _colors(classes: Classes) -> dict[int, int]:

@@ -56,6 +56,13 @@ class EnergyModel(abc.ABC):
         log odds [D] of independent units, exp((1-t) base.z - t E(z)).
         """
 
+    def field(self, params: Parameters, units: tf.Tensor) -> tf.Tensor:
+        """-dE/dz at units [N, D], bits or means: the log odds of each given the others, [N, D]."""
+        with tf.GradientTape() as tape:
+            tape.watch(units)
+            total = -tf.reduce_sum(self.energy(params, self.state(units)))
+        return tape.gradient(total, units)
+
     def state(self, units: tf.Tensor) -> State:
         """The state of chains whose units are [C, D]: bits, or means in [0, 1]."""
         return units

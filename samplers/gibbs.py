@@ -92,7 +92,8 @@ def _trips(num_sweeps: int | tf.Tensor) -> tuple[int, int]:
     return (num_sweeps - 1) % _UNROLLED + 1, _UNROLLED
 
 
-def _check_temperature(value: float | tf.Tensor, num_chains: int) -> None:
+def check_temperature(value: float | tf.Tensor, num_chains: int) -> None:
+    """Raises ValueError unless it is a scalar or one for each chain."""
     checks.number("inverse_temperature", value)
     shape = tf.TensorShape(value.shape) if tf.is_tensor(value) else tf.TensorShape([])
     if not any(shape.is_compatible_with(one) for one in ([], [num_chains, 1])):
@@ -132,7 +133,7 @@ def sweeps(
     """
     num_chains, num_classes = state[0].shape[0], len(blocks)
     num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps, 0)
-    _check_temperature(inverse_temperature, num_chains)
+    check_temperature(inverse_temperature, num_chains)
     if concurrent is None:
         concurrent = not hardware.on_gpu()
     halves = 2 if num_chains % 2 == 0 else 1

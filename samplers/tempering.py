@@ -19,6 +19,9 @@ from samplers.ais import linear_temperatures
 from samplers.bridge_sampling import bennett_acceptance_ratio
 from samplers.energy_model import EnergyModel, Parameters, Path, State, base_log_partition
 
+# Of a pair of temperatures whose swaps are all accepted: the ladder stays strictly rising.
+_LEAST_REJECTION = 1e-3
+
 
 class TemperingState(NamedTuple):
     """States by temperature, not by replica: a swap moves states.
@@ -141,6 +144,25 @@ def step(
     moved = tf.nest.map_structure(exchanged, swept)
     info = TemperingInfo(forward, backward, arrivals)
     return TemperingState(moved, from_base, state.round + 1), info
+
+
+def equal_rejections(temperatures: tf.Tensor, rejections: tf.Tensor) -> tf.Tensor:
+    """Inverse temperatures [T] between which neighbours would all reject equally often.
+
+    The barrier from the base up to a temperature, the sum of rejections on the way, is interpolated
+    linearly and cut into equal steps (Syed, Bouchard-Côté, Deligiannidis, Doucet 2022,
+    arXiv 1905.02939). rejections: [T - 1], mean chance that a swap of neighbours is rejected.
+    """
+    steps = tf.maximum(rejections, _LEAST_REJECTION)
+    barrier = tf.concat([tf.zeros_like(steps[:1]), tf.cumsum(steps)], axis=0)
+    count = steps.shape[0]
+    wanted = barrier[-1] * tf.range(1, count, dtype=steps.dtype) / float(count)
+    below = tf.reduce_sum(tf.cast(barrier[None, 1:] <= wanted[:, None], tf.int32), axis=1)
+    below = tf.minimum(below, count - 1)
+    share = (wanted - tf.gather(barrier, below)) / tf.gather(steps, below)
+    low, high = (tf.gather(temperatures, below + end) for end in (0, 1))
+    inner = low + tf.clip_by_value(share, 0.0, 1.0) * (high - low)
+    return tf.concat([temperatures[:1], inner, temperatures[-1:]], axis=0)
 
 
 def run(

@@ -41,14 +41,16 @@ class Pair(NamedTuple):
 
 def _changes(reference: Cell, variant: Cell) -> list[str]:
     changes = changed_fields(variant.protocol, reference.protocol)
-    old, new = reference.setting.sampler, variant.setting.sampler
-    return changes + ([f"sampler: {new}, not {old}"] if new != old else [])
+    for name in ("sampler", "prior"):
+        old, new = getattr(reference.setting, name), getattr(variant.setting, name)
+        changes += [f"{name}: {new}, not {old}"] if new != old else []
+    return changes
 
 
 def pair_up(references: Sequence[Cell], variants: Sequence[Cell]) -> list[Pair]:
     """Pairs each variant with the reference of its setting whose protocol is the nearest.
 
-    The sampler may differ like any setting of training; data set, struct, k and baseline not.
+    Sampler and prior may differ like any setting of training; data set, struct, k and baseline not.
     """
     pairs = []
     for variant in variants:

@@ -29,15 +29,17 @@ def picture_name(cell: Cell) -> str:
     s = cell.setting
     steps = cell.results[0].config.num_train_iter
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", s.dataset)[:60]
+    prior = "" if s.prior == "rbm" else re.sub(r"[^A-Za-z0-9_.-]", "", s.prior)[:60] + "_"
     digest = protocols.digest(cell.protocol if name == s.dataset else (s.dataset, cell.protocol))
-    return f"{name}_{s.struct}_{s.baseline}_k{s.k}_{s.sampler}_{steps}steps_{digest}.png"
+    return f"{name}_{s.struct}_{s.baseline}_k{s.k}_{prior}{s.sampler}_{steps}steps_{digest}.png"
 
 
 def picture_title(cell: Cell) -> str:
     """What a cell's picture shows, in a line."""
     s = cell.setting
+    prior = "" if s.prior == "rbm" else f"{s.prior}, "
     steps = cell.results[0].config.num_train_iter
-    return f"{s.dataset}, {s.struct}, {s.baseline}, k={s.k}, {s.sampler}, {steps:,} steps"
+    return f"{s.dataset}, {s.struct}, {s.baseline}, k={s.k}, {prior}{s.sampler}, {steps:,} steps"
 
 
 def _pyplot() -> Any:

@@ -42,10 +42,12 @@ def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     if config.beta == published_sharpness(config.baseline, config.struct, config.dataset):
         fields["beta"] = PUBLISHED
-    if config.structure == STRUCTURES[config.struct]:
+    with_rbm = dataclasses.replace(config.structure, prior="rbm", edges="")  # priors are an axis
+    if with_rbm == STRUCTURES[config.struct]:
         fields["structure"] = PUBLISHED
     else:
-        fields["structure"] = ", ".join(f"{n} {v}" for n, v in fields["structure"].items())
+        parts = fields["structure"].items()
+        fields["structure"] = ", ".join(f"{n} {v}" for n, v in parts if n not in ("prior", "edges"))
     if config.eval_every == build_config(num_train_iter=config.num_train_iter).eval_every:
         fields["eval_every"] = PUBLISHED
     return {name: value for name, value in sorted(fields.items()) if name not in _NOT_PROTOCOL}
@@ -156,16 +158,19 @@ def commands_for(
             "ks": (setting.k,),
             "baselines": (setting.baseline,),
             "samplers": (setting.sampler,),
+            "priors": (setting.prior,),
             "seeds": tuple(seeds),
         }
         for setting, seeds in cells
     ]
-    for axis in ("samplers", "baselines", "ks", "structs"):
+    for axis in ("priors", "samplers", "baselines", "ks", "structs"):
         rows = _merge(rows, axis)
     flags = _flags_of(protocol)
     commands = []
     for row in rows:
         axes = {"datasets": (dataset,), **row}
+        if axes["priors"] == ("rbm",):
+            del axes["priors"]
         lists = [f"--{name}={_list_text(values)}" for name, values in axes.items()]
         commands.append(shlex.join(["python", "run_table.py", *lists, *flags]))
     return commands

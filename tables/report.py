@@ -43,7 +43,7 @@ def _published_text(cell: Cell) -> str:
 
 def _row(cell: Cell, comparable: bool) -> tuple[str, ...]:
     setting = cell.setting
-    row = [setting.struct, str(setting.k), setting.baseline, setting.sampler]
+    row = [setting.struct, str(setting.k), setting.baseline, setting.prior, setting.sampler]
     row += [mean_and_deviation(cell.sample), str(len(cell.seeds)), nats(cell.log_z_error)]
     row.append(_published_text(cell))
     if comparable:
@@ -87,7 +87,8 @@ def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     has_published = any(published_value(cell.setting) for cell in cells)
     comparable = has_published and not departures
     published = "published" if comparable else "published, another protocol"
-    header = ["struct", "k", "baseline", "sampler", "test NLL", "seeds", "log Z error", published]
+    header = ["struct", "k", "baseline", "prior", "sampler"]
+    header += ["test NLL", "seeds", "log Z error", published]
     header += ["from published", "in standard errors"] if comparable else []
     header += ["steps", "hours", "device", "code"]
     table = Table(
@@ -103,7 +104,13 @@ def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     )
     if not has_published:
         table = _without(table, published)
-    return without_constant_columns(table, _KEEP)
+    return without_constant_columns(_priors_if_several(table), _KEEP)
+
+
+def _priors_if_several(table: Table) -> Table:
+    """Without the column of priors where all are RBMs, as in the papers."""
+    column = table.header.index("prior")
+    return _without(table, "prior") if {row[column] for row in table.rows} == {"rbm"} else table
 
 
 def _without(table: Table, column: str) -> Table:
@@ -123,18 +130,19 @@ def _sampler_table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> T
         if setting.sampler != "pa" or chains is None:
             continue
         gap = difference(chains.sample, annealed.sample)
-        row = [setting.struct, str(setting.k), setting.baseline]
+        row = [setting.struct, str(setting.k), setting.baseline, setting.prior]
         row += [mean_and_deviation(annealed.sample), mean_and_deviation(chains.sample)]
         rows.append((*row, signed(gap.value), in_errors(gap), p_value(gap), gap.basis))
     if not rows:
         return None
-    header = ("struct", "k", "baseline", "population annealing", "PCD", "PCD - annealing")
-    return Table(
+    header = ("struct", "k", "baseline", "prior", "population annealing", "PCD", "PCD - annealing")
+    table = Table(
         title=f"Population annealing against PCD: {protocols.title_of(dataset, protocol)}",
         notes=("Test NLL in nats; p of Welch's t-test; the error comes from what is named last.",),
         header=(*header, "in standard errors", "p", "error from"),
         rows=tuple(rows),
     )
+    return _priors_if_several(table)
 
 
 def build_report(

@@ -47,7 +47,7 @@ class Result(NamedTuple):
     def setting(self) -> Setting:
         """The cell of the table that it belongs to; a data file goes by its name alone."""
         c = self.config
-        return Setting(c.dataset_name, c.struct, c.k, c.baseline, c.sampler)
+        return Setting(c.dataset_name, c.struct, c.k, c.baseline, c.sampler, c.prior)
 
     @property
     def protocol(self) -> Protocol:
@@ -216,6 +216,8 @@ def order_of(setting: Setting) -> tuple:
         setting.k,
         list(BASELINES).index(setting.baseline),
         list(SAMPLERS).index(setting.sampler),
+        setting.prior != "rbm",
+        setting.prior,
     )
 
 

@@ -35,7 +35,8 @@ def _text(cell: Cell, best: bool) -> str:
 def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     def column(cell: Cell) -> str:
         s = cell.setting
-        return f"{s.struct}, k={s.k}" + ("" if s.sampler == "pa" else f", {s.sampler}")
+        others = ((s.sampler, "pa"), (s.prior, "rbm"))
+        return f"{s.struct}, k={s.k}" + "".join(f", {new}" for new, usual in others if new != usual)
 
     columns: dict[str, dict[str, Cell]] = {}
     for cell in cells:

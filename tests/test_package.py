@@ -158,6 +158,8 @@ def _pins(name):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda p: p.name)
 def test_requirements_are_pinned_and_installed(path):
+    if path.name == "requirements-annealing.txt":  # nothing but --prior=pegasus and zephyr needs it
+        pytest.importorskip("dwave.graphs")
     for package, pinned in _pins(path).items():
         assert version(package) == pinned
 
@@ -167,6 +169,7 @@ def test_an_installation_requires_ranges_that_hold_what_is_pinned():
     groups = {
         "requirements.txt": project["dependencies"],
         "requirements-cluster.txt": project["optional-dependencies"]["cluster"],
+        "requirements-annealing.txt": project["optional-dependencies"]["annealing"],
     }
     for name, lines in groups.items():
         ranges = {r.name: r.specifier for r in map(Requirement, lines)}

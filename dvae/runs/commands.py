@@ -12,6 +12,7 @@ from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import replacing, writing_to
 from data.dataset import Dataset
+from dvae.priors import energy_model
 from dvae.runs import memory, result, timing
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.directory import RunDirectory
@@ -71,6 +72,8 @@ def train_run(
         f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
     )
+    if config.prior != "rbm":
+        say(f"prior: {config.prior}, {energy_model(config.structure)}")
     say(f"data: {dataset.notes}")
     directory = RunDirectory.of_run(run_path, config, dataset.sha256, fresh)
     say(f"run: {directory.path}")

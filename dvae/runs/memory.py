@@ -11,8 +11,9 @@ import tensorflow as tf
 from configs import memory
 from configs.errors import name_of
 from configs.experiment import ExperimentConfig
-from configs.registry import PRIORS, Structure, resolve
+from configs.registry import Structure
 from data.dataset import Dataset
+from dvae.priors import energy_model
 from samplers.energy_model import parameter_shapes
 
 _FLOAT = 4
@@ -41,7 +42,7 @@ def _weights(config: ExperimentConfig) -> int:
     s, pixels = config.structure, config.input_size
     groups, units = s.num_groups, s.units_per_group
     inputs = groups * pixels + units * (groups * (groups - 1) // 2)
-    shapes = parameter_shapes(resolve(PRIORS[s.prior])(s))
+    shapes = parameter_shapes(energy_model(s))
     prior = sum(math.prod(shape) for shape in shapes)
     networks = _network(inputs, groups, s, units) + _network(s.num_latents, 1, s, pixels)
     return networks + prior

@@ -10,7 +10,7 @@ import numpy as np
 from configs.files import exists, read_bytes
 from configs.setting import MAX_STEPS
 
-MAX_METRICS_BYTES = 1 << 30  # a curve may have a point for every step
+MAX_METRICS_BYTES = 1 << 31  # a curve may have a point for every step
 _LARGEST = 1e30  # what a picture can have on its axes
 
 

@@ -1,6 +1,6 @@
 """A run in one figure: its curves, what its model makes, and how its prior is."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,82 +23,53 @@ _LAGS, _CHAINS, _SWEEPS = 60, 200, 600
 
 def overview(run: Any, images: np.ndarray, source: str) -> Any:
     """A matplotlib figure of a `TrainedModel` and images [N, H, W] of 0 and 1, called `source`."""
+    from matplotlib.figure import Figure
+
     images = images[:_STATISTICS]
     encoded, shown = run.encode(images), images[:_PAIRS]
-    prior, params = run.model.prior.energy_model, run.model.prior.parameters()
     latents = {"prior": run.sample_latents(_STATISTICS), "posterior": encoded.latents}
-    chains = {name: prior.state(tf.constant(z, tf.float32)) for name, z in latents.items()}
+    figure = Figure(figsize=(14, 8.5), layout="constrained")
+    figure.suptitle(repr(run)[1:-1], fontsize="medium")
+    likelihood, samples, pairs, energy, mixing, posterior = figure.subplots(2, 3).flat
+    _draw_curves(likelihood, run.history)
+    _show(samples, run.decode(latents["prior"][: _COLUMNS**2]), "samples of the model")
+    rows = above_each_other(shown, run.decode(encoded.latents[: len(shown)]), _COLUMNS)
+    _show(pairs, rows, f"{source}, each row above its reconstructions")
+    _draw_prior(energy, mixing, run, latents)
+    posterior.hist(encoded.probabilities.ravel(), bins=50)
+    posterior.set(title="posteriors of the images", xlabel="q(z = 1)", yscale="log")
+    return figure
+
+
+def _draw_curves(axes: Any, history: dict[str, Curve]) -> None:
+    axes.set(title="likelihood", xlabel="step", ylabel="nats")
+    shown = {name: history[name] for name in _CURVES if name in history}
+    if not shown:
+        axes.text(0.5, 0.5, "an exported model has no curves", ha="center", va="center")
+        return
+    for name, curve in shown.items():
+        style = {} if name.startswith("train/") else {"marker": "o", "markersize": 3}
+        axes.plot(*curve, label=_CURVES[name], linewidth=1, **style)
+    ends = [curve.values[-1] for curve in shown.values()]
+    axes.set_ylim(min(ends) - 5.0, max(ends) + 40.0)  # the first steps would hide the rest
+    axes.legend(fontsize="small")
+
+
+def _draw_prior(energy: Any, mixing: Any, run: Any, latents: dict[str, np.ndarray]) -> None:
+    """Energies of latents by what they are of, and the autocorrelation of the prior's."""
+    prior, params = run.model.prior.energy_model, run.model.prior.parameters()
+    states = {name: prior.state(tf.constant(z, tf.float32)) for name, z in latents.items()}
+    for name, state in states.items():
+        values = prior.energy(params, state).numpy()
+        energy.hist(values, bins=40, alpha=0.6, density=True, label=name)
+    energy.set(title="energy of latents", xlabel="nats", yticks=[])
+    energy.legend(fontsize="small")
     key = stream_key(counter_random.key(run.config.seed), Stream.DIAGNOSIS)
-    return _Overview(
-        title=repr(run)[1:-1],
-        history=run.history,
-        samples=run.decode(latents["prior"][: _COLUMNS**2]),
-        source=source,
-        images=shown,
-        reconstructions=run.decode(encoded.latents[: len(shown)]),
-        energies={name: prior.energy(params, state).numpy() for name, state in chains.items()},
-        autocorrelation=_energy_autocorrelation(prior, params, chains["prior"], key),
-        num_sweeps=run.config.num_sweeps,
-        probabilities=encoded.probabilities,
-    ).draw()
-
-
-class _Overview(NamedTuple):
-    """What the figure shows.
-
-    title: of the whole. history: curves by name. samples: [100, H, W] of the model. images: [N, H,
-    W], `source` says of what, over reconstructions of the same shape. energies: of latents, by
-    what they are of. autocorrelation: of the energy, by sweeps; num_sweeps: those of a training
-    step. probabilities: of the posteriors.
-    """
-
-    title: str
-    history: dict[str, Curve]
-    samples: np.ndarray
-    source: str
-    images: np.ndarray
-    reconstructions: np.ndarray
-    energies: dict[str, np.ndarray]
-    autocorrelation: np.ndarray
-    num_sweeps: int
-    probabilities: np.ndarray
-
-    def draw(self) -> Any:
-        """A matplotlib figure."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(14, 8.5), layout="constrained")
-        figure.suptitle(self.title, fontsize="medium")
-        likelihood, samples, pairs, energy, mixing, posterior = figure.subplots(2, 3).flat
-        self._draw_curves(likelihood)
-        _show(samples, self.samples, "samples of the model")
-        rows = above_each_other(self.images, self.reconstructions, _COLUMNS)
-        _show(pairs, rows, f"{self.source}, each row above its reconstructions")
-        for name, values in self.energies.items():
-            energy.hist(values, bins=40, alpha=0.6, density=True, label=name)
-        energy.set(title="energy of latents", xlabel="nats", yticks=[])
-        energy.legend(fontsize="small")
-        mixing.plot(self.autocorrelation)
-        mixing.axhline(0.0, color="gray", linewidth=0.5)
-        mixing.axvline(self.num_sweeps, color="gray", linestyle=":", label="a training step")
-        mixing.set(title="autocorrelation of the energy", xlabel="sweeps")
-        mixing.legend(fontsize="small")
-        posterior.hist(self.probabilities.ravel(), bins=50)
-        posterior.set(title="posteriors of the images", xlabel="q(z = 1)", yscale="log")
-        return figure
-
-    def _draw_curves(self, axes: Any) -> None:
-        axes.set(title="likelihood", xlabel="step", ylabel="nats")
-        shown = {name: self.history[name] for name in _CURVES if name in self.history}
-        if not shown:
-            axes.text(0.5, 0.5, "an exported model has no curves", ha="center", va="center")
-            return
-        for name, curve in shown.items():
-            style = {} if name.startswith("train/") else {"marker": "o", "markersize": 3}
-            axes.plot(*curve, label=_CURVES[name], linewidth=1, **style)
-        ends = [curve.values[-1] for curve in shown.values()]
-        axes.set_ylim(min(ends) - 5.0, max(ends) + 40.0)  # the first steps would hide the rest
-        axes.legend(fontsize="small")
+    mixing.plot(_energy_autocorrelation(prior, params, states["prior"], key))
+    mixing.axhline(0.0, color="gray", linewidth=0.5)
+    mixing.axvline(run.config.num_sweeps, color="gray", linestyle=":", label="a training step")
+    mixing.set(title="autocorrelation of the energy", xlabel="sweeps")
+    mixing.legend(fontsize="small")
 
 
 def _show(axes: Any, images: np.ndarray, title: str) -> None:

@@ -91,13 +91,20 @@ class RunConfig(NamedTuple):
         """In what another run's `binding` differs: "seed: 0 there, 1 HERE; ..."; or ""."""
         ours = self.binding()
         found = [
-            f"{name}: {other.get(name)} there, {ours.get(name)} {here}"
+            f"{name}: {_brief(other.get(name))} there, {_brief(ours.get(name))} {here}"
             for name in ours | other
             if other.get(name) != ours.get(name)
         ]
         if self.config.has_own_data and len(found) == 1 and found[0].startswith("data_sha256"):
             found[0] += f" (another file of the name {self.config.dataset_name})"
         return "; ".join(found)
+
+
+def _brief(value: Any) -> str:
+    """A value of a configuration without the edges of a prior, which nobody reads."""
+    if isinstance(value, dict):
+        value = {name: one for name, one in value.items() if name != "edges"}
+    return str(value)
 
 
 def write_bound(path: Path, record: dict[str, Any], identity: str) -> None:

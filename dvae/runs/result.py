@@ -199,7 +199,7 @@ def run_record(
     skipped_updates: int,
 ) -> dict[str, Any]:
     """The content of result.json: what was trained, what `evaluate_model` found, and how."""
-    cell = "struct baseline k sampler beta seed num_train_iter log_z_population"
+    cell = "struct baseline k prior sampler beta seed num_train_iter log_z_population"
     packages = ("tensorflow", "tensorflow-probability", "keras", "numpy")
     return {
         "dataset": config.dataset_name,

@@ -26,6 +26,7 @@ from configs.files import one_line, open_to_append, read_bytes, replacing
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import digest
+from dvae.runs.metrics_file import MAX_METRICS_BYTES
 from dvae.runs.tags import DESCRIPTIONS, RESULTS, TRACKED, hparams_page, layout
 from samplers.diagnostics import known
 
@@ -33,7 +34,6 @@ from samplers.diagnostics import known
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
 # What a run writes once it is finished, the last thing: a resumed run writes it again.
 RESULT_TAGS = ("result/",)
-_MAX_METRICS_BYTES = 1 << 31
 Keep = Callable[[str, int], bool]  # whether the point of a tag at a step stays
 
 
@@ -166,7 +166,7 @@ def _set_aside(path: Path, why: object) -> None:
 
 def _rewrite_lines(path: Path, keep: Keep) -> None:
     kept, remedy = [], "remove it and start again"
-    for line in read_bytes(path, _MAX_METRICS_BYTES, remedy, may_be_empty=True).splitlines():
+    for line in read_bytes(path, MAX_METRICS_BYTES, remedy, may_be_empty=True).splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             # Else it is the torn last line of a killed writer.
             record = json.loads(line)

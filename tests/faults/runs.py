@@ -11,11 +11,13 @@ CARRIED = "test_four_steps_are_two_saved_restored_and_two[weights carried]"
 SAVED_LATER = cases("test_a_model_that_cannot_be_written_is_written_later_as_it_was")(
     "best", "kept"
 )
+ALIVE = "test_living_process_of_this_machine_keeps_it[True]"
 ENDED = cases("test_lock_of_a_process_that_ended_is_taken")
 WATCHED = cases("test_a_watch_knows_every_one")
 PLACES = cases("test_the_examples_do_not_collide_in_any_order")("quickstart snippet notebook")
+FOREIGN = cases("test_what_is_damaged_or_of_another_run_is_refused")
 OTHER_RUN = (
-    "test_a_result_of_another_run_is_refused_by_all_that_reads_one",
+    *FOREIGN("result of another", "result of another, exported", "result of another, shown"),
     "test_a_result_of_another_run_is_named_and_not_counted[fields1-base_lr: 0.5 there, 0.003 here]",
 )
 MODES = (
@@ -63,7 +65,10 @@ with fault(
     "test_gradient_norms_are_of_the_parts_and_of_the_last_updates",
 ):
     text("adam.mean_square", "state.«second → first»")
-with fault("a step's time is of all windows so far", "test_a_run_leaves_what_it_promises"):
+with fault(
+    "a step's time is of all windows so far",
+    "test_step_times_are_those_of_their_window_and_not_the_compilers",
+):
     text("Run._boundary", "self._timed = «(0.0, 0) → self._timed»")
 with fault(
     "the untrusted log Z is shown beside AIS",
@@ -153,7 +158,7 @@ with fault("numbers of processes outlast a start of the machine", ENDED("reboote
     text("lock._alive", "«holder.machine == me.machine and  → »")
 with fault("what lies in the lock's place and is none is waited for", NO_LOCK):
     text("RunLock._dead", "«not os.path.lexists(self.path) → True»")
-with fault("another user's process counts as dead", "test_living_process_of_another_user_keeps_it"):
+with fault("another user's process counts as dead", ALIVE):
     text("lock._started", '(PermissionError, OverflowError):\n        «pass → return ""»')
 with fault("batch systems announce the end in vain", WATCHED("SIGUSR2", "SIGXCPU")):
     value("signals.STOPPING", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
@@ -171,11 +176,11 @@ with fault("other settings are one trial", "test_what_decides_the_numbers_makes_
 # What belongs to a run, and what is asked for.
 with fault("a result of another run counts", OTHER_RUN):
     wrapped("_check_belongs", nothing)
-with fault("another checkpoint's result counts", "test_a_result_of_another_checkpoint_is_refused"):
+with fault("another checkpoint's result counts", FOREIGN("another checkpoint")):
     text("_check_belongs", '«found != record.get("checkpoint") → False»')
-with fault("a changed mean is not noticed", "test_a_mean_that_is_not_that_of_the_data_is_refused"):
+with fault("a changed mean is not noticed", FOREIGN("one pixel of the mean")):
     text("read_bound", "return «checked(path, record) → record»")
-with fault("other formats are read", "test_another_format_is_refused_in_one_line[config.json]"):
+with fault("other formats are read", FOREIGN("format 3 of config")):
     text("read_bound", "«found != FORMAT → False»")
 with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):
     within("RunConfig.binding", "ExperimentConfig.has_own_data", lambda *_: False)

@@ -62,15 +62,17 @@ with fault("the energy forgets the right half's biases", ENERGY):
 # Boltzmann machines on graphs, and what is written for every model.
 with fault("each coupling of a graph counts twice", ENUMERATION("graph")):
     text("BoltzmannMachine.energy", "params.bias + «0.5 → 1.0» *")
-with fault("a class of a graph has the biases of another", "test_boltzmann.test_sweeps"):
+with fault("a class of a graph has the biases of another", "test_boltzmann.test_sweeps[products]"):
     text("BoltzmannMachine.blocks", "tf.gather(params.bias, «units → self.classes[0]»)")
 with fault("classes are put together in the order of their units", "test_units_and_states"):
     wrapped("BoltzmannMachine.units", lambda _, self, state: tf.concat(state, axis=1))
 with fault("the class that is summed out is left out", ENUMERATION("graph")):
     text("BoltzmannMachine.log_marginal", "«tf.nn.softplus(field) → 0.0 * field»")
-with fault("sweeps on a path forget its base", "test_boltzmann.test_sweeps"):
+with fault("sweeps on a path forget its base", "test_boltzmann.test_sweeps[products]"):
     argument("gibbs._field", base=lambda _: None)
-with fault("a base enters sweeps with the weight of the model", "test_boltzmann.test_sweeps"):
+with fault(
+    "a base enters sweeps with the weight of the model", "test_boltzmann.test_sweeps[products]"
+):
     text("gibbs._field", "base = «(1.0 - scale) → scale» * base")
 with fault("a path weighs by the model's energy alone", LINEAR):
     text("LinearPath.__init__", "«model.independent(base) → model.independent(0.0 * base)»")

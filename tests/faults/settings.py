@@ -52,7 +52,7 @@ with fault("100,000 steps count as a long run", EVALUATION):
 with fault("the structure of a name is another", STRUCTURES("4-layer-nonlin")):
     entry("STRUCTURES", "4-layer-nonlin", lambda _: Structure(4, 50, 2))
 with fault("--struct is not heeded", STRUCTURES("4-layer-nonlin", "1-layer-lin")):
-    text("build_config", 'STRUCTURES[«config.struct → "2-layer-nonlin"»])')
+    text("build_config", 'STRUCTURES[«config.struct → "2-layer-nonlin"»], prior)')
 with fault("a baseline has the smoothing of another", "test_what_each_baseline_is_made_of"):
     entry("BASELINES", "dvaes_unexp", lambda _: BASELINES["dvaes_exp"])
 

@@ -19,7 +19,8 @@ AIS_TEMPERATURES = 100
 # Of `dvae.train`, where "2-layer-nonlin" is made to stand for TINY.
 ARGUMENTS = dict(struct="2-layer-nonlin", num_train_iter=40, train_batchsize=10, summary_every=20)
 ARGUMENTS |= dict(eval_every=20, eval_iw_samples=1000, num_chains=20, num_sweeps=2)
-ARGUMENTS |= dict(ais_temperatures=AIS_TEMPERATURES, ais_chains=64)
+# 13 and 17 images take the same program.
+ARGUMENTS |= dict(ais_temperatures=AIS_TEMPERATURES, ais_chains=64, eval_batchsize=13)
 # The command line of a run that takes seconds, beside data set, structure and directory.
 _FLAGS = {name: value for name, value in ARGUMENTS.items() if name != "struct"}
 _FLAGS |= {"eval_iw_samples": 7, "compile_cache": Path(__file__).parents[2] / "build/xla-cache"}
@@ -41,7 +42,7 @@ def tiny_config(data_path, **fields):
     """A run of 60 steps with summaries, evaluations and batches of odd sizes."""
     values = dict(dataset=str(data_path), struct="2-layer-nonlin", baseline="dvaes_power")
     values |= dict(structure=TINY, input_size=30, num_train_iter=60, train_batchsize=10, beta=5.0)
-    values |= dict(eval_batchsize=7, eval_iw_samples=11, eval_every=30, summary_every=12)
+    values |= dict(eval_batchsize=13, eval_iw_samples=11, eval_every=30, summary_every=12)
     values |= dict(num_chains=37, num_sweeps=3, ais_chains=41, ais_temperatures=AIS_TEMPERATURES)
     return ExperimentConfig(**(values | dict(log_z_chains=31) | fields))
 
@@ -110,12 +111,6 @@ def fill_disk(full):
     """Lets every write to a file fail from now on, or no more."""
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (0 if full else hard, hard))
-
-
-def note_checkpoints(directory, target):
-    """Writes the names of the checkpoints there are now to a file."""
-    names = sorted(path.name for path in (directory / "checkpoints").iterdir())
-    target.write_text("\n".join(names))
 
 
 def numbers(directory):

@@ -17,7 +17,11 @@ from tests.helpers import statistical, tiny_runs
 from tests.reference.graph import ReferenceGraph, king_moves
 
 EDGES = king_moves(8)
-SAMPLERS = [("pa", 1), pytest.param(("pcd", 2), marks=pytest.mark.slow)]
+SAMPLERS = [
+    ("pa", 1),
+    pytest.param(("pcd", 2), marks=pytest.mark.slow),
+    pytest.param(("pt", 1), marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=SAMPLERS, ids=lambda param: param[0])
@@ -26,16 +30,11 @@ def run(request, tmp_path_factory):
     sampler, groups = request.param
     registry.PRIORS["king"] = lambda structure: BoltzmannMachine(structure.num_latents, EDGES)
     folder = tmp_path_factory.mktemp(sampler)
+    structure = dataclasses.replace(Structure(groups, 8 // groups, 1, 20), prior="king")
     config = tiny_runs.tiny_config(
         tiny_runs.write_data(folder / "own.npz", grey=False),
-        baseline="loo",
-        k=2,
-        sampler=sampler,
-        base_lr=0.03,
-        structure=dataclasses.replace(Structure(groups, 8 // groups, 1, 20), prior="king"),
-        eval_iw_samples=2000,
-        num_chains=400,  # as many as AIS has: a program less
-        ais_chains=400,
+        **dict(baseline="loo", k=2, sampler=sampler, base_lr=0.03, structure=structure),
+        **dict(eval_iw_samples=2000, num_chains=400, ais_chains=400),  # as many: a program less
     )
     tiny_runs.train(config, folder / "run")
     yield TrainedModel(folder / "run", str(folder))
@@ -48,12 +47,9 @@ def prior(run):
 
 
 def test_trained(run, prior):
+    """log Z is exact in the result, as the model can be enumerated."""
     assert np.abs(prior.coupling).min() > 0 and np.abs(prior.coupling).max() > 0.05
     assert run.chains.shape == (400, 8) and set(np.unique(run.chains)) == {0.0, 1.0}
-
-
-def test_log_partition(run, prior):
-    """Exact in the result, as the model can be enumerated."""
     assert run.result["log_z"] == pytest.approx(prior.log_partition(), abs=1e-5)
     found = run.log_partition()
     assert found.status == "exact" and found.value == pytest.approx(prior.log_partition(), abs=1e-5)
@@ -96,16 +92,3 @@ def test_generate(run, prior, tmp_path):
     assert commands.generate(run, tmp_path, num_images=1000) == 0
     latents = np.load(tmp_path / "generated.npz")["latents"]
     statistical.assert_fraction(latents, prior.probabilities() @ prior.states())
-
-
-def test_a_method_of_halves_refuses_it():
-    """In one line, as the formulas of DVAE# are made of the two halves of an RBM."""
-    from configs.errors import UserError
-    from configs.registry import BASELINES, resolve
-
-    graph = BoltzmannMachine(8, EDGES)
-    for baseline in ("dvaes_power", "dvaes_gi", "dvaepp_exp", "dvae_spike_exp"):
-        with pytest.raises(UserError, match="made for an RBM") as raised:
-            entry = BASELINES[baseline]
-            resolve(entry.method)(Structure(2, 4, 1, 20), 5.0, graph, **entry.options)
-        assert "\n" not in str(raised.value)

@@ -1,15 +1,18 @@
-"""Evaluations and summaries of a run: log Z is held against AIS, a collapse is warned of."""
+"""What a run says of itself: evaluations and summaries, trials, its code, and the time it takes."""
 
+import dataclasses
 import json
 import logging
 import math
+import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from dvae import adam
 from dvae.evaluation import LikelihoodEstimate
+from dvae.runs import code_version, loop, timing
 from dvae.runs.checkpoints import Progress, RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
@@ -20,23 +23,16 @@ from samplers import log_partition
 from samplers.diagnostics import LogMeanEstimate
 from samplers.log_partition import LogPartition
 from tests.helpers import tiny_models
+from tests.helpers import tiny_training as tiny
 from tests.helpers.recorded_draws import Draws
-from tests.helpers.tiny_training import (
-    config_of,
-    dataset,
-    eager,
-    make_program,
-    take_variables,
-    variables_of,
-)
 from tests.reference.rbm import ReferenceRBM
 
 
 def monitor_of(folder, **fields):
     """The monitor of a tiny program with random weights."""
-    config = config_of(eval_batchsize=4, ais_chains=64, ais_temperatures=50, **fields)
-    program = make_program(config)
-    return Monitor(config, dataset(), program, Summaries(RunDirectory(folder))), program
+    config = tiny.config_of(eval_batchsize=4, ais_chains=64, ais_temperatures=50, **fields)
+    program = tiny.make_program(config)
+    return Monitor(config, tiny.dataset(), program, Summaries(RunDirectory(folder))), program
 
 
 def written_down(monitor, monkeypatch):
@@ -79,46 +75,49 @@ def test_drift_beyond_five_standard_errors_is_anchored(tmp_path, caplog, sign):
         assert ("re-anchored" in caplog.text) != kept
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_evaluation_anchors_a_separate_population(tmp_path, caplog, fails, monkeypatch):
-    """A tracked value 27 nats off is replaced by what AIS finds, unless that is not to be trusted.
-
-    The drift that is logged is then none.
-    """
-    monitor, program = monitor_of(tmp_path, log_z_population="separate")
-    set_tracked(program, 30.0)
+@pytest.mark.parametrize(
+    ("population", "fails"), [("separate", False), ("separate", True), ("shared", False)]
+)
+def test_evaluation_anchors_a_separate_population(tmp_path, caplog, population, fails, monkeypatch):
+    """By AIS that is to be trusted, 27 nats off. A shared one is as published: it is not mended."""
+    monitor, program = monitor_of(tmp_path, log_z_population=population)
+    mended = population == "separate" and not fails
+    if population == "separate":
+        set_tracked(program, 30.0)
+    before = tracked(program)
     written_down(monitor, monkeypatch)["fails"] = fails
     monitor.evaluate(Progress(step=5), lambda: None)
-    assert ("re-anchored" in caplog.text) != fails
+    assert ("re-anchored" in caplog.text) == mended
     values = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert values["log_z/ais"] == 57.0
-    assert tracked(program) == (30.0 if fails else 57.0)
-    assert values["log_z/drift"] == (-27.0 if fails else 0.0)
+    assert tracked(program) == (57.0 if mended else before)
+    if population == "separate":
+        assert values["log_z/drift"] == (0.0 if mended else -27.0)
 
 
-def test_evaluation_leaves_a_shared_population_alone(tmp_path, caplog, monkeypatch):
-    """Its value is untrusted, but it is the published one: it is shown beside AIS, not mended."""
-    monitor, program = monitor_of(tmp_path, log_z_population="shared")
-    before = tracked(program)
-    written_down(monitor, monkeypatch)
-    monitor.evaluate(Progress(step=5), lambda: None)
-    assert tracked(program) == before
-    assert "re-anchored" not in caplog.text
+@pytest.mark.parametrize(("scale", "collapses"), [(0.0, False), (30.0, True), (None, False)])
+def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collapses, monkeypatch):
+    """One step to a prior of energies in the hundreds leaves few families of 200; none to zero.
 
-
-@pytest.mark.parametrize(("scale", "collapses"), [(0.0, False), (30.0, True)])
-def test_collapse_of_the_population_is_warned_of(tmp_path, caplog, scale, collapses):
-    """One step to a prior of energies in the hundreds leaves few families of 200; none to zero."""
+    None: a skipped step, whose zeros are neither means nor a collapse.
+    """
     monitor, program = monitor_of(tmp_path, num_chains=200)
-    rng = np.random.default_rng(1)
+    rng, skipped = np.random.default_rng(1), scale is None
     for variable in program.model.prior.trainable_variables:
-        variable.assign(scale * rng.standard_normal(variable.shape))
-    take_variables(program)
-    with eager():
+        variable.assign((scale or 0.0) * rng.standard_normal(variable.shape))
+    if skipped:
+        program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
+    tiny.take_variables(program)
+    with monkeypatch.context() as patch, tiny.eager():
+        Draws(patch)
         program.run(np.arange(3, dtype=np.int32)[None], 1)
     with caplog.at_level(logging.WARNING):
-        monitor.summarize(Progress(step=5))
+        word = monitor.summarize(Progress(step=5))
     assert ("collapsed" in caplog.text) == collapses
+    values = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert program.state.skipped == int(skipped) == int("no update taken" in word)
+    for name in ("train/neg_elbo", "sampler/surviving_families"):
+        assert (name in values) != skipped
 
 
 NAN, INF = math.nan, math.inf
@@ -139,16 +138,11 @@ CHOICES = {
 }
 
 
-@pytest.fixture(scope="module")
-def untracked(tmp_path_factory):
-    monitor, _ = monitor_of(tmp_path_factory.mktemp("chosen"), log_z_population="none")
-    return monitor
-
-
 @pytest.fixture
-def stand_in(untracked, monkeypatch):
+def stand_in(tmp_path, monkeypatch):
     """A monitor, and the table by whose entries it evaluates."""
-    return untracked, written_down(untracked, monkeypatch)
+    monitor, _ = monitor_of(tmp_path, log_z_population="none")
+    return monitor, written_down(monitor, monkeypatch)
 
 
 @pytest.mark.parametrize("case", CHOICES)
@@ -169,47 +163,8 @@ def test_the_choice_of_the_best_model(case, stand_in):
 def test_a_model_that_took_no_update_is_never_the_best(stand_in):
     monitor, now = stand_in
     now |= {"nll": 5.0, "fails": False}
-    progress = Progress(step=3)
-    progress.updates = 0
+    progress = Progress(step=3, updates=0)
     assert not monitor.evaluate(progress, lambda: None) and progress.best_step is None
-
-
-def test_a_summary_of_skipped_steps_shows_none(tmp_path, caplog):
-    """No means, no warning of a collapse that is zeros of skipped steps, a word for the console."""
-    monitor, program = monitor_of(tmp_path, num_chains=200)
-    program.model.decoder.network.bias.assign(np.full(7, np.nan, np.float32))
-    take_variables(program)
-    with eager():
-        program.run(np.arange(3, dtype=np.int32)[None], 1)
-    assert program.state.skipped == 1
-    with caplog.at_level(logging.WARNING):
-        word = monitor.summarize(Progress(step=5))
-    assert "collapsed" not in caplog.text and "no update taken" in word
-    values = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
-    assert "train/neg_elbo" not in values and "sampler/surviving_families" not in values
-
-
-def test_gradient_norms_are_of_the_parts_and_of_the_last_updates(tmp_path):
-    """After updates with g and h the mean square is (0.999 g^2 + h^2) / 1.999 of each weight."""
-    monitor, program = monitor_of(tmp_path)
-    size = program.state.weights.shape[0]
-    g, h = np.random.default_rng(3).standard_normal((2, size))
-    state = program.state.adam
-    assert monitor._gradient_norms() == {}
-    for gradient in (g, h):
-        _, state = adam.update(tf.zeros(size), state, tf.constant(gradient, tf.float32), 1.0)
-    program.state = program.state._replace(adam=state)
-    squares, start, sums = (0.999 * g**2 + h**2) / 1.999, 0, {}
-    for variable in program.trained:
-        end = start + int(np.prod(variable.shape))
-        sums[variable.path] = sums.get(variable.path, 0.0) + squares[start:end].sum()
-        start = end
-    found = monitor._gradient_norms()
-    for part in ("encoder", "decoder", "prior"):
-        paths = {variable.path for variable in getattr(program.model, part).trainable_variables}
-        expected = math.sqrt(sum(sums[path] for path in paths))
-        assert found[f"gradient_norm/{part}"] == pytest.approx(expected, rel=1e-3)
-    assert found["gradient_norm/total"] == pytest.approx(math.sqrt(squares.sum()), rel=1e-3)
 
 
 def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypatch):
@@ -219,34 +174,31 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
     the window's end the losses would be 1 nat too high.
     """
     Draws(monkeypatch)
-    config = config_of(
-        num_train_iter=54, summary_every=8, eval_every=1000, base_lr=0.01, ais_chains=1024
-    )
+    often = dict(num_train_iter=54, summary_every=8, eval_every=1000)
+    config = tiny.config_of(**often, base_lr=0.01, ais_chains=1024)
     steps, plain = [], TrainProgram.run
 
     def run(program, indices, num_steps):
         for row in indices[:num_steps]:
             before = program.state.metric_sums.numpy()[:3].astype(np.float64)
-            parameters = [np.float64(p) for p in program.parameters()]
+            log_z = ReferenceRBM(*map(np.float64, program.parameters())).log_partition()
             weight = min(program.state.step / (0.3 * 54), 1.0)
             plain(program, row[None], 1)
             bound, _, kl = program.state.metric_sums.numpy()[:3] - before
-            log_z = ReferenceRBM(*parameters).log_partition()
             steps.append((bound + weight * log_z, kl + log_z))
 
     monkeypatch.setattr(TrainProgram, "run", run)
     monkeypatch.setattr(TrainProgram, "trace", lambda *_: None)
-    directory = RunDirectory(tmp_path / "run")
-    data = dataset()
+    monkeypatch.setattr(Run, "_check_numbers", lambda self: _stop_at(self, 16))
+    directory, data = RunDirectory(tmp_path / "run"), tiny.dataset()
     directory.open(config, data.sha256, fresh=False)
-    with eager():
+    with tiny.eager():
         run_ = Run(config, data, directory, RunOptions())
-        tiny_models.randomize(variables_of(run_.program), scale=0.3)
+        tiny_models.randomize(tiny.variables_of(run_.program), scale=0.3)
         for variable in run_.program.model.prior.trainable_variables:
             variable.assign(tf.zeros(variable.shape))
-        take_variables(run_.program)
+        tiny.take_variables(run_.program)
         run_._resume()
-        monkeypatch.setattr(Run, "_check_numbers", lambda self: _stop_at(self, 16))
         with pytest.raises(StopIteration):
             run_._loop()
         run_.monitor.summarize(run_.progress)
@@ -259,3 +211,90 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
 def _stop_at(run, step):
     if run.progress.step == step:
         raise StopIteration
+
+
+@pytest.fixture
+def version(tmp_path, monkeypatch):
+    """Of a tree of two sources."""
+    (tmp_path / "dvae").mkdir()
+    (tmp_path / "run.py").write_text("a = 1\n")
+    (tmp_path / "dvae" / "x.py").write_text("b = 2\n")
+    monkeypatch.setattr(code_version, "_ROOT", tmp_path)
+    return code_version.code_version.__wrapped__
+
+
+def test_digest_follows_the_sources_alone(version, tmp_path):
+    before, source = version(), tmp_path / "dvae" / "x.py"
+    assert before["commit"] is None and len(before["sources"]) == 12
+    (tmp_path / "README.md").write_text("text")
+    assert version() == before
+    seen = {before["sources"]}
+    source.write_text("b = 3\n")
+    seen.add(version()["sources"])
+    source.write_text("b = 2\n")
+    source.rename(tmp_path / "dvae" / "y.py")
+    seen.add(version()["sources"])
+    packages = "dvae", "dvae/runs", "configs", "data", "samplers"
+    for package in packages:
+        (tmp_path / package / "new" / "deep").mkdir(parents=True)
+        (tmp_path / package / "new" / "deep" / "z.py").write_text("c = 4\n")
+        seen.add(version()["sources"])
+    assert len(seen) == 3 + len(packages)
+
+
+def test_commit_and_later_changes(version, tmp_path):
+    def git(*arguments):
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "other").write_text("x")
+    git("add", "other")
+    git("commit", "-qm", "x")
+    assert version()["commit"] is None  # another project's repository around ours
+    git("add", ".")
+    git("commit", "-qm", "y")
+    commit = version()["commit"]
+    assert len(commit) == 10 and int(commit, 16) >= 0
+    (tmp_path / "run.py").write_text("a = 2\n")
+    assert version()["commit"] == f"{commit}+changes"
+
+
+@pytest.mark.parametrize("before", [[], ["new"], ["old"], ["older", "old"]])
+def test_a_resumed_run_names_all_code_that_trained_it(before, capsys):
+    code = [{"sources": name, "commit": None} for name in before]
+    progress = Progress(step=7 if before else 0, code=code)
+    stand_in = SimpleNamespace(progress=progress, _code={"sources": "new", "commit": None})
+    loop.Run._note_code(stand_in)
+    named = [*before] if before == ["new"] else [*before, "new"]
+    assert [code_version.version_name(version) for version in progress.code] == named
+    assert ("trained by other code so far" in capsys.readouterr().out) == (len(named) > 1)
+
+
+def test_parts_add_up_to_the_whole_time(monkeypatch):
+    monkeypatch.setattr(timing, "MIN_SECONDS", 0.0)
+    fields = dict(num_train_iter=1000, eval_every=300, eval_iw_samples=50)
+    with tiny.eager():
+        found = timing.measure(
+            tiny.config_of(**fields, ais_temperatures=2, ais_chains=3), tiny.dataset()
+        )
+    assert all(value > 0.0 for value in found.values())
+    total = found["compile_seconds"] + found["ms_per_step"] + found["final_seconds"]
+    total += 4 * found["evaluation_seconds"]  # after 300, 600, 900 and 1000 steps
+    assert found["hours"] == pytest.approx(total / 3600.0)
+
+
+def test_more_samples_take_longer_in_proportion(monkeypatch):
+    monkeypatch.setattr(timing, "TrainProgram", lambda *_: None)
+    monkeypatch.setattr(timing, "step_seconds", lambda *_: (2.0, 0.5))
+    monkeypatch.setattr(timing, "sample_seconds", lambda *_: 0.001)
+    monkeypatch.setattr(timing, "ais_seconds", lambda *_: 3.0)
+    data, config = (
+        tiny.dataset(),
+        tiny.config_of(num_train_iter=10, eval_every=10, eval_iw_samples=50),
+    )
+    few = timing.measure(config, data)
+    many = timing.measure(dataclasses.replace(config, eval_iw_samples=150), data)
+    images = len(data.validation) + len(data.test)
+    assert few["evaluation_seconds"] == pytest.approx(2 * 3.0 + 0.1 * images)  # AIS both ways
+    assert many["final_seconds"] - few["final_seconds"] == pytest.approx(0.1 * len(data.test))

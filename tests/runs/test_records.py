@@ -1,57 +1,63 @@
-"""JSON records: whole or absent, and nothing damaged is taken for a result."""
+"""JSON records: whole or absent, nothing damaged or of another run is taken for a result."""
 
 import json
+import math
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
+import data
+import dvae
 from configs.errors import UserError
-from configs.experiment import build_config
-from dvae.runs import json_files, records
+from configs.experiment import ExperimentConfig, build_config
+from dvae.runs import commands, json_files, records
+from dvae.runs.checkpoints import RunOptions
+from dvae.runs.directory import RunDirectory
+from dvae.runs.export import export_run
 from tests.helpers import hand_made_results
 from tests.helpers.damaged_files import damaged_bytes, damaged_records, no_hang
+from tests.helpers.works import refused
 
-CONFIG = build_config(dataset="digits")
-RESULT = hand_made_results.record_of(CONFIG, 23.4375)
-RUN = records.RunConfig(CONFIG, "5a")
+RESULT = hand_made_results.record_of(build_config(dataset="digits"), 23.4375)
+RUN = records.RunConfig(build_config(dataset="digits"), "5a")
+MODELS = Path(__file__).parents[2] / "models"
+OURS, THEIRS = (
+    MODELS / f"binarized_mnist-1-layer-nonlin-{method}-k1" for method in ("dvaes_power", "pwl")
+)
+DIGITS = MODELS / "digits-1-layer-nonlin-dvaes_power-k1"
 
 
 def read_checked(path):
     return json_files.checked(path, json_files.read_json(path))
 
 
-def test_what_is_written_is_read(tmp_path):
-    path = tmp_path / "result.json"
-    json_files.write_checked(path, RESULT)
-    assert read_checked(path) == RESULT
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+@pytest.fixture
+def path(tmp_path):
+    """Of a checked record."""
+    json_files.write_checked(tmp_path / "result.json", RESULT)
+    return tmp_path / "result.json"
 
 
-def write_run(directory, result):
+def write_run(directory, result=RESULT):
     records.write_config(directory / "config.json", RUN)
     records.write_result(directory, result)
+    return directory / "result.json"
 
 
-def test_a_run_is_read_back(tmp_path):
-    write_run(tmp_path, RESULT)
+def test_what_is_written_is_read(path, tmp_path):
+    """A record that was only laid out anew is the same record."""
+    assert read_checked(path) == RESULT
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    path.write_text(json.dumps(dict(sorted(json.loads(path.read_text()).items(), reverse=True))))
+    assert read_checked(path) == RESULT
+    found = records.read_result(write_run(tmp_path))
     assert records.read_config(tmp_path) == RUN
-    found = records.read_result(tmp_path / "result.json")
     assert {name: found[name] for name in RESULT} == RESULT
 
 
-def test_key_order_and_layout_are_free(tmp_path):
-    """A record that was only laid out anew is the same record."""
-    path = tmp_path / "result.json"
-    json_files.write_checked(path, RESULT)
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps(dict(sorted(record.items(), reverse=True))))
-    assert read_checked(path) == RESULT
-
-
-def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
-    path = tmp_path / "result.json"
-    json_files.write_checked(path, RESULT)
-
+def test_failed_write_leaves_the_old_record(path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
@@ -59,47 +65,170 @@ def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         json_files.write_checked(path, {"other": 1})
     assert read_checked(path) == RESULT
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 
-@pytest.mark.parametrize("bound", [False, True])
-def test_damaged_records_are_refused_in_one_line(tmp_path, bound):
-    """Each of some 700 damaged results: refused, or, where only layout changed, read as it was."""
-    path = tmp_path / "result.json"
-    if bound:
-        write_run(tmp_path, RESULT)
-    else:
-        json_files.write_checked(path, RESULT)
-    read = records.read_result if bound else read_checked
-    good = path.read_bytes()
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_never_written(value, tmp_path):
+    path = tmp_path / "record.json"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_files.write_json(path, {"number": value})
+    assert not list(tmp_path.iterdir())
+    path.write_text(json.dumps({"number": value}))
+    with pytest.raises(UserError, match="damaged"):
+        json_files.read_json(path)
+
+
+@pytest.mark.parametrize(("kind", "share"), [("checked", 0.95), ("result", 0.95), ("config", 0.7)])
+def test_damaged_records_are_refused_in_one_line(path, kind, share):
+    """Each of 700, or it is as it was, or of another owner, whose checkpoints are refused."""
+    directory = RunDirectory(path.parent)
+    if kind != "checked":
+        write_run(path.parent)
+    if kind == "config":
+        path = directory.config
+    read = {"checked": read_checked, "result": records.read_result}.get(
+        kind, lambda path: records.read_config(path.parent)
+    )
+    good, owner, refusals = path.read_bytes(), directory.owner() if kind == "config" else None, 0
     contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
     assert len(contents) >= 700
-    refused = 0
     for content in contents:
         path.write_bytes(content)
         try:
             with no_hang():
                 found = read(path)
         except UserError as error:
-            text = str(error)
-            assert len(text.splitlines()) == 1
-            assert str(path) in text
-            refused += 1
+            assert len(str(error).splitlines()) == 1 and str(path) in str(error)
+            refusals += 1
         else:
-            assert {name: found[name] for name in RESULT} == RESULT, content
-    assert refused > 0.95 * len(contents)
+            if kind == "config":
+                assert isinstance(found.config, ExperimentConfig)
+                assert found == RUN or directory.owner() != owner
+            else:
+                assert {name: found[name] for name in RESULT} == RESULT, content
+    assert refusals > share * len(contents)
 
 
 def test_numbers_that_do_not_fit_each_other(tmp_path):
     """With the right checksum, too."""
+    interval = RESULT["nll_interval"]
     for changed in (
         {"log_z": 21.25},
         {"test_nll": "23.4375"},
-        {"nll_interval": {**RESULT["nll_interval"], "low": 23.5, "high": 23.25}},
-        {"nll_interval": {**RESULT["nll_interval"], "log_z": [0.25]}},
+        {"nll_interval": {**interval, "low": 23.5, "high": 23.25}},
+        {"nll_interval": {**interval, "log_z": [0.25]}},
         {"log_z_interval": None},
         {"log_z_stderr": -1.0},
     ):
-        write_run(tmp_path, RESULT | changed)
+        path = write_run(tmp_path, RESULT | changed)
         with pytest.raises(UserError, match=r"damaged: restore it, or remove it"):
-            records.read_result(tmp_path / "result.json")
+            records.read_result(path)
+
+
+def _set(name, **fields):
+    """Changes fields of a file of a run, whatever its checksum; `name` of them by functions."""
+
+    def change(path):
+        record = json.loads((path / name).read_text())
+        news = {key: new(record[key]) if callable(new) else new for key, new in fields.items()}
+        (path / name).write_text(json.dumps(record | news))
+
+    return change
+
+
+def _write(name, text):
+    return lambda path: (path / name).write_text(text)
+
+
+def _result_of(model):
+    return lambda path: shutil.copyfile(model / "result.json", path / "result.json")
+
+
+def _load(path):
+    return dvae.load(path).result
+
+
+def _export(path):
+    export_run(path, path.with_name("exported"))
+
+
+def _train_again(path):
+    config = dvae.load(DIGITS).config
+    commands.train_run(config, data.load(config.dataset, ""), path, False, RunOptions())
+
+
+def _other_tensors(path):
+    """Of the same settings: say of an attempt on another machine."""
+    [path] = (path / "checkpoints").glob("best-*/manifest.json")
+    manifest = records.read_bound(path)
+    identity = manifest.pop("identity")
+    tensors = {name: "0" * 64 for name in manifest["sha256"]}
+    records.write_bound(path, manifest | {"sha256": tensors}, identity)
+
+
+def _other_step(path):
+    [best] = (path / "checkpoints").glob("best-*")
+    best.rename(best.with_name("best-0000000020"))
+
+
+_OTHER_RUN = "result.json is of another run .*baseline: pwl there, dvaes_power here"
+_ANEW = "start the run's command again, which writes it anew"
+# The model, what happens to a copy of it, what is tried then, words of the one line.
+_FOREIGN = {
+    "result of another, exported": (OURS, _result_of(THEIRS), _export, _OTHER_RUN),
+    "result of another": (OURS, _result_of(THEIRS), _load, _OTHER_RUN),
+    "result of another, shown": (
+        *(DIGITS, _result_of(OURS), _train_again),
+        "dataset: binarized_mnist there, digits here",
+    ),
+    "another checkpoint": (
+        *(DIGITS, _other_tensors, lambda path: records.read_result(path / "result.json")),
+        "of another best-0000009000 than the one beside it",
+    ),
+    "another step": (
+        *(DIGITS, _other_step, lambda path: records.read_result(path / "result.json")),
+        "of best-0000009000, and not of best-0000000020",
+    ),
+    "one pixel of the mean": (
+        *(DIGITS, _set("data.json", train_mean=lambda mean: [*mean[:-1], 0.5])),
+        *(_load, _ANEW),
+    ),
+    "mean": (DIGITS, _set("data.json", train_mean=[0.1]), _load, _ANEW),
+    "other data": (DIGITS, _set("data.json", sha256="0"), _load, _ANEW),
+    "data gone": (DIGITS, lambda path: (path / "data.json").unlink(), _load, _ANEW),
+    "no JSON": (DIGITS, _write("config.json", "{"), _load, "config.json is damaged .no valid JSON"),
+    "config": (DIGITS, _set("config.json", k=5), _load, "does not match its checksum"),
+    "older": (DIGITS, _write("config.json", '{"k": 1}'), _load, "the version that wrote it"),
+    "no checkpoint": (
+        *(DIGITS, lambda path: shutil.rmtree(path / "checkpoints"), _load),
+        "no best checkpoint",
+    ),
+    **{
+        f"format {number} of {name}": (DIGITS, _set(f"{name}.json", format=number), _load, words)
+        for name in ("config", "data", "result")
+        for number in (None, 1, 3, True)
+        for words in [f"has format {number}, .*: use the"]
+    },
+}
+
+
+@pytest.mark.parametrize("case", _FOREIGN)
+def test_what_is_damaged_or_of_another_run_is_refused(case, tmp_path, capsys):
+    model, change, attempt, words = _FOREIGN[case]
+    path = Path(shutil.copytree(model, tmp_path / "run"))
+    change(path)
+    with refused(words, ValueError) as error:
+        attempt(path)
+    assert " --" not in str(error.value) or attempt is not _load
+    assert not (tmp_path / "exported").exists()
+    assert "this run is finished" not in capsys.readouterr().out
+
+
+def test_a_configuration_refuses_wrong_types():
+    """Whatever its checksum."""
+    record = build_config(struct="4-layer-nonlin", k=5).to_json()
+    assert ExperimentConfig.from_json(json.loads(json.dumps(record))).to_json() == record
+    for name, value in (("k", "5"), ("k", True), ("structure", None), ("seed", 1.5), ("x", 1)):
+        with pytest.raises(UserError):
+            ExperimentConfig.from_json(record | {name: value})

@@ -1,12 +1,14 @@
 """Signals that stop or save: before training and in it, alone, in a script, on a node."""
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
@@ -59,15 +61,11 @@ sys.exit(attempt_run(run, [sys.executable, "-c", {_PROGRAM!r}], 1.0))
 """
 
 
-def _start(*arguments, code=_PROGRAM, **options):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        **options,
-    )
+_PIPES = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+
+def _start(argument, code=_PROGRAM):
+    return subprocess.Popen([sys.executable, "-c", code, str(argument)], **_PIPES)
 
 
 def _end(process):
@@ -95,16 +93,11 @@ def test_every_signal_that_asks_to_stop_ends_in_good_order(moment):
     for name, process in started.items():
         code, out = _end(process)
         assert code == 128 + getattr(signal, name), (name, out)
+        expected = [f"{name}: stopping as soon as the work under way allows", f"stopped by {name}"]
         if moment == "early":
             expected = [f"stopped by {name}; the same command starts again"]
-        else:
-            expected = [
-                f"{name}: stopping as soon as the work under way allows",
-                f"stopped by {name}",
-            ]
         # A line that a signal comes across while it is written may be there twice.
-        lines = [line for line in out.splitlines() if line not in (moment, "saved")]
-        assert lines == expected
+        assert [line for line in out.splitlines() if line not in (moment, "saved")] == expected
 
 
 def test_a_job_in_a_scripts_background_stops_by_kill_int_and_not_by_ctrl_c():
@@ -114,12 +107,9 @@ def test_a_job_in_a_scripts_background_stops_by_kill_int_and_not_by_ctrl_c():
     shell = subprocess.Popen(
         ["sh", "-c", script],
         stdin=slave,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        **_PIPES,
     )
     pid = int(shell.stdout.readline())
     try:
@@ -132,8 +122,8 @@ def test_a_job_in_a_scripts_background_stops_by_kill_int_and_not_by_ctrl_c():
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        os.close(master)
-        os.close(slave)
+        for end in (master, slave):
+            os.close(end)
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2"])
@@ -170,10 +160,8 @@ class _Watch:
 
 
 def test_a_table_passes_on_the_request_to_save(tmp_path):
-    runs = [
-        run._replace(arguments=())
-        for run in stand_in_table.plan(tmp_path, stand_in_table.SMALL_GRID)
-    ]
+    plan = stand_in_table.plan(tmp_path, stand_in_table.SMALL_GRID)
+    runs = [run._replace(arguments=()) for run in plan]
     executor = LocalExecutor([{}, {}], [sys.executable, "-c", _PROGRAM])
     outcomes = executor.outcomes(runs, _Watch([run.log_path for run in runs]))
     assert [ended.status for ended in outcomes] == ["stopped"] * 2
@@ -185,22 +173,41 @@ def test_a_run_that_any_of_them_stopped_can_go_on(tmp_path):
     [run, _] = stand_in_table.plan(tmp_path, stand_in_table.SMALL_GRID)
     run.log_path.parent.mkdir(parents=True)
     run.log_path.write_text("stopped")
-    for name in STOPPING:
-        number = getattr(signal, name)
+    for number in (getattr(signal, name) for name in STOPPING):
         assert {outcome_of(run, code).status for code in (128 + number, -number)} == {"stopped"}
     assert outcome_of(run, -signal.SIGSEGV).status == "failed"
 
 
-@pytest.mark.parametrize("name", STOPPING)
-def test_a_watch_knows_every_one(name):
-    number = getattr(signal, name)
+def _wait_as_compiled_calls_do(seconds):
+    """In C, where Python's signal handlers do not run."""
+    libc, mutex = ctypes.CDLL(None), (ctypes.c_byte * 256)()
+    end = (ctypes.c_long * 2)(int(time.time()) + seconds, 0)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, end)
+
+
+@pytest.mark.parametrize("name", [*STOPPING, "SIGUSR1"])
+def test_a_watch_knows_every_one(name, capsys):
+    """And speaks of a request to stop before the call under way ends, not of one to save."""
+    number, main = getattr(signal, name), threading.main_thread().ident
+    said = [f"{name}: stopping as soon as the work under way allows"] if name in STOPPING else []
     before = signal.signal(number, lambda *_: None)
     try:
+        handlers = [signal.getsignal(n) for n in signal.valid_signals()]
         with SignalWatch() as watch:
-            signal.raise_signal(number)
-        with pytest.raises(Stopped) as stop:
-            watch.raise_if_stopped()
-        assert stop.value.exit_code == 128 + number
+            timer = threading.Timer(0.2, signal.pthread_kill, (main, number))
+            timer.start()
+            _wait_as_compiled_calls_do(2)
+            print("the call has ended")
+        timer.join()
+        assert capsys.readouterr().out.splitlines() == [*said, "the call has ended"]
+        assert [signal.getsignal(n) for n in signal.valid_signals()] == handlers
+        assert signal.set_wakeup_fd(-1) == -1
+        assert watch.save_requested() != bool(said)
+        if said:
+            with pytest.raises(Stopped) as stop:
+                watch.raise_if_stopped()
+            assert stop.value.exit_code == 128 + number
     finally:
         signal.signal(number, before)
 

@@ -3,15 +3,36 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import logsumexp
 
-from samplers import counter_random, exact
-from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters, greedy_colouring
+from samplers import class_loop, counter_random, exact
+from samplers.boltzmann import (
+    BoltzmannMachine,
+    BoltzmannParameters,
+    bits,
+    greedy_colouring,
+    spins,
+)
 from samplers.rbm import RBM, RBMParameters
 from tests.helpers import statistical
-from tests.reference.graph import random_graph
+from tests.reference.graph import king_moves, random_graph
 
 REFERENCE = random_graph(8, seed=3)
 MODEL = BoltzmannMachine(8, REFERENCE.edges)
+
+
+# How classes are drawn: few dense ones, lists of neighbours, or dense rows in a loop.
+KERNELS = {"products": (1000, 8), "lists": (0, 8), "rows": (1000, 0)}
+
+
+@pytest.fixture(params=KERNELS)
+def kernel(request, monkeypatch):
+    cost, few = KERNELS[request.param]
+    monkeypatch.setattr(class_loop, "_LIST_COST", cost)
+    monkeypatch.setattr(class_loop, "_FEW_CLASSES", few)
+    class_loop.layout_of.cache_clear()
+    yield request.param
+    class_loop.layout_of.cache_clear()
 
 
 def params_of(reference, dtype=tf.float32):
@@ -41,7 +62,54 @@ def test_units_and_states():
     np.testing.assert_array_equal(MODEL.units(state), units)
 
 
-def test_sweeps(seed=1):
+def test_bits_and_spins():
+    """Both ways: energies of all states, log Z with the offset, and back where it began."""
+    params, states = params_of(REFERENCE, tf.float64), REFERENCE.states()
+    found = spins(MODEL, params)
+    s, pairs = 2.0 * states - 1.0, np.array(MODEL.edges)
+    products = s[:, pairs[:, 0]] * s[:, pairs[:, 1]]
+    plain = -(s @ found.field.numpy() + products @ found.coupling.numpy())
+    np.testing.assert_allclose(plain + float(found.offset), REFERENCE.energy(states), atol=1e-12)
+    log_z = logsumexp(-plain) - float(found.offset)
+    assert np.isclose(log_z, REFERENCE.log_partition(), atol=1e-12)
+    back, above = bits(MODEL, found._replace(offset=found.offset + 0.75))
+    assert np.isclose(above, 0.75, atol=1e-12)
+    for one, other in zip(back, params, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_the_kernel_is_chosen_by_density():
+    """Products for few dense classes, lists where they are long enough, rows for many classes."""
+    strip, layouts = BoltzmannMachine(200, king_moves(200)), class_loop.layout_of
+    layouts.cache_clear()
+    assert MODEL.layout is None
+    assert strip.layout.neighbours.shape == (4, 50, 5) and strip.layout.units.shape == (4, 50)
+    complete = BoltzmannMachine(9, tuple((i, j) for j in range(9) for i in range(j)))
+    assert complete.layout.neighbours is None and complete.layout.edges.shape == (9, 1, 10)
+
+
+def test_fields_of_classes(kernel):
+    """Of each class, against the dense product; pads count for nothing, whatever unit 0 is."""
+    rng = np.random.default_rng(4)
+    bias, edges = rng.normal(size=9), ((0, 1), (0, 2), (0, 3), (4, 5), (2, 6), (6, 7))  # 8: alone
+    model = BoltzmannMachine(9, edges)
+    if model.layout is None:
+        pytest.skip("the products are those of gibbs")
+    coupling, units = rng.normal(size=len(edges)), np.float64(rng.random((5, 9)) < 0.7)
+    dense = np.zeros([9, 9])
+    for (i, j), value in zip(edges, coupling, strict=True):
+        dense[i, j] = dense[j, i] = value
+    layout = model.layout
+    state = class_loop.state_of(layout, tf.constant(units))
+    np.testing.assert_array_equal(class_loop.units_of(layout, state), units)
+    weights = class_loop.weights_of(layout, tf.constant(coupling))
+    for index, members in enumerate(model.classes):
+        found = class_loop.field(layout, weights, state, tf.constant(index))[: len(members)]
+        np.testing.assert_allclose(found, (units @ dense)[:, members].T, atol=1e-12)
+    assert class_loop.spread(layout, tf.constant(bias)).shape == (*layout.units.shape, 1)
+
+
+def test_sweeps(kernel, seed=1):
     """Two sweeps from exact samples of the path at 0.4 and 1, alternating: each stays its own.
 
     Standard error 0.005. Units drawn from old ones of another class would spoil the products.
@@ -58,6 +126,20 @@ def test_sweeps(seed=1):
         found = features(MODEL, tf.nest.map_structure(lambda part, w=which: part[w::2], swept))
         statistical.assert_mean(found, end.moments(), largest_error=0.0052)
     assert np.mean(np.concatenate(swept, 1) != np.concatenate(state, 1)) > 0.2
+
+
+def test_a_loop_of_one_temperature(seed=2):
+    """Of all chains, with a base: as with a temperature for each, bit for bit."""
+    complete = BoltzmannMachine(9, tuple((i, j) for j in range(9) for i in range(j)))
+    params = BoltzmannParameters(tf.linspace(-1.0, 1.0, 9), tf.linspace(-0.5, 0.5, 36))
+    base, key = tf.linspace(1.0, -1.0, 9), statistical.key(seed)
+    start = complete.start(6, key)
+    one = complete.sweeps(params, start, key, 2, 0.3, base)
+    each = complete.sweeps(params, start, key, 2, tf.fill([6, 1], 0.3), base)
+    np.testing.assert_array_equal(complete.units(one), complete.units(each))
+    fair, zero = complete.independent(tf.zeros([9])), complete.state(tf.zeros([6, 9]))
+    drawn = complete.units(complete.sweeps(fair, zero, key, 1))
+    assert np.any(drawn[:3] != drawn[3:])  # the two halves have numbers of their own
 
 
 @pytest.mark.parametrize("num_chains", [13, 14])
