@@ -67,7 +67,7 @@ def _data(config: ExperimentConfig) -> Dataset:
 
 def _train() -> Job:
     config = config_from_flags()
-    names = ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps")
+    names = ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps", "start_from")
     options = {name: _value(name) for name in names}
     place = {"run_path": config.run_directory(_value("log_dir")), "fresh": FLAGS.fresh}
     dataset = _data(config)

@@ -21,17 +21,22 @@ from configs.registry import (
     Structure,
 )
 from configs.setting import MAX_SIZE, value_text
-from configs.settings import SETTINGS
+from configs.settings import SETTINGS, STRUCTURAL
 
-# The prior is a part of the structure.
-_DECIDING = [s for s in SETTINGS.values() if s.decides and s.name != "prior"]
+_DECIDING = [s for s in SETTINGS.values() if s.decides and s.name not in STRUCTURAL]
+# The sizes of a structure, and what names of directories call them.
+SIZES = dict(
+    num_latents="latents", num_groups="groups", num_hidden_layers="layers", hidden_units="hidden"
+)
 # Settings that came when runs had been recorded: a record leaves them out at their defaults.
 _LATER = {name: SETTINGS[name].field_default for name in ("num_temperatures",)}
+_LATER["started_from"] = ""
 _Fields = dataclasses.make_dataclass(
     "_Fields",
     [
         *((setting.name, setting.field_type, setting.field_default) for setting in _DECIDING),
         ("structure", Structure, STRUCTURES["2-layer-nonlin"]),
+        ("started_from", str, ""),
     ],
     frozen=True,
 )
@@ -40,8 +45,9 @@ _Fields = dataclasses.make_dataclass(
 class ExperimentConfig(_Fields):
     """Everything that decides the numbers of a run. Built and checked by `build_config`.
 
-    Its fields are the settings of `configs.settings` that decide numbers, and `structure`, what
-    `struct` stands for.
+    Its fields are the settings of `configs.settings` that decide numbers, `structure`, what
+    `struct` stands for, and `started_from`, the digest of the checkpoint whose model it started
+    from, or "".
     """
 
     @property
@@ -59,12 +65,24 @@ class ExperimentConfig(_Fields):
         """The name of the prior, as --prior has it; of a file, that of the file and a digest."""
         return self.structure.prior
 
+    @property
+    def structure_name(self) -> str:
+        """`struct`, and the sizes that are not those it stands for: "1-layer-nonlin-latents100"."""
+        usual, mine = STRUCTURES[self.struct], self.structure
+        sizes = [
+            f"{short}{getattr(mine, name)}"
+            for name, short in SIZES.items()
+            if getattr(mine, name) != getattr(usual, name)
+        ]
+        return "-".join([self.struct, *sizes])
+
     def run_directory(self, log_dir: str | Path) -> Path:
-        """LOG_DIR/<dataset>/<struct>/<baseline>/<k>/<prior if no RBM, sampler, β, seed>."""
+        """LOG_DIR/<dataset>/<structure>/<baseline>/<k>/<prior if no RBM, sampler, β, seed>."""
         leaf = f"{self.sampler}_beta{self.beta:g}_seed{self.seed}"
         if self.prior != "rbm":
             leaf = f"{self.prior.replace(':', '')}_{leaf}"
-        return Path(log_dir) / self.dataset_name / self.struct / self.baseline / str(self.k) / leaf
+        cell = Path(self.dataset_name, self.structure_name, self.baseline, str(self.k))
+        return Path(log_dir) / cell / leaf
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal configuration."""
@@ -83,7 +101,9 @@ class ExperimentConfig(_Fields):
             record = _LATER | record
             structure = Structure(**_typed(Structure, dict(record["structure"])))
             config = cls(
-                **{s.name: s.checked(record[s.name]) for s in _DECIDING}, structure=structure
+                **{s.name: s.checked(record[s.name]) for s in _DECIDING},
+                structure=structure,
+                **_typed(cls, {"started_from": record["started_from"]}),
             )
             if None in dataclasses.astuple(config):
                 raise ValueError("a setting is null")
@@ -182,26 +202,45 @@ def _check_structure(structure: Structure) -> None:
         raise UserError(f"the edges of the prior {structure.prior} are damaged: {error}") from None
 
 
+def _structure(
+    struct: str,
+    prior: str = SETTINGS["prior"].default,
+    num_latents: int | None = None,
+    num_groups: int | None = None,
+    **networks: int,
+) -> Structure:
+    """The structure of a name, with other sizes where they are given."""
+    usual = STRUCTURES[struct]
+    groups = num_groups or usual.num_groups
+    units, rest = divmod(num_latents or usual.num_latents, groups)
+    _require(
+        rest == 0 and units > 0,
+        f"{name_of('num_latents')}={num_latents or usual.num_latents} must be a multiple of the "
+        f"{groups} groups",
+    )
+    sized = dataclasses.replace(usual, num_groups=groups, units_per_group=units, **networks)
+    return graphs.with_prior(sized, prior)
+
+
 def build_config(**given: Any) -> ExperimentConfig:
     """Fills in what the papers fix and checks the result.
 
     Args:
-      **given: fields of `ExperimentConfig` but `structure`, which `struct` and `prior` (a name or
-        the path of a file of edges) decide. None for beta, eval_batchsize, eval_every and sampler:
-        as published.
+      **given: fields of `ExperimentConfig` but `structure`, which `struct`, sizes and `prior` (a
+        name or the path of a file of edges) decide. None for beta, eval_batchsize, eval_every and
+        sampler: as published; for sizes: those of `struct`.
 
     Raises:
       UserError: one line on the first setting that is wrong.
     """
     fields = {name: SETTINGS[name].checked(value) for name, value in given.items()}
     fields = {name: value for name, value in fields.items() if value is not None}
-    prior = fields.pop("prior", SETTINGS["prior"].default)
+    parts = {name: fields.pop(name) for name in STRUCTURAL if name in fields}
     config = ExperimentConfig(**fields)
     if config.has_own_data:
         config = dataclasses.replace(config, dataset=os.path.abspath(config.dataset))
     if config.struct in STRUCTURES:
-        structure = graphs.with_prior(STRUCTURES[config.struct], prior)
-        config = dataclasses.replace(config, structure=structure)
+        config = dataclasses.replace(config, structure=_structure(config.struct, **parts))
     # The names must be known before they can index a table.
     check_config(config)
     published = {

@@ -28,7 +28,12 @@ def _ranged(kind: type, least: float, most: float) -> Callable[..., Setting]:
 
 
 _count, _steps = _ranged(int, 1, MAX_SIZE), _ranged(int, 1, MAX_STEPS)
+_OF_STRUCT = dict(decides="training", unset="that of struct")
 _positive = _ranged(float, MIN_FLOAT, MAX_FLOAT)
+
+
+# What of a structure can be set on its own: `ExperimentConfig.structure` holds it.
+STRUCTURAL = ("prior", "num_latents", "num_groups", "num_hidden_layers", "hidden_units")
 
 
 def by_name(*settings: Setting) -> dict[str, Setting]:
@@ -110,6 +115,16 @@ SETTINGS = by_name(
         _TRAINING,
         axis="samplers",
     ),
+    _count("num_latents", None, "binary latents in all groups together", _RUN, **_OF_STRUCT),
+    _count("num_groups", None, "groups of latents, sampled in turn", _RUN, **_OF_STRUCT),
+    _ranged(int, 0, 100)(
+        "num_hidden_layers",
+        None,
+        "hidden layers of each group's encoder and of the decoder",
+        _RUN,
+        **_OF_STRUCT,
+    ),
+    _count("hidden_units", None, "units of a hidden layer", _RUN, **_OF_STRUCT),
     _count("k", 1, "samples per image in training", _CELL, "training", axis="ks"),
     _positive(
         "beta", None, "sharpness of the smoothing", _RUN, "training", unset="published", field=30.0
@@ -176,6 +191,15 @@ SETTINGS = by_name(
         axis="seeds",
         least=0,
         most=2**31 - 1,
+    ),
+    Setting(
+        "start_from",
+        None,
+        "a run, or an exported model, from whose best weights and chains a new run starts; its "
+        "schedules begin anew",
+        Path,
+        _CELL,
+        unset="new weights",
     ),
     Setting(
         "fresh", False, "move an old run in the same directory aside and start anew", bool, _CELL

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from configs.datasets import published_sharpness
-from configs.experiment import ExperimentConfig, build_config
+from configs.experiment import SIZES, ExperimentConfig, build_config
 from configs.registry import STRUCTURES
 from configs.settings import SETTINGS
 from configs.tables import Setting
@@ -42,12 +42,12 @@ def _config_fields(config: ExperimentConfig) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     if config.beta == published_sharpness(config.baseline, config.struct, config.dataset):
         fields["beta"] = PUBLISHED
-    with_rbm = dataclasses.replace(config.structure, prior="rbm", edges="")  # priors are an axis
-    if with_rbm == STRUCTURES[config.struct]:
-        fields["structure"] = PUBLISHED
-    else:
-        parts = fields["structure"].items()
-        fields["structure"] = ", ".join(f"{n} {v}" for n, v in parts if n not in ("prior", "edges"))
+    structure, usual = fields.pop("structure"), STRUCTURES[config.struct]
+    for name in SIZES:  # the prior is an axis
+        size = getattr(config.structure, name)
+        fields[name] = PUBLISHED if size == getattr(usual, name) else size
+    for name in ("encoder", "decoder", "likelihood"):
+        fields[name] = structure[name]
     if config.eval_every == build_config(num_train_iter=config.num_train_iter).eval_every:
         fields["eval_every"] = PUBLISHED
     return {name: value for name, value in sorted(fields.items()) if name not in _NOT_PROTOCOL}
@@ -125,7 +125,7 @@ def _flags_of(protocol: Protocol) -> list[str]:
     return [
         f"--{name}={value}"
         for name, value in (*protocol.training, *protocol.measurement)
-        if name in default and value != default[name] and name != "structure"
+        if name in default and value != default[name] and name in SETTINGS
     ]
 
 

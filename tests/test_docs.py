@@ -26,7 +26,8 @@ _PROGRAMS = {
 
 
 def _blocks(page, kind):
-    return re.findall(rf"^```{kind}\n(.*?)^```$", page.read_text(), re.S | re.M)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.S | re.M)
+    return [text for found, text in fences if found == kind]
 
 
 def _commands(page):

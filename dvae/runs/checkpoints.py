@@ -8,15 +8,18 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from configs.errors import NothingTrained, UserError, name_of
+from configs.experiment import ExperimentConfig
 from configs.files import one_line
 from configs.settings import SETTINGS
 from dvae.runs.checkpoint_store import CheckpointStore, DamagedCheckpoint
 from dvae.runs.directory import RunDirectory
+from dvae.runs.records import checkpoint_digest, checkpoint_name, read_config
 from dvae.train_state import TrainState, named_leaves
 from dvae.train_step import TrainProgram
 
@@ -33,6 +36,7 @@ class Progress:
     log_z: of the last summary, or of the start, in nats; None where it was not finite.
     code: each version of the code that trained the run, as `code_version`, the present one last.
     devices: how many steps each device trained.
+    start: the run, step and checkpoint of the model that it started from, if any.
     """
 
     step: int = 0
@@ -47,6 +51,7 @@ class Progress:
     timed_steps: int = 0
     code: list[dict[str, str | None]] = dataclasses.field(default_factory=list)
     devices: dict[str, int] = dataclasses.field(default_factory=dict)
+    start: dict[str, Any] | None = None
 
     def ms_per_step(self) -> float | None:
         """Mean time of a step, in milliseconds; None where none but the compiler's was timed."""
@@ -60,12 +65,16 @@ class RunOptions:
     checkpoint_minutes: float = 10.0
     max_unsaved_minutes: float = 60.0
     keep_steps: tuple[int, ...] = ()
+    start_from: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps"):
             SETTINGS[name].checked(getattr(self, name))
 
 
+# What a run and the one that it starts from must have in common: the shapes of weights and chains.
+_SHARED = ("baseline", "structure", "input_size", "sampler", "num_chains", "num_temperatures")
+_SHARED += ("log_z_population", "log_z_chains")
 Read = tuple[dict[str, Any], TrainState]  # progress, and the state or the model's part of it
 
 
@@ -120,6 +129,26 @@ def restore_model(
     raise UserError(
         f"no model of step {step} in {directory.checkpoints}: see {name_of('keep_steps')}"
     )
+
+
+def starting_point(path: Path, config: ExperimentConfig) -> dict[str, Any]:
+    """The run, step and checkpoint's digest of the best model of a run, for one that starts there.
+
+    Raises UserError where there is none, or a run of `config` could not take it over.
+    """
+    theirs = read_config(path).config
+    differ = [name for name in _SHARED if getattr(theirs, name) != getattr(config, name)]
+    if differ:
+        raise UserError(
+            f"{name_of('start_from')}={path} is a run of another {', '.join(differ)}: a run starts "
+            "from one with the same"
+        )
+    directory = RunDirectory(path)
+    step = _store(directory).newest("best").get("step")
+    if step is None:
+        raise UserError(_best_is_lost(directory, None))
+    digest = checkpoint_digest(directory.checkpoints / checkpoint_name("best", step))
+    return {"run": path.resolve().name, "step": step, "checkpoint": digest}
 
 
 def best_files(directory: RunDirectory, step: int) -> list[str]:
@@ -194,6 +223,12 @@ class Saver:
         evaluated = min(progress.evaluated_step, progress.step - 1)
         forgotten = {"best_step": None, "best_val_nll": None, "best_trusted": False}
         return dataclasses.replace(progress, evaluated_step=evaluated, **forgotten)
+
+    def start_from(self, path: Path) -> None:
+        """Takes over weights, averages and chains of another run's best model. Raises UserError."""
+        state = self._program.state
+        model, _ = restore_model(RunDirectory(path), state)
+        self._program.state = state.with_model(model)
 
     def restore_best(self, step: int) -> None:
         """Loads weights, averages and chains of the best model, of a step. Raises UserError."""

@@ -14,7 +14,7 @@ from configs.files import replacing, writing_to
 from data.dataset import Dataset
 from dvae.priors import energy_model
 from dvae.runs import memory, result, timing
-from dvae.runs.checkpoints import RunOptions
+from dvae.runs.checkpoints import RunOptions, starting_point
 from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.json_files import write_json
@@ -68,8 +68,11 @@ def train_run(
       Stopped: a signal asked for it; a checkpoint was written.
     """
     config = _fitted(config, dataset)
+    if options.start_from is not None:
+        start = starting_point(Path(options.start_from), config)
+        config = dataclasses.replace(config, started_from=start["checkpoint"])
     say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler}, "
+        f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
     )
     if config.prior != "rbm":
@@ -94,7 +97,7 @@ def time(config: ExperimentConfig, dataset: Dataset) -> int:
     config = _fitted(config, dataset)
     measured = timing.measure(config, dataset)
     say(
-        f"{config.baseline}, {config.struct}, k={config.k}, sampler {config.sampler} on "
+        f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler} on "
         f"{device_name()}: {measured['ms_per_step']:.1f} ms per step, {measured['hours']:.2f} h "
         f"for {config.num_train_iter} steps and their evaluations"
     )

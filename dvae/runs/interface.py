@@ -83,6 +83,9 @@ def train(
     takes for an array. They are kept as LOG_DIR/data/arrays-<digest>.npz, so that the run goes on
     and can be evaluated later, as with any file of your own.
 
+    start_from may also be a `TrainedModel`: a run becomes longer by one that starts from it, whose
+    result.json says so.
+
     Returns:
       The best model by validation likelihood.
 
@@ -96,6 +99,8 @@ def train(
     with path_errors(), silence(not progress):
         if not isinstance(dataset, str | os.PathLike):
             given["dataset"] = _kept(dataset, settings.get("log_dir"))
+        if isinstance(start := settings.get("start_from"), TrainedModel):
+            given["start_from"] = start.path
         given = _checked_settings(given)
         places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
         options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -10,7 +11,7 @@ from configs.errors import NothingTrained, UserError, name_of
 from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
-from dvae.runs.checkpoints import Progress, RunOptions, Saver
+from dvae.runs.checkpoints import Progress, RunOptions, Saver, starting_point
 from dvae.runs.code_version import code_version, version_name
 from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
@@ -88,12 +89,21 @@ class Run:
             # A run that was killed before its first checkpoint may have left some.
             self._summaries.forget_after(-1, -1)
             self._summaries.start(self.config)
-            self.monitor.begin(self.progress)
+            self._begin()
         else:
             self.progress = restored
             self._summaries.forget_after(restored.step, restored.evaluated_step)
             say(f"resumed at step {restored.step} of {self.config.num_train_iter}")
         self._note_code()
+
+    def _begin(self) -> None:
+        """Of new weights, or from the best model of another run."""
+        if self.config.started_from:
+            path = Path(self.options.start_from)
+            self.progress.start = starting_point(path, self.config)
+            self._saver.start_from(path)
+            say(f"starts from step {self.progress.start['step']} of {path}")
+        self.monitor.begin(self.progress)
 
     def _note_code(self) -> None:
         """Adds this version of the code to those that trained the run; says so if it is another."""

@@ -81,7 +81,7 @@ def check_training(config: ExperimentConfig, dataset: Dataset) -> None:
     in_evaluation = evaluated * _floats_of_row(config)
     needed = _model_bytes(config, _TRAINED) + dataset.train.nbytes
     needed += max(_FLOAT * in_steps, _FLOAT * in_evaluation, _ais_bytes(config))
-    _require(needed, f"this run ({config.struct}, {rows} rows a step)", _SIZES)
+    _require(needed, f"this run ({config.structure_name}, {rows} rows a step)", _SIZES)
 
 
 def check_loading(config: ExperimentConfig, path: object) -> None:

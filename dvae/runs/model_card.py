@@ -23,7 +23,8 @@ _UPPER = {
 
 _CARD = """# {name}
 
-{c.baseline}, structure {c.struct}, k = {c.k}, trained on {dataset} with the {c.sampler} sampler for
+{c.baseline}, structure {c.structure_name}, k = {c.k}, trained on {dataset} with the {c.sampler} \
+sampler for
 {c.num_train_iter:,} steps (seed {c.seed}); the model is that of step {r[best_step]:,}, the best \
 by validation NLL.
 
@@ -90,7 +91,7 @@ Licence: Apache-2.0, as the code.
 def model_name(config: ExperimentConfig) -> str:
     """The name of an exported model: <dataset>-<struct>-<baseline>-k<k>."""
     dataset = Path(config.dataset).stem
-    return f"{dataset}-{config.struct}-{config.baseline}-k{config.k}"
+    return f"{dataset}-{config.structure_name}-{config.baseline}-k{config.k}"
 
 
 def _certificate(interval: dict[str, Any]) -> str:

@@ -56,8 +56,19 @@ class Monitor:
         return counter_random.fold_in(stream_key(self._run_key, stream), step)
 
     def begin(self, progress: Progress) -> None:
-        """Notes log Z of a run's start, which the first summary needs: no state is likelier."""
-        progress.log_z = self._model.prior.energy_model.num_units * math.log(2.0)
+        """Notes log Z of a run's start, which the first summary needs."""
+        if self._config.started_from:
+            progress.log_z = known(self._quick_log_z(progress.step))
+        else:  # no state is likelier
+            progress.log_z = self._model.prior.energy_model.num_units * math.log(2.0)
+
+    def _quick_log_z(self, step: int) -> float:
+        model, program = self._model, self._program
+        chains = program.sampler.chains(program.state.sampler)
+        settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
+        of = model.prior.energy_model, program.parameters(), chains
+        key = self._key(Stream.SUMMARY, step)
+        return float(log_partition.estimate(*of, key, settings).value)
 
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
@@ -90,14 +101,9 @@ class Monitor:
 
     def _losses(self, progress: Progress) -> dict[str, float]:
         """The loss and its terms since the last summary, completed by quick AIS at both ends."""
-        model, program = self._model, self._program
-        chains = program.sampler.chains(program.state.sampler)
-        settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
-        of = model.prior.energy_model, program.parameters(), chains
-        key = self._key(Stream.SUMMARY, progress.step)
-        log_z = float(log_partition.estimate(*of, key, settings).value)
+        model, log_z = self._model, self._quick_log_z(progress.step)
         before = math.nan if progress.log_z is None else progress.log_z
-        values = program.take_metrics((before, log_z))
+        values = self._program.take_metrics((before, log_z))
         progress.log_z = known(log_z)
         parts = {"encoder": model.encoder, "decoder": model.decoder, "total": model}
         for name, part in parts.items():

@@ -212,6 +212,7 @@ def run_record(
         "ms_per_step": progress.ms_per_step(),
         "device": " + ".join(progress.devices),
         "device_steps": progress.devices,
+        **({"start": progress.start} if progress.start else {}),
         "code": progress.code[-1],
         "earlier_code": progress.code[:-1],
         "versions": {

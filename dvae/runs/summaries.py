@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import api as hp
 
-from configs.experiment import ExperimentConfig
+from configs.experiment import SIZES, ExperimentConfig
 from configs.files import one_line, open_to_append, read_bytes, replacing
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
@@ -100,7 +100,9 @@ class Summaries:
     def start(self, config: ExperimentConfig) -> None:
         """The settings as they are used, and how TensorBoard's pages are laid out; once a run."""
         settings = config.to_json()
-        del settings["structure"]  # what `struct` names
+        del settings["structure"]
+        settings |= {name: getattr(config.structure, name) for name in SIZES}
+        settings["prior"] = printable(config.prior)
         settings["dataset"] = printable(config.dataset)  # a path need not be text
         flags = "\n".join(f"--{name}={value}" for name, value in settings.items())
         tf.summary.text("flags", f"```\n{flags}\n```", 0, DESCRIPTIONS["flags"])

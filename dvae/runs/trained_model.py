@@ -94,8 +94,8 @@ class TrainedModel:
             low, high = (found["nll_interval"][end] for end in ("low", "high"))
             quality = f"test NLL {found['test_nll']:.2f} {result.span(low, high)} nats"
         return (
-            f"<TrainedModel {self.path}: {c.baseline} on {c.dataset_name}, {c.struct}, k={c.k}, "
-            f"step {self.step:,} of {c.num_train_iter:,}; {quality}>"
+            f"<TrainedModel {self.path}: {c.baseline} on {c.dataset_name}, {c.structure_name}, "
+            f"k={c.k}, step {self.step:,} of {c.num_train_iter:,}; {quality}>"
         )
 
     @property

@@ -3,6 +3,7 @@
 Source of the numbers: DVAE# (arXiv 1805.07445) with its supplement, and the 2018 command line.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from absl import flags
 
 import run
 from configs import command_line, paper, registry
+from configs.errors import UserError
+from configs.experiment import ExperimentConfig, build_config
 from configs.setting import markdown_of
 from configs.settings import SETTINGS
 from configs.table_settings import TABLE_SETTINGS
@@ -147,3 +150,21 @@ def test_pages_list_every_flag(page, settings, modes):
     """As `python -m benchmarks.pages` writes them."""
     _, _, rest = (Path(__file__).parents[2] / page).read_text().partition("flags: begin -->\n\n")
     assert rest.partition("\n<!-- flags: end -->")[0] == markdown_of(settings.values(), modes)
+
+
+def test_sizes_of_a_structure_and_the_name_of_its_runs():
+    found = configured("--struct=1-layer-nonlin", "--num_latents=60", "--num_groups=3")
+    assert found.structure == dataclasses.replace(
+        registry.STRUCTURES["1-layer-nonlin"], num_groups=3, units_per_group=20
+    )
+    assert found.run_directory("L").parts[2] == "1-layer-nonlin-latents60-groups3"
+    found = configured("--hidden_units=7", "--num_hidden_layers=0")
+    assert (found.structure.hidden_units, found.structure.num_hidden_layers) == (7, 0)
+    assert found.structure_name == "2-layer-nonlin-layers0-hidden7"
+    usual = configured("--num_latents=400", "--num_groups=2", "--hidden_units=200")
+    assert usual == configured() and usual.structure_name == "2-layer-nonlin"
+    assert ExperimentConfig.from_json(found.to_json()) == found
+    with pytest.raises(UserError, match="num_latents=401 must be a multiple of the 2 groups"):
+        build_config(num_latents=401)
+    with pytest.raises(UserError, match="one latent group only"):
+        build_config(baseline="dvaess_pwl", struct="1-layer-nonlin", num_groups=2)

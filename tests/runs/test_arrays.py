@@ -62,3 +62,29 @@ def test_what_is_wrong_with_arrays_is_said_in_one_line(images, tmp_path, change,
         dvae.train(change(images), log_dir=tmp_path / "logs", progress=False)
     assert len(str(caught.value).splitlines()) == 1
     assert not list(tmp_path.glob("logs/data/*.npz"))
+
+
+def test_a_run_starts_from_the_best_model_of_another(images, tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.STRUCTURES, "2-layer-nonlin", tiny_runs.TINY)
+    settings = dict(log_dir=tmp_path / "logs", **tiny_runs.ARGUMENTS)
+    first = dvae.train(images, progress=False, **settings)
+    frozen = settings | {"base_lr": 1e-30, "progress": False}  # so that weights stay
+    second = dvae.train(images, start_from=first, **frozen)
+    assert second.result["start"]["step"] == first.step and second.path != first.path
+    assert second.result["start"]["checkpoint"] == second.config.started_from
+    trained = zip(first.model.trainable_variables, second.model.trainable_variables, strict=True)
+    for theirs, ours in trained:
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    assert any(np.any(v.numpy()) for v in first.model.prior.trainable_variables)
+    assert "start" not in first.result and not first.config.started_from
+    again = dvae.train(images, start_from=str(first.path), **frozen)
+    assert again.path == second.path  # finished: loaded
+    fresh = dvae.train(images, **frozen)  # lies beside it
+    assert fresh.path not in (first.path, second.path)
+    for change, message in (
+        ({"num_chains": 30}, "is a run of another num_chains"),
+        ({"num_latents": 8}, "is a run of another structure"),
+        ({"start_from": tmp_path}, "there is no run at"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dvae.train(images, **(frozen | {"start_from": first.path} | change))

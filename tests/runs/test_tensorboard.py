@@ -80,7 +80,8 @@ def _check_pages(board, run, session):
     shown = {info.name for info in page.hparam_infos if info.differs}
     assert shown == {"baseline", "beta", "dataset", "k", "struct"}
     [event] = board.Tensors(run, "flags")
-    assert "--beta=" in (text := str(make_ndarray(event.tensor_proto))) and "None" not in text
+    text = str(make_ndarray(event.tensor_proto))
+    assert "--beta=" in text and "--num_latents=200" in text and "None" not in text
 
 
 def test_no_tag_is_in_two_charts_and_each_is_described():

@@ -1,5 +1,8 @@
 """What makes runs alike, and the command lines that give them again."""
 
+import dataclasses
+
+from configs.registry import Structure
 from tables.protocol import commands_for
 from tables.results import gather, read_tree
 from tests.helpers import hand_made_results
@@ -13,7 +16,22 @@ def test_protocol_names_every_field_that_decides_numbers(tmp_path):
     names = {name for name, _ in (*found.training, *found.measurement)}
     cell = {"dataset", "struct", "k", "baseline", "sampler", "seed"}
     harmless = {"input_size", "summary_every", "eval_batchsize"}
-    assert set(result.config.to_json()) - names == cell | harmless
+    assert set(result.config.to_json()) - names == cell | harmless | {"structure"}
+    assert names >= {field.name for field in dataclasses.fields(Structure)} - {
+        "units_per_group",  # the latents by the groups
+        "prior",  # of the cell
+        "edges",
+    }
+
+
+def test_commands_give_other_sizes_again(tmp_path):
+    hand_made_results.write(tmp_path, 90.0, struct="1-layer-nonlin", num_latents=20)
+    [cell] = gather(read_tree(tmp_path).results)
+    [command] = commands_for("binarized_mnist", cell.protocol, [(cell.setting, cell.seeds)])
+    assert command.endswith(
+        " --structs=1-layer-nonlin --ks=1 --baselines=dvaes_power "
+        "--samplers=pa --seeds=0 --num_latents=20"
+    )
 
 
 def test_commands_give_the_cells_again(tmp_path):
