@@ -54,10 +54,11 @@ SETTINGS = by_name(
     ),
     Setting(
         "data_dir",
-        "./data",
+        None,
         "where data sets are found, or downloaded to",
         Path,
         (*_RUN, "evaluate"),
+        unset="datasets, or ./data where only that has the files",
     ),
     Setting(
         "log_dir",
