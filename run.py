@@ -69,9 +69,6 @@ def _train() -> Job:
     config = config_from_flags()
     names = ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps", "start_from")
     options = {name: _value(name) for name in names}
-    fields = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
-    fields["data_dir"] = _value("data_dir")
-    options["flags_text"] = "\n".join(f"--{name}={field}" for name, field in fields.items())
     place = {"run_path": config.run_directory(_value("log_dir")), "fresh": FLAGS.fresh}
     dataset = _data(config)
 

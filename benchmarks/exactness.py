@@ -75,6 +75,11 @@ def one_seed(params: RBMParameters, seed: int) -> list[Row]:
     return [{**row, "distance": row["value"] - truth} for row in rows]
 
 
+def inside_95(row: Row) -> bool:
+    """Whether the truth lies in the 95 % interval of the row's standard error."""
+    return abs(row["distance"]) <= student_factor(row["independent"], 0.95) * row["stderr"]
+
+
 def summary(rows: Sequence[Row]) -> records.Record:
     """One estimator over all seeds, in nats; a bound has neither error nor 95 % interval."""
     distances, error, near = np.array([row["distance"] for row in rows]), None, None
@@ -82,8 +87,7 @@ def summary(rows: Sequence[Row]) -> records.Record:
     inside = [r["low"] <= truth and (r["high"] is None or truth <= r["high"]) for r in rows]
     if rows[0]["high"] is not None:
         error = float(np.mean([row["value"] - row["low"] for row in rows]))
-        factor = student_factor(rows[0]["independent"], 0.95)
-        near = sum(abs(row["distance"]) <= factor * row["stderr"] for row in rows)
+        near = sum(map(inside_95, rows))
     return {
         **{"estimator": rows[0]["estimator"], "seeds": len(rows)},
         "mean_distance": float(distances.mean()),

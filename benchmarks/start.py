@@ -36,7 +36,9 @@ def first_step(root: Path, folder: Path, flags: list[str]) -> tuple[float, float
     command = [sys.executable, "-c", _PROGRAM, f"--compile_cache={folder / 'cache'}", *flags]
     command.append(f"--log_dir={tempfile.mkdtemp(dir=folder)}")
     used, start = sum(os.times()[2:4]), time.time()
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, encoding="utf-8", timeout=900
+    )
     if done.returncode:
         raise SystemExit(f"the run did not start:\n{done.stderr[-2000:]}")
     return time.time() - start, sum(os.times()[2:4]) - used

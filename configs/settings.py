@@ -54,10 +54,11 @@ SETTINGS = by_name(
     ),
     Setting(
         "data_dir",
-        "./data",
+        None,
         "where data sets are found, or downloaded to",
         Path,
         (*_RUN, "evaluate"),
+        unset="datasets, or ./data where only that has the files",
     ),
     Setting(
         "log_dir",
@@ -197,7 +198,7 @@ SETTINGS = by_name(
         "a run, or an exported model, from whose best weights and chains a new run starts; its "
         "schedules begin anew",
         Path,
-        _CELL,
+        ("train", "python"),
         unset="new weights",
     ),
     Setting(

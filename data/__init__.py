@@ -13,16 +13,23 @@ from configs.registry import resolve
 from data import user_file
 from data.batches import batch_indices
 from data.dataset import Dataset
+from data.download import has_files
 
-__all__ = ["Dataset", "batch_indices", "load"]
+__all__ = ["Dataset", "batch_indices", "load", "places"]
 
 
-def load(dataset: str, data_dir: str, input_size: int | None = None) -> Dataset:
+def places(data_dir: str | None) -> tuple[str, ...]:
+    """Directories in which data sets are looked for; they are downloaded to the first."""
+    return ("datasets", "data") if data_dir is None else (data_dir,)  # the second is of 2018
+
+
+def load(dataset: str, data_dir: str | None = None, input_size: int | None = None) -> Dataset:
     """Loads a data set.
 
     Args:
       dataset: one of `DATASETS`, or the path of a user's own file ending in .npz.
-      data_dir: where published files are looked for, and downloaded to.
+      data_dir: where published files are looked for, and downloaded to. None: "datasets", or
+        "data" where only that has one of them.
       input_size: the width the caller counts on; None follows the data.
 
     Raises:
@@ -30,7 +37,9 @@ def load(dataset: str, data_dir: str, input_size: int | None = None) -> Dataset:
     """
     if dataset in DATASETS:
         entry = DATASETS[dataset]
-        loaded = resolve(entry.loader, __package__)(entry, Path(data_dir))
+        folders = [Path(place) for place in places(data_dir)]
+        folder = next((place for place in folders if has_files(entry, place)), folders[0])
+        loaded = resolve(entry.loader, __package__)(entry, folder)
         loaded = dataclasses.replace(loaded, name=dataset)
     elif Path(dataset).suffix == ".npz":
         loaded = user_file.load(Path(dataset))

@@ -39,6 +39,12 @@ def published_file(
     return target
 
 
+def has_files(entry: DatasetEntry, data_dir: Path) -> bool:
+    """Whether one of its published files lies where `published_file` looks, in whatever form."""
+    folders, stems = (data_dir / entry.folder, data_dir), (Path(url).stem for url in entry.files)
+    return any(any(folder.glob(f"{stem}.*")) for stem in stems for folder in folders)
+
+
 def remedy_of(url: str) -> str:
     """What helps against a damaged file."""
     return f"delete it to download it anew, or put there {url}"

@@ -66,7 +66,7 @@ def likelihoods() -> None:
 
 def intervals() -> None:
     """Every interval of the longest run, on two axes of one scale."""
-    record = json.loads((LONGEST / "result.json").read_text())
+    record = json.loads((LONGEST / "result.json").read_text(encoding="utf-8"))
     z, nll, value = record["log_z_interval"], record["nll_interval"], record["test_nll"]
     reverse, error = z["reverse_ais"], 1.96 * z["reverse_ais_stderr"]
     sampling = 1.96 * nll["importance_sampling_stderr"]
@@ -109,7 +109,7 @@ def relaxations() -> None:
 
 def rbm() -> None:
     """What the blocks of docs/samplers.md draw."""
-    text, names = (ROOT / "docs" / "samplers.md").read_text(), {}
+    text, names = (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8"), {}
     with contextlib.chdir(IMAGES):
         for block in re.findall(r"```python\n(.*?)```", text, re.S):
             exec(block, names)

@@ -43,6 +43,15 @@ def update(
     return weights, AdamState(state.count + 1, first, second)
 
 
+def mean_square(state: AdamState) -> tf.Tensor:
+    """The mean square of the gradient's elements [P], corrected for its start at 0.
+
+    Over about 1 / (1 - beta_2) updates, weighted to the last. NaN before the first.
+    """
+    count = tf.cast(state.count, tf.float32)
+    return state.second / (1.0 - tf.pow(tf.constant(ADAM["beta_2"]), count))
+
+
 def flatten(tensors: list) -> tf.Tensor:
     """All elements of a list of float32 tensors or variables as one vector."""
     parts = [tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors]

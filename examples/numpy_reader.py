@@ -47,7 +47,7 @@ def decode(arrays: Arrays, latents: np.ndarray) -> np.ndarray:
 def main(model_dir: str, out: str = "samples.npy") -> None:
     """Writes 100 images [100, height, width] of values in [0, 1]."""
     arrays = dict(np.load(Path(model_dir) / "weights.npz"))
-    shape = json.loads((Path(model_dir) / "data.json").read_text())["image_shape"]
+    shape = json.loads((Path(model_dir) / "data.json").read_text(encoding="utf-8"))["image_shape"]
     np.save(out, decode(arrays, sample_prior(arrays, 100)).reshape(-1, *shape))
     print(f"100 images in {out}")
 

@@ -28,7 +28,7 @@ class Options(NamedTuple):
     """The flags of train_rbm.py."""
 
     dataset: str
-    data_dir: str
+    data_dir: str | None
     sampler: str
     num_hidden: int
     minutes: float

@@ -24,7 +24,7 @@ _COUNT = dict(kind=int, known_by=(), least=1, most=10**6)
 _POSITIVE = dict(kind=float, known_by=(), least=MIN_FLOAT, most=1e6)
 SETTINGS = (
     Setting("dataset", "binarized_mnist", "as for run.py", str, ()),
-    Setting("data_dir", "./data", "as for run.py", Path, ()),
+    Setting("data_dir", None, "as for run.py", Path, ()),
     Setting(
         "sampler", "pcd", "sampler of the negative phase", str, (), choices=("pcd", "annealing")
     ),

@@ -42,7 +42,9 @@ def _command(binary: Path) -> list[str]:
 
 def _run(command: list[str], **more: Any) -> subprocess.CompletedProcess:
     """A program's end, whatever it is, and what it said."""
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", **more)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", errors="replace", **more
+    )
 
 
 def build() -> Path:

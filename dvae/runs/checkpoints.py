@@ -64,7 +64,6 @@ class RunOptions:
 
     checkpoint_minutes: float = 10.0
     max_unsaved_minutes: float = 60.0
-    flags_text: str = ""
     keep_steps: tuple[int, ...] = ()
     start_from: str | None = None
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import data
-from configs.datasets import DATASETS
 from configs.errors import UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import exists, writing_to
@@ -61,15 +60,13 @@ def _place_for(path: Path, run: RunConfig, fresh: bool) -> Path:
 def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | None) -> Dataset:
     """The data of the run at `path`. Raises UserError: they are not found, or are not those.
 
-    data_dir: where data sets lie, a user's own file under its name, if it is not where it was.
+    data_dir: as of `data.load`; there a user's own file lies if it is not where it was.
     moved_to: where a user's own file lies now.
     """
     config = run.config
     name = moved_to or config.dataset
-    if data_dir is None and name in DATASETS and DATASETS[name].files:
-        raise UserError(f"{path} needs {name} for this: load it with data_dir")
     if moved_to is None and config.has_own_data:
-        places = [name] + ([] if data_dir is None else [f"{data_dir}/{config.dataset_name}"])
+        places = [name, *(f"{place}/{config.dataset_name}" for place in data.places(data_dir))]
         found = next((place for place in places if exists(Path(place))), None)
         if found is None:
             raise UserError(
@@ -77,7 +74,7 @@ def find_data(path: Path, run: RunConfig, data_dir: str | None, moved_to: str | 
                 f"now with {name_of('dataset')}=PATH"
             )
         name = found
-    dataset = data.load(name, data_dir or "", config.input_size)
+    dataset = data.load(name, data_dir, config.input_size)
     if dataset.sha256 != run.data_sha256:
         raise UserError(
             f"the data found ({dataset.notes}) are not what {path} was trained on (sha256 "

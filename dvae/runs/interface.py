@@ -26,7 +26,6 @@ __all__ = ["TrainedModel", "export", "load", "train"]
 _KNOWN = {name: setting for name, setting in SETTINGS.items() if "python" in setting.known_by}
 _PLACES = ("data_dir", "log_dir", "fresh")  # what is neither of the configuration nor an option
 # As everywhere but on the published command line, whose default is the directory of our loaders.
-_DATA_DIR = "datasets"
 Arrays = Mapping[str, Any] | Sequence[Any]  # see `train`
 
 
@@ -102,7 +101,7 @@ def train(
             given["dataset"] = _kept(dataset, settings.get("log_dir"))
         if isinstance(start := settings.get("start_from"), TrainedModel):
             given["start_from"] = start.path
-        given = {"data_dir": _DATA_DIR, **_checked_settings(given)}
+        given = _checked_settings(given)
         places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
         options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}
         config = build_config(**given)
@@ -118,7 +117,6 @@ def train(
 def _describe(function: Any) -> None:
     """Gives `train` the signature and the help of its settings."""
     default = {name: setting.default for name, setting in _KNOWN.items()}
-    default["data_dir"] = _DATA_DIR
     own = [*inspect.signature(function).parameters.values()][:-1]
     first = [parameter.name for parameter in own]
     kind = inspect.Parameter.KEYWORD_ONLY

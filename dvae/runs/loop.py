@@ -48,6 +48,7 @@ class Run:
         self.monitor = Monitor(config, dataset, self.program, self._summaries)
         self._saver = Saver(directory, self.program, options)
         self._signals = SignalWatch()
+        self._timed = (0.0, 0)  # seconds and steps since the last summary
         self._code, self._device = code_version(), device_name()
         # Traced before anything that differs between a fresh start and a resumed one, so that both
         # find the same compiled program in the cache.
@@ -87,7 +88,7 @@ class Run:
         if restored is None:
             # A run that was killed before its first checkpoint may have left some.
             self._summaries.forget_after(-1, -1)
-            self._summaries.start(self.config, self.options.flags_text)
+            self._summaries.start(self.config)
             self._begin()
         else:
             self.progress = restored
@@ -126,8 +127,10 @@ class Run:
                 seconds = self._advance(self._steps_to_boundary())
                 bar.update(progress.step - before)
                 if compiled:  # the first call's time is the compiler's
+                    steps = progress.step - before
                     progress.train_seconds += seconds
-                    progress.timed_steps += progress.step - before
+                    progress.timed_steps += steps
+                    self._timed = (self._timed[0] + seconds, self._timed[1] + steps)
                 compiled = True
                 self._check_numbers()
                 self.directory.lock.check()
@@ -186,6 +189,10 @@ class Run:
             self._saver.save_model("kept", progress)
         if step and step % config.summary_every == 0 and progress.summarized_step < step:
             bar.set_postfix_str(self.monitor.summarize(progress))
+            seconds, steps = self._timed
+            if steps:
+                self._summaries.step_time(step, seconds / steps)
+            self._timed = (0.0, 0)
         at_end = step == config.num_train_iter
         if step and (step % config.eval_every == 0 or at_end) and progress.evaluated_step < step:
             if self.monitor.evaluate(progress, self._signals.raise_if_stopped):

@@ -10,12 +10,12 @@ import tensorflow as tf
 from configs.experiment import ExperimentConfig
 from configs.paper import SELECTION_SAMPLES
 from data.dataset import Dataset
-from dvae import schedules
+from dvae import adam, schedules
 from dvae.evaluation import Evaluator, normalized
 from dvae.networks import weight_decay
 from dvae.objective import RECONSTRUCTION
 from dvae.runs.checkpoints import Progress
-from dvae.runs.pictures import Diagnostics
+from dvae.runs.pictures import CHAINS_SHOWN, Diagnostics, raster
 from dvae.runs.process import say
 from dvae.runs.result import ais_settings, likelihood_doubts, measure
 from dvae.runs.summaries import Summaries
@@ -76,6 +76,7 @@ class Monitor:
         rate = schedules.learning_rate(step, config.num_train_iter, config.base_lr)
         values = {
             **self._losses(progress),
+            **self._gradient_norms(),
             "kl_coeff": float(schedules.kl_weight(step, config.num_train_iter)),
             "learning_rate": float(rate),
             "train/skipped_updates": float(program.state.skipped),
@@ -91,6 +92,7 @@ class Monitor:
         self.summaries.histograms(step, latents)
         self.summaries.image("recon", step, recon)
         self.summaries.image("generated_sample", step, generated)
+        self.summaries.image("chains", step, raster(self._chains()[:CHAINS_SHOWN]))
         progress.summarized_step = step
         self._warn_of_collapse(values)
         shown = {"loss": self._objective.bound_name, "recon": RECONSTRUCTION}
@@ -117,9 +119,29 @@ class Monitor:
         images = tf.cast(self._dataset.validation[:count], tf.float32)
         latents = self.diagnostics.latents(images, self._key(Stream.LATENTS, step))
         recon = self.diagnostics.reconstructions(images, latents.pop("reconstruction"))
+        return recon, self.diagnostics.generated(self._chains()), latents
+
+    def _chains(self) -> tf.Tensor:
+        """The prior's chains, [C, D] of 0 and 1."""
         chains = self._program.sampler.chains(self._program.state.sampler)
-        units = self._model.prior.energy_model.units(chains)
-        return recon, self.diagnostics.generated(units), latents
+        return self._model.prior.energy_model.units(chains)
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """Of each part and all, from Adam's second moment; {} before the first update."""
+        program, model = self._program, self._model
+        if not int(program.state.adam.count):
+            return {}
+        squares = adam.unflatten(adam.mean_square(program.state.adam), program.trained)
+        sums = {
+            id(v): float(tf.reduce_sum(s)) for v, s in zip(program.trained, squares, strict=True)
+        }
+        parts = {"encoder": model.encoder, "decoder": model.decoder, "prior": model.prior}
+        found = {name: [id(v) for v in part.trainable_variables] for name, part in parts.items()}
+        found["total"] = [*sums]
+        return {
+            f"gradient_norm/{name}": math.sqrt(sum(sums[variable] for variable in variables))
+            for name, variables in found.items()
+        }
 
     def _warn_of_collapse(self, values: dict[str, float]) -> None:
         families = values.get("sampler/surviving_families", math.inf)

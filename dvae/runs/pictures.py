@@ -13,6 +13,7 @@ from dvae.model import DVAE
 from samplers import hardware
 
 LEAST_WIDTH, _MARGIN = 600, 60  # of pictures in pixels, and of their labels
+CHAINS_SHOWN = 100
 
 
 def grid(
@@ -30,11 +31,20 @@ def grid(
         top, left = top * (height + 1) + 1, left * (width + 1) + 1
         canvas[top : top + height, left : left + width] = image.reshape(image_shape)
     canvas = np.nan_to_num(np.clip(canvas, 0.0, 1.0))  # black where there is no number
-    scale = -(-LEAST_WIDTH // canvas.shape[1])
-    tiles = np.uint8(np.round(255 * canvas)).repeat(scale, axis=0).repeat(scale, axis=1)
+    tiles = _enlarged(canvas)
     if labels:
         tiles = np.hstack([_margin(len(tiles), rows, labels), tiles])
     return tiles[..., None]
+
+
+def raster(units: np.ndarray) -> np.ndarray:
+    """Chains [C, D] of 0 and 1, one in each row, 1 white: uint8 [H, W, 1], W at least 600."""
+    return _enlarged(np.asarray(units))[..., None]
+
+
+def _enlarged(canvas: np.ndarray) -> np.ndarray:
+    scale = -(-LEAST_WIDTH // canvas.shape[1])
+    return np.uint8(np.round(255 * canvas)).repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _margin(height: int, rows: int, labels: Sequence[str]) -> np.ndarray:
@@ -113,7 +123,7 @@ class Diagnostics:
 
     def generated(self, latents: tf.Tensor) -> np.ndarray:
         """A 10 x 10 picture of the means of the first hundred samples [C, D] of the prior."""
-        return grid(self.decode(latents[: _COLUMNS**2]), self._image_shape, _COLUMNS)
+        return grid(self.decode(latents[:CHAINS_SHOWN]), self._image_shape, _COLUMNS)
 
     def reconstructions(self, images: tf.Tensor, means: np.ndarray) -> np.ndarray:
         """A picture of 50 inputs, each above the first of its reconstructions."""

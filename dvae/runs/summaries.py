@@ -21,16 +21,15 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import api as hp
 
-from configs.experiment import ExperimentConfig
+from configs.experiment import SIZES, ExperimentConfig
 from configs.files import one_line, open_to_append, read_bytes, replacing
 from configs.text import printable
 from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import digest
 from dvae.runs.metrics_file import MAX_METRICS_BYTES
+from dvae.runs.tags import DESCRIPTIONS, RESULTS, TRACKED, hparams_page, layout
 from samplers.diagnostics import known
 
-# Fields of result.json that become metrics of TensorBoard's HParams page.
-_RESULT_FIELDS = ("test_nll", "val_nll", "log_z")
 # What an evaluation writes; everything else belongs to the training summaries.
 EVALUATION_TAGS = ("val/", "test/", "log_z/ais", "log_z/drift")
 # What a run writes once it is finished, the last thing: a resumed run writes it again.
@@ -98,12 +97,17 @@ class Summaries:
                 (_rewrite_events if path in events else _rewrite_lines)(path, keep)
 
     @_borne
-    def start(self, config: ExperimentConfig, flags: str) -> None:
-        """HParams and the flags as text, once for a run."""
+    def start(self, config: ExperimentConfig) -> None:
+        """The settings as they are used, and how TensorBoard's pages are laid out; once a run."""
         settings = config.to_json()
-        del settings["structure"]  # what `struct` names
+        del settings["structure"]
+        settings |= {name: getattr(config.structure, name) for name in SIZES}
+        settings["prior"] = printable(config.prior)
         settings["dataset"] = printable(config.dataset)  # a path need not be text
-        tf.summary.text("flags", f"```\n{printable(flags)}\n```", step=0)
+        flags = "\n".join(f"--{name}={value}" for name, value in settings.items())
+        tf.summary.text("flags", f"```\n{flags}\n```", 0, DESCRIPTIONS["flags"])
+        for tag, value, metadata in (layout(), hparams_page(settings)):
+            tf.summary.write(tag, value, 0, metadata)
         # TensorBoard takes runs of one trial for repetitions of each other.
         trial = f"{printable(str(config.run_directory('')))}-{digest(config.to_json())[:12]}"
         hp.hparams(settings, trial_id=trial)
@@ -111,8 +115,8 @@ class Summaries:
     @_borne
     def scalars(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Writes scalars at a step; `kind` is "train" or "evaluation"."""
-        for tag, value in values.items():
-            tf.summary.scalar(tag, value, step=step)
+        for name, value in values.items():
+            self._scalar(TRACKED if name == "log_z/train" else name, step, value)
         record: dict[str, Any] = {"kind": kind, "step": step}
         record |= {tag: known(value) for tag, value in values.items()}  # JSON has no NaN
         with open_to_append(self._directory.metrics) as file:
@@ -127,18 +131,26 @@ class Summaries:
     def histograms(self, step: int, values: dict[str, np.ndarray]) -> None:
         """Writes histograms of arrays of any shape."""
         for tag, value in values.items():
-            tf.summary.histogram(tag, value, step=step)
+            tf.summary.histogram(tag, value, step, description=DESCRIPTIONS.get(tag))
 
     @_borne
     def image(self, tag: str, step: int, picture: np.ndarray) -> None:
         """Writes one picture, uint8 [H, W, 1]."""
-        tf.summary.image(tag, picture[None], step=step)
+        tf.summary.image(tag, picture[None], step, description=DESCRIPTIONS[tag])
+
+    @_borne
+    def step_time(self, step: int, seconds: float) -> None:
+        """Writes the time of a training step, for TensorBoard alone: it is never the same again."""
+        self._scalar("ms_per_step", step, 1e3 * seconds)
+
+    def _scalar(self, tag: str, step: int, value: float) -> None:
+        tf.summary.scalar(tag, value, step, DESCRIPTIONS.get(tag))
 
     @_borne
     def finish(self, step: int, result: dict[str, Any]) -> None:
         """The final numbers, in nats, as the metrics of the HParams page."""
-        for name in _RESULT_FIELDS:
-            tf.summary.scalar(f"result/{name}", result[name], step=step)
+        for tag in RESULTS:
+            self._scalar(tag, step, result[tag.removeprefix("result/")])
         self._writer.flush()
 
     @_borne

@@ -114,7 +114,9 @@ def test_a_file_in_a_configuration(tmp_path):
     assert other.prior != structure.prior
     config = ExperimentConfig(structure=structure)
     assert config.run_directory("L").name == f"{structure.prior}_pa_beta30_seed0"
-    assert ExperimentConfig.from_json(config.to_json()) == config
+    record = config.to_json()
+    assert record["structure"].get("edges") == structure.edges
+    assert ExperimentConfig.from_json(record) == config
 
 
 def test_a_record_without_a_prior_is_an_rbm():

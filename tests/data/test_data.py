@@ -181,3 +181,22 @@ def test_importing_data_is_silent_and_takes_no_tensorflow():
     code = "import sys, data; data.load('digits', ''); assert 'tensorflow' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_without_a_data_dir_it_is_datasets_or_else_2018s(tmp_path, monkeypatch):
+    """Downloads go to ./datasets; ./data is looked into where only that has the files."""
+
+    def download(url, path, digest):
+        raise UserError(f"downloaded to {path}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("data.download.download", download)
+    with pytest.raises(UserError, match="to datasets/binarized_mnist/"):
+        data.load("binarized_mnist")
+    made.put_binarized_mnist(tmp_path / "data" / "binarized_mnist", ".amat")
+    assert len(data.load("binarized_mnist").train) == 13
+    with pytest.raises(UserError, match="to datasets/binarized_mnist/"):
+        data.load("binarized_mnist", "datasets")
+    (tmp_path / "data").rename(tmp_path / "datasets")
+    made.put(tmp_path / "data" / "binarized_mnist_train.amat", b"damaged")
+    assert len(data.load("binarized_mnist").train) == 13

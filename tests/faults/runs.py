@@ -59,6 +59,23 @@ with fault("a contradicted log Z is called checked", JUDGED("reverse five errors
 with fault("the effective sample size of AIS is not looked at", JUDGED("an error that cannot say")):
     text("ess_doubt", "«ess >= least_ess(count) → True»")
 
+# What TensorBoard shows.
+with fault(
+    "the norm is of the mean gradient",
+    "test_gradient_norms_are_of_the_parts_and_of_the_last_updates",
+):
+    text("adam.mean_square", "state.«second → first»")
+with fault(
+    "a step's time is of all windows so far",
+    "test_step_times_are_those_of_their_window_and_not_the_compilers",
+):
+    text("Run._boundary", "self._timed = «(0.0, 0) → self._timed»")
+with fault(
+    "the untrusted log Z is shown beside AIS",
+    "test_what_a_summary_writes_is_described[dvaes_gi-pa]",
+):
+    text("Summaries.scalars", '«TRACKED if name == "log_z/train" else name → name»')
+
 # What is evaluated, with what.
 with fault("an unknown error of the test set is 0", "test_a_result[one test image]"):
     text(

@@ -10,11 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
-from tensorboard.plugins.hparams import metadata
-from tensorboard.util.tensor_util import make_ndarray
 
-from configs.experiment import build_config
 from dvae.evaluation import LikelihoodEstimate
 from dvae.runs import code_version, loop, timing
 from dvae.runs.checkpoints import Progress, RunOptions
@@ -215,51 +211,6 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
 def _stop_at(run, step):
     if run.progress.step == step:
         raise StopIteration
-
-
-def test_runs_of_a_table_are_comparable_trials(tmp_path):
-    """In TensorBoard over their directory each is its own trial, all with the same metrics."""
-    board, groups, names = EventMultiplexer(), set(), set()
-    # Of one leaf name but for beta.
-    cases = [(method, seed) for method in ("dvaes_exp", "dvaepp_exp") for seed in (0, 1)]
-    configs = [build_config(baseline=m, struct="1-layer-nonlin", seed=seed) for m, seed in cases]
-    for number, config in enumerate(configs):
-        path = config.run_directory(tmp_path)
-        path.mkdir(parents=True)
-        summaries = Summaries(RunDirectory(path))
-        summaries.start(config, "flags")
-        summaries.finish(7, {"test_nll": 80.0 + number, "val_nll": 81.0, "log_z": 3.0})
-    board.AddRunsFromDirectory(str(tmp_path)).Reload()
-    assert set(board.Runs()) == {str(config.run_directory("")) for config in configs}
-    for number, config in enumerate(configs):
-        run = str(config.run_directory(""))
-        facts = board.SummaryMetadata(run, metadata.SESSION_START_INFO_TAG).plugin_data.content
-        session = metadata.parse_session_start_info_plugin_data(facts)
-        groups.add(session.group_name)
-        names.add(frozenset(session.hparams))
-        assert session.hparams["baseline"].string_value == config.baseline
-        [event] = board.Tensors(run, "result/test_nll")
-        assert event.step == 7
-        assert make_ndarray(event.tensor_proto) == 80.0 + number
-    assert len(groups) == len(configs), "runs of one group count as repetitions of each other"
-    assert len(names) == 1
-
-
-def test_what_decides_the_numbers_makes_another_trial(tmp_path, monkeypatch):
-    """Each in a log_dir of its own; the same settings again are a repetition of them."""
-    trials = []
-    monkeypatch.setattr(
-        "dvae.runs.summaries.hp.hparams", lambda values, trial_id: trials.append((trial_id, values))
-    )
-    changes = [{}, {}, {"base_lr": 1e-3}, {"num_sweeps": 7}, {"train_batchsize": 50}]
-    changes += [{"ais_chains": 64}, {"num_chains": 10}, {"eval_iw_samples": 9}]
-    for number, change in enumerate(changes):
-        path = tmp_path / str(number)
-        path.mkdir()
-        Summaries(RunDirectory(path)).start(build_config(**change), "flags")
-    names = [name for name, _ in trials]
-    assert names[0] == names[1] and len(set(names)) == len(changes) - 1
-    assert all(c.items() <= values.items() for c, (_, values) in zip(changes, trials, strict=True))
 
 
 @pytest.fixture

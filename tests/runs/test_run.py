@@ -121,7 +121,7 @@ def test_every_setting_is_in_signature_and_help():
     parameters = inspect.signature(dvae.train).parameters
     assert {"dataset", "k", "num_train_iter", "beta", "keep_steps", "ais_base"} <= set(parameters)
     assert parameters["eval_iw_samples"].default == 4000
-    assert parameters["data_dir"].default == "datasets"
+    assert parameters["data_dir"].default is None
     assert all(f"{name}: " in dvae.train.__doc__ for name in parameters)
 
 
@@ -188,9 +188,11 @@ _HEEDED |= dict.fromkeys(
     "--num_train_iter=9 --train_batchsize=9 --input_size=64 --eval_every=9 --summary_every=9 "
     "--num_chains=9 --num_sweeps=9 --resample_threshold=0.5 --log_z_population=none "
     "--log_z_chains=9 --fresh --checkpoint_minutes=1 --max_unsaved_minutes=1 "
-    "--keep_steps=5".split(),
+    "--keep_steps=5 --prior=partite:4 --num_temperatures=9 --num_latents=8 --num_groups=2 "
+    "--num_hidden_layers=1 --hidden_units=9".split(),
     _TRAIN,
 )
+_HEEDED["--start_from=elsewhere"] = "train"
 
 
 def test_each_mode_heeds_a_flag_or_says_that_it_does_not_know_it(program, monkeypatch):
@@ -225,7 +227,7 @@ def test_what_is_given_reaches_the_mode(program, monkeypatch):
         monkeypatch.setattr(commands, mode, lambda *_, **given: seen.append(given) or 0)
     assert program("--mode=generate", MODEL, "--seed=2", "--num_images=5")[0] == 0
     assert program("--mode=evaluate", MODEL, "--ais_chains=7", "--dataset=digits")[0] == 0
-    places = {"data_dir": "./data", "step": None, "dataset": None}
+    places = {"data_dir": None, "step": None, "dataset": None}
     assert seen[:2] == [places | {"seed": 2}, {"num_images": 5}]
     assert seen[2:] == [places | {"dataset": "digits", "ais_chains": 7}, {}]
 

@@ -1,5 +1,7 @@
 """Boltzmann machines on graphs: against enumeration, and as RBMs where they are some."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -25,14 +27,13 @@ MODEL = BoltzmannMachine(8, REFERENCE.edges)
 KERNELS = {"products": (1000, 8), "lists": (0, 8), "rows": (1000, 0)}
 
 
-@pytest.fixture(params=KERNELS)
-def kernel(request, monkeypatch):
-    cost, few = KERNELS[request.param]
+def choose(kernel, monkeypatch):
+    """Draws classes in one of these ways, whatever the graph."""
+    cost, few = KERNELS[kernel]
     monkeypatch.setattr(class_loop, "_LIST_COST", cost)
     monkeypatch.setattr(class_loop, "_FEW_CLASSES", few)
-    class_loop.layout_of.cache_clear()
-    yield request.param
-    class_loop.layout_of.cache_clear()
+    uncached = functools.cache(class_loop.layout_of.__wrapped__)
+    monkeypatch.setattr(class_loop, "layout_of", uncached)
 
 
 def params_of(reference, dtype=tf.float32):
@@ -88,8 +89,10 @@ def test_the_kernel_is_chosen_by_density():
     assert complete.layout.neighbours is None and complete.layout.edges.shape == (9, 1, 10)
 
 
-def test_fields_of_classes(kernel):
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_fields_of_classes(kernel, monkeypatch):
     """Of each class, against the dense product; pads count for nothing, whatever unit 0 is."""
+    choose(kernel, monkeypatch)
     rng = np.random.default_rng(4)
     bias, edges = rng.normal(size=9), ((0, 1), (0, 2), (0, 3), (4, 5), (2, 6), (6, 7))  # 8: alone
     model = BoltzmannMachine(9, edges)
@@ -109,11 +112,13 @@ def test_fields_of_classes(kernel):
     assert class_loop.spread(layout, tf.constant(bias)).shape == (*layout.units.shape, 1)
 
 
-def test_sweeps(kernel, seed=1):
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_sweeps(kernel, monkeypatch, seed=1):
     """Two sweeps from exact samples of the path at 0.4 and 1, alternating: each stays its own.
 
     Standard error 0.005. Units drawn from old ones of another class would spoil the products.
     """
+    choose(kernel, monkeypatch)
     base = np.float64(np.float32(np.linspace(-1.0, 1.0, 8)))
     rng, at = np.random.default_rng(statistical.seed(seed)), np.array([0.4, 1.0])
     ends = [REFERENCE.between(base, t) for t in at]
