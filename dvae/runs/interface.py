@@ -99,8 +99,8 @@ def train(
     with path_errors(), silence(not progress):
         if not isinstance(dataset, str | os.PathLike):
             given["dataset"] = _kept(dataset, settings.get("log_dir"))
-        if isinstance(start := settings.get("start_from"), TrainedModel):
-            given["start_from"] = start.path
+        if "start_from" in settings:  # a model, or its directory
+            given["start_from"] = getattr(settings["start_from"], "path", settings["start_from"])
         given = _checked_settings(given)
         places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
         options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}

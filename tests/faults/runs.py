@@ -33,6 +33,15 @@ LOST = (
 NO_LOCK = "test_what_is_no_file_ends_with_one_line_that_helps[directory-lock.json]"
 DIRECTORIES = cases("test_any_directory_will_do")("brackets", "not", "backslash", "no text")
 
+
+def written_or_not(write, saver):
+    """Forgets models that wait whether they could be written or not."""
+    try:
+        write(saver)
+    finally:
+        saver._waiting.clear()
+
+
 # Which model is the best.
 with fault("the best model is chosen by the test set", BEST):
     text(
@@ -104,7 +113,7 @@ with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
 with fault("log Z is added twice", BEST, "test_errors_add_in_squares"):
     wrapped("evaluation.normalized", lambda f, found, log_z: f(f(found, log_z), log_z))
 with fault("log Z is left out of the validation NLL", BEST):
-    text("Monitor.evaluate", "«likelihood → estimate».nll")
+    text("Monitor.evaluate", "«likelihood → found».nll")
 with fault("all evaluations draw the same samples", SAMPLES, BLOCKS):
     argument("Monitor._key", step=lambda _: 0)
 with fault("validation and test share a key", SAMPLES):
@@ -140,7 +149,7 @@ with fault("a lost best model is looked for in no other checkpoint", LOST):
 with fault("a lost best model is not noticed", "test_what_an_error_advises_helps[best lost]"):
     text("Saver.restore", 'if «best is None or self._store.files("best", best) → True»:')
 with fault("a kept model that cannot be written is given up", SAVED_LATER):
-    text("Saver._write_waiting", "leaves = «self._waiting[place] → self._waiting.pop(place)»")
+    wrapped("Saver._write_waiting", written_or_not)
 with fault("a model that is written later has the weights of then", SAVED_LATER):
     text(
         "Saver._write_waiting",

@@ -52,7 +52,7 @@ with fault("100,000 steps count as a long run", EVALUATION):
 with fault("the structure of a name is another", STRUCTURES("4-layer-nonlin")):
     entry("STRUCTURES", "4-layer-nonlin", lambda _: Structure(4, 50, 2))
 with fault("--struct is not heeded", STRUCTURES("4-layer-nonlin", "1-layer-lin")):
-    text("build_config", 'STRUCTURES[«config.struct → "2-layer-nonlin"»], prior)')
+    text("experiment._structure", 'usual = STRUCTURES[«struct → "2-layer-nonlin"»]')
 with fault("a baseline has the smoothing of another", "test_what_each_baseline_is_made_of"):
     entry("BASELINES", "dvaes_unexp", lambda _: BASELINES["dvaes_exp"])
 
@@ -79,9 +79,9 @@ with fault("a lock's lease is two beats", "test_lock"):
     value("LEASE_SECONDS", 45.0)
 
 # Batches.
-with fault("all epochs have the same order", EPOCHS, BATCHES):
+with fault("all epochs have the same order", EPOCHS):
     argument("epoch_permutation", epoch=lambda _: 0)
-with fault("images are drawn with replacement", EPOCHS, BATCHES):
+with fault("images are drawn with replacement", EPOCHS):
     wrapped(
         "epoch_permutation",
         lambda f, *a: f(*a)[np.random.default_rng(a[1]).integers(0, a[0], a[0])],

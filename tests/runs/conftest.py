@@ -36,8 +36,9 @@ def fails(program):
     def fails(*arguments, **options):
         code, out, err = program(*arguments, **options)
         assert code == 2 and "Traceback" not in out + err
-        [line] = err.strip().splitlines()
-        assert line.startswith("error: ") and len(line) < 1000
-        return line
+        lines = err.strip().splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ") and len(lines[0]) < 1000
+        return lines[0]
 
     return fails

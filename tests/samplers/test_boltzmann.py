@@ -36,6 +36,12 @@ def choose(kernel, monkeypatch):
     monkeypatch.setattr(class_loop, "layout_of", uncached)
 
 
+@pytest.fixture(params=KERNELS)
+def kernel(request, monkeypatch):
+    choose(request.param, monkeypatch)
+    return request.param
+
+
 def params_of(reference, dtype=tf.float32):
     return BoltzmannParameters(
         tf.constant(reference.bias, dtype), tf.constant(reference.coupling, dtype)

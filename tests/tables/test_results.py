@@ -64,6 +64,7 @@ def test_a_result_of_another_run_is_named_and_not_counted(tmp_path, fields, name
     run, other = write(tmp_path / "a", 85.0), write(tmp_path / "b", 70.0, **fields)
     (run / "result.json").write_bytes((other / "result.json").read_bytes())
     tree = read_tree(tmp_path / "a")
+    assert len(tree.problems) == 1
     [problem] = tree.problems
     assert f"{run}/result.json is of another run" in problem and named in problem
     assert not tree.results
