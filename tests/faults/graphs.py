@@ -38,7 +38,7 @@ with fault("a node may be joined to itself", BAD("self-loop")):
 with fault("a run's directory does not say its prior", "test_a_record_without_a_prior_is_an_rbm"):
     text("ExperimentConfig.run_directory", 'if self.prior «!= → ==» "rbm"')
 with fault("--prior is not heeded", "test_a_record_without_a_prior_is_an_rbm"):
-    argument("graphs.with_prior", name=lambda _: "rbm")
+    wrapped("graphs.with_prior", lambda f, structure, _: f(structure, "rbm"))
 with fault("a configuration forgets its edges", "test_a_file_in_a_configuration"):
     text("ExperimentConfig.to_json", "if «not self.structure.edges → True»")
 
