@@ -60,12 +60,16 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What decides how a run is kept, and none of its numbers."""
+    """What decides how a run is kept, and none of its numbers.
+
+    start_from: a run from which a new one starts; start: what `starting_point` says of it.
+    """
 
     checkpoint_minutes: float = 10.0
     max_unsaved_minutes: float = 60.0
     keep_steps: tuple[int, ...] = ()
     start_from: str | None = None
+    start: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps"):
@@ -224,10 +228,10 @@ class Saver:
         forgotten = {"best_step": None, "best_val_nll": None, "best_trusted": False}
         return dataclasses.replace(progress, evaluated_step=evaluated, **forgotten)
 
-    def start_from(self, path: Path) -> None:
-        """Takes over weights, averages and chains of another run's best model. Raises UserError."""
+    def start_from(self, path: Path, step: int) -> None:
+        """Takes over weights, averages and chains of another run at a step. Raises UserError."""
         state = self._program.state
-        model, _ = restore_model(RunDirectory(path), state)
+        model, _ = restore_model(RunDirectory(path), state, step)
         self._program.state = state.with_model(model)
 
     def restore_best(self, step: int) -> None:

@@ -71,6 +71,7 @@ def train_run(
     if options.start_from is not None:
         start = starting_point(Path(options.start_from), config)
         config = dataclasses.replace(config, started_from=start["checkpoint"])
+        options = dataclasses.replace(options, start=start)
     say(
         f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler}, "
         f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"

@@ -11,7 +11,7 @@ from configs.errors import NothingTrained, UserError, name_of
 from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
-from dvae.runs.checkpoints import Progress, RunOptions, Saver, starting_point
+from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.code_version import code_version, version_name
 from dvae.runs.directory import RunDirectory
 from dvae.runs.monitor import Monitor
@@ -98,11 +98,11 @@ class Run:
 
     def _begin(self) -> None:
         """Of new weights, or from the best model of another run."""
-        if self.config.started_from:
-            path = Path(self.options.start_from)
-            self.progress.start = starting_point(path, self.config)
-            self._saver.start_from(path)
-            say(f"starts from step {self.progress.start['step']} of {path}")
+        if self.options.start is not None:
+            path, step = Path(self.options.start_from), self.options.start["step"]
+            self._saver.start_from(path, step)
+            self.progress.start = self.options.start
+            say(f"starts from step {step} of {path}")
         self.monitor.begin(self.progress)
 
     def _note_code(self) -> None:
