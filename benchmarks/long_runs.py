@@ -23,7 +23,7 @@ from dvae.runs.model_card import model_name
 from dvae.runs.records import read_config
 from dvae.train_state import NetworkVariables
 from samplers import counter_random, log_partition, mixing, tempering
-from samplers.energy_model import fitted_base, uniform_base
+from samplers.energy_model import EnergyModel, Parameters, State, fitted_base, uniform_base
 from samplers.rbm import Halves, RBMParameters, model_of
 
 AIS_CHAINS, AIS_TEMPERATURES = 1024, 10_000
@@ -37,8 +37,8 @@ def steps_kept(path: Path, kind: str) -> list[int]:
     return sorted(int(place.name.removeprefix(f"{kind}-")) for place in found)
 
 
-def load_kept(path: Path, step: int) -> tuple[RBMParameters, Halves, int]:
-    """A kept model's prior, the population of its next gradient, and its sweeps."""
+def load_kept(path: Path, step: int) -> tuple[EnergyModel, Parameters, State]:
+    """A kept model's prior, its parameters, and the population of its next gradient."""
     directory = RunDirectory(path)
     config, _ = read_config(directory.path)
     model, estimator = build(config, np.full(config.input_size, 0.5, np.float32))
@@ -56,7 +56,7 @@ def load_kept(path: Path, step: int) -> tuple[RBMParameters, Halves, int]:
     state, _ = advance(params, state, key, tf.constant(step))
     if sampler.weights(state) is not None:
         raise UserError(f"{path} has a weighted population (--resample_threshold): not covered")
-    return params, sampler.chains(state), config.num_sweeps
+    return model.prior.energy_model, params, sampler.chains(state)
 
 
 def log_z(
@@ -84,9 +84,9 @@ def log_z(
     return rows
 
 
-def measure(path: Path, step: int) -> Record:
+def measure(path: Path, step: int, num_sweeps: int) -> Record:
     """Everything about one kept model."""
-    (params, population, num_sweeps), key = load_kept(path, step), counter_random.key(step)
+    (_, params, population), key = load_kept(path, step), counter_random.key(step)
     recorded = mixing.tempered_states(params, counter_random.fold_in(key, _TEMPERED)).numpy()
     size = population.left.shape[0]
     last = recorded[-1 - (size - 1) // mixing.LADDERS :].reshape(-1, recorded.shape[-1])[-size:]
@@ -114,7 +114,10 @@ def measure_run(path: Path, again: bool) -> None:
     points = np.stack(validation, axis=1).tolist() or old["validation"]
     for step in sorted({*steps_kept(path, "kept"), *steps_kept(path, "best")} - set(measured)):
         weight = [None, *weights.values[weights.steps <= step].tolist()][-1]
-        measured[step] = {**measure(path, step), "training": {"kl_coeff": weight}}
+        measured[step] = {
+            **measure(path, step, config.num_sweeps),
+            "training": {"kl_coeff": weight},
+        }
         record = {
             "run": {"dataset": Path(config.dataset).stem, **run},
             "data_sha256": data_sha256,

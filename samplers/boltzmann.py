@@ -83,6 +83,14 @@ class BoltzmannMachine(EnergyModel):
         return np.array(self.edges, np.int32).reshape(-1, 2)
 
     @functools.cached_property
+    def _numbers(self) -> np.ndarray:
+        """The edge between each two units, M where there is none, int32 [D, D]."""
+        numbers = np.full([self.num_units] * 2, len(self.edges), np.int32)
+        first, second = self._pairs.T
+        numbers[first, second] = numbers[second, first] = np.arange(len(self.edges))
+        return numbers
+
+    @functools.cached_property
     def _sources(self) -> tuple[tuple[int, ...], ...]:
         """For each class the classes that its units are joined to.
 
@@ -112,13 +120,14 @@ class BoltzmannMachine(EnergyModel):
 
     def matrix(self, coupling: tf.Tensor) -> tf.Tensor:
         """[D, D], each coupling twice: symmetric, with zeros on the diagonal."""
-        above = tf.scatter_nd(self._pairs, coupling, [self.num_units] * 2)
-        return above + tf.transpose(above)
+        return _spread(coupling, self._numbers)
 
     def energy(self, params: BoltzmannParameters, state: Units) -> tf.Tensor:  # noqa: D102
         self.check_state(params, state)
-        units = self.units(state)
-        field = params.bias + 0.5 * tf.matmul(units, self.matrix(params.coupling))
+        # Class by class, as the state is: to put units in their order takes longer than the product.
+        units, order = tf.concat(state, axis=1), np.concatenate(self.classes)
+        matrix = _spread(params.coupling, self._numbers[np.ix_(order, order)])
+        field = tf.gather(params.bias, order) + 0.5 * tf.matmul(units, matrix)
         return -tf.reduce_sum(units * field, axis=1)
 
     def moments(  # noqa: D102
@@ -236,6 +245,11 @@ def bits(
     params = BoltzmannParameters(2.0 * field - 2.0 * _sums(model, coupling), 4.0 * coupling)
     model.check_parameters(params)
     return params, offset + tf.reduce_sum(field) - tf.reduce_sum(coupling)
+
+
+def _spread(coupling: tf.Tensor, numbers: np.ndarray) -> tf.Tensor:
+    """Couplings at the places of their numbers, zero at that of number M."""
+    return tf.gather(tf.concat([coupling, tf.zeros([1], coupling.dtype)], axis=0), numbers)
 
 
 def _colors(classes: Classes) -> dict[int, int]:

@@ -215,6 +215,7 @@ class LinearPath(Path):
     def __init__(self, model: EnergyModel, params: Parameters, base: tf.Tensor) -> None:
         self._model, self._params, self._base = model, params, base
         self._change = tf.nest.map_structure(tf.subtract, params, model.independent(base))
+        self._seen: tuple[State | None, tf.Tensor | None] = None, None
 
     def start(self, num_chains: int, key: tf.Tensor) -> State:  # noqa: D102
         logits = tf.broadcast_to(self._base, [num_chains, self._model.num_units])
@@ -224,7 +225,10 @@ class LinearPath(Path):
         return state
 
     def log_ratio(self, state: State, old: tf.Tensor, new: tf.Tensor) -> tf.Tensor:  # noqa: D102
-        return -tf.reshape(new - old, [-1]) * self._model.energy(self._change, state)
+        # Two ratios of one state: XLA would make a graph's matrix and its product twice.
+        if state is not self._seen[0]:
+            self._seen = state, self._model.energy(self._change, state)
+        return -tf.reshape(new - old, [-1]) * self._seen[1]
 
     def sweep(  # noqa: D102
         self, state: State, key: tf.Tensor, inverse_temperature: tf.Tensor
