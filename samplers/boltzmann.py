@@ -124,7 +124,7 @@ class BoltzmannMachine(EnergyModel):
 
     def energy(self, params: BoltzmannParameters, state: Units) -> tf.Tensor:  # noqa: D102
         self.check_state(params, state)
-        # Class by class, as the state is: to put units in their order takes longer than the product.
+        # In the order of the classes, as the state is: no gather of units.
         units, order = tf.concat(state, axis=1), np.concatenate(self.classes)
         matrix = _spread(params.coupling, self._numbers[np.ix_(order, order)])
         field = tf.gather(params.bias, order) + 0.5 * tf.matmul(units, matrix)
