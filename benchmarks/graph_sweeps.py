@@ -1,9 +1,10 @@
-"""Time of a sweep of one chain on a graph: ours beside dwave-samplers and thrml, where installed.
+"""Time of a sweep of one chain on a graph: ours beside other programs, where installed.
 
     python -m benchmarks.graph_sweeps --priors=zephyr:3,pegasus:4,partite:4 --latents=200
 
 All draw every unit from its conditional distribution at inverse temperature 1 (dwave-samplers:
-simulated annealing at constant beta with its Gibbs rule; thrml: block Gibbs over the same colours).
+simulated annealing at constant beta with its Gibbs rule; thrml and the BlockSampler of
+dwave-pytorch-plugin: block Gibbs over the same colours).
 Wall-clock and processor time, the best of several calls; what compiles is called once before.
 """
 
@@ -77,7 +78,25 @@ def of_thrml(model: BoltzmannMachine, params: BoltzmannParameters) -> Callable[[
     return lambda: jax.block_until_ready(run(keys, start))
 
 
-PROGRAMS = {"ours": ours, "dwave-samplers": of_dwave, "thrml": of_thrml}
+def of_plugin(model: BoltzmannMachine, params: BoltzmannParameters) -> Callable[[], object]:
+    """D-Wave's block sampler in PyTorch; its chains go on from call to call."""
+    from dwave.plugins.torch.models import GraphRestrictedBoltzmannMachine
+    from dwave.plugins.torch.samplers import BlockSampler
+
+    field, coupling, _ = spins(model, params)
+    linear = dict(enumerate(-field.numpy().astype(float)))
+    quadratic = dict(zip(model.edges, -coupling.numpy().astype(float), strict=True))
+    of = GraphRestrictedBoltzmannMachine(linear, quadratic, linear=linear, quadratic=quadratic)
+    color = {unit: c for c, units in enumerate(model.classes) for unit in units}
+    return BlockSampler(of, color.__getitem__, CHAINS, [1.0] * SWEEPS, seed=1).sample
+
+
+PROGRAMS = {
+    "ours": ours,
+    "dwave-samplers": of_dwave,
+    "dwave-pytorch-plugin": of_plugin,
+    "thrml": of_thrml,
+}
 
 
 def main() -> None:
