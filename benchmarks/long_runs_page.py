@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import matplotlib
 from scipy import stats
 
-from benchmarks import methods, records
+from benchmarks import records
 from benchmarks.records import Record, table
 from configs.tables import published_value
 from dvae.runs.result import span
@@ -99,7 +99,7 @@ def read() -> list[Record]:
 def cells_table() -> str:
     """The finished cells of the published length beside the papers' values."""
     rows = []
-    for result in read_tree(methods.RESULTS / "1000000-steps").results:
+    for result in read_tree(records.RESULTS / "methods" / "1000000-steps").results:
         config, record, paper = result.config, result.record, published_value(result.setting)
         nll = record["nll_interval"]
         with_set = span(nll["low_with_test_set"], nll["high_with_test_set"])

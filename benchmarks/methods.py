@@ -1,6 +1,7 @@
 """The results of all methods, kept so that they can grow from machine to machine.
 
-python -m benchmarks.methods LOG_DIR ...    keeps config.json and result.json of finished runs
+python -m benchmarks.methods LOG_DIR ...                   keeps config.json and result.json of runs
+python -m benchmarks.methods LOG_DIR ... --page=priors     those that docs/priors.md compares
 """
 
 from collections.abc import Sequence
@@ -8,29 +9,31 @@ from pathlib import Path
 
 from benchmarks import records
 from configs.tables import PUBLISHED_BASELINES
+from dvae.priors import energy_model
 from dvae.runs.export import copy_result
 from dvae.runs.result import span
+from samplers.energy_model import parameter_shapes
 from tables.documents import markdown_table, markdown_tables
 from tables.report import build_report
 from tables.results import Cell, gather, read_tree
 from tables.side_by_side import side_by_side
 
-RESULTS = records.RESULTS / "methods"
+PAGES = ("methods", "priors")
 
 
-def keep(log_dir: Path) -> None:
+def keep(log_dir: Path, page: str) -> None:
     """Keeps the finished runs of a directory, each in place of an earlier one like it."""
     for result in read_tree(log_dir).results:
-        steps = RESULTS / f"{result.config.num_train_iter}-steps"
+        steps = records.RESULTS / page / f"{result.config.num_train_iter}-steps"
         target = result.config.run_directory(steps)
         target.mkdir(parents=True, exist_ok=True)
         copy_result(result.directory, target)
-        print(f"kept {target.relative_to(RESULTS)}")
+        print(f"kept {target.relative_to(records.RESULTS)}")
 
 
-def kept() -> list[Cell]:
-    """All that is kept."""
-    return gather(read_tree(RESULTS).results)
+def kept(page: str) -> list[Cell]:
+    """All that is kept of a page."""
+    return gather(read_tree(records.RESULTS / page).results)
 
 
 def best_of_each(cells: Sequence[Cell]) -> list[Cell]:
@@ -67,12 +70,29 @@ def tables(cells: Sequence[Cell]) -> dict[str, str]:
     return {name: markdown_tables(document) for name, document in documents.items()}
 
 
+def priors(cells: Sequence[Cell]) -> str:
+    """Priors beside each other: the lowest NLL of a method first."""
+    rows = []
+    for cell in sorted(cells, key=lambda cell: (cell.setting.baseline, cell.sample.mean)):
+        run = cell.results[0]
+        couplings = parameter_shapes(energy_model(run.config.structure))[-1].num_elements()
+        interval, setting = run.record["nll_interval"], cell.setting
+        nll = f"{cell.sample.mean:.2f} {span(interval['low'], interval['high'])}"
+        row = [setting.baseline, setting.prior, f"{run.config.structure.num_latents}"]
+        row += [f"{run.config.num_train_iter:,}", f"{couplings:,}", nll, f"{cell.log_z_error:.3f}"]
+        rows.append([*row, f"{cell.ms_per_step:.0f}"])
+    header = ("method", "prior", "latents", "steps", "couplings", "test NLL, 95 % interval")
+    return markdown_table((*header, "log Z ±", "ms a step"), rows)
+
+
 def main() -> None:
     """Keeps what is given."""
     parser = records.parser(__doc__)
     parser.add_argument("log_dirs", type=Path, nargs="+")
-    for log_dir in parser.parse_args().log_dirs:
-        keep(log_dir)
+    parser.add_argument("--page", choices=PAGES, default=PAGES[0])
+    options = parser.parse_args()
+    for log_dir in options.log_dirs:
+        keep(log_dir, options.page)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,14 @@ python -m benchmarks.pages
 
 import statistics
 
-from benchmarks import estimators_page, long_runs_page, methods, records
+from benchmarks import (
+    estimators_page,
+    graph_exactness,
+    long_runs_page,
+    methods,
+    records,
+    training_samplers,
+)
 from benchmarks.records import ROOT, Record, table
 from configs.setting import markdown_of
 from configs.settings import SETTINGS
@@ -103,7 +110,7 @@ def tables() -> dict[tuple[str, str], str]:
     """Every generated table, by its file and the name of its markers."""
     exactness, speed = map(records.read, ("exactness", "performance"))
     gradients, runs = records.read("estimators"), long_runs_page.read()
-    cells = methods.kept()
+    cells = methods.kept("methods")
     timed = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
     timed["gpu_programs"], steps = gpu_programs_table, speed["step_methods"]
     return {
@@ -115,6 +122,10 @@ def tables() -> dict[tuple[str, str], str]:
         ("docs/long_runs.md", "health"): long_runs_page.health_table(runs),
         ("docs/exactness.md", "seeds"): seeds_table(exactness["prior-12x12"]),
         ("docs/exactness.md", "priors"): priors_table(exactness),
+        ("docs/exactness.md", "graphs"): graph_exactness.table(),
+        ("docs/exactness.md", "misses on graphs"): graph_exactness.misses_table(),
+        ("docs/priors.md", "priors"): methods.priors(methods.kept("priors")),
+        ("docs/priors.md", "samplers"): training_samplers.kept_table(),
         ("docs/deviations.md", "measured"): deviations_table(records.read("deviations")),
         ("docs/estimators.md", "bias"): estimators_page.bias_table(gradients),
         ("docs/estimators.md", "variance"): estimators_page.variance_table(gradients, steps),

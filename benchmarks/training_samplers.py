@@ -22,7 +22,6 @@ from dvae.runs.records import read_config, read_result
 from samplers import counter_random, hardware, tempering
 from samplers.ais import linear_temperatures
 from samplers.energy_model import EnergyModel, LinearPath, Parameters, uniform_base
-from tables.documents import insert
 
 LADDERS, TEMPERATURES, BURN_IN, RECORDINGS, SPACING = 128, 32, 500, 20, 50
 PROTOTYPES, SIDE, FLIPS = 8, 16, 0.05
@@ -119,25 +118,25 @@ def table(rows: list[Record]) -> str:
     return records.table(header, lines)
 
 
+def kept_table() -> str:
+    """Of all that is kept."""
+    kept = records.read("samplers")
+    return table([row for record in kept.values() for row in record["runs"]])
+
+
 def main() -> None:
-    """Makes data, measures runs, or writes the page."""
+    """Makes data, or measures runs."""
     parser = records.parser(__doc__)
     parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--clusters", type=Path, help="where clustered images go")
     parser.add_argument("--keep", help="the name that results are kept by")
-    parser.add_argument("--page", action="store_true", help="put results into docs/priors.md")
     options = parser.parse_args()
     if options.clusters:
         np.savez_compressed(options.clusters, **clusters())
     rows = [measure(path) for path in options.runs]
     if rows and options.keep:
         records.keep("samplers", options.keep, {"runs": rows})
-    if options.page:
-        rows = [row for record in records.read("samplers").values() for row in record["runs"]]
-    text = table(rows)
-    print(text)
-    if options.page:
-        insert(records.ROOT / "docs" / "priors.md", f"\n{text}\n", "samplers of training")
+    print(table(rows))
 
 
 if __name__ == "__main__":
