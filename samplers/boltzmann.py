@@ -151,6 +151,9 @@ class BoltzmannMachine(EnergyModel):
         base: tf.Tensor | None = None,
     ) -> Units:
         self.check_state(params, state)
+        if not self.edges:  # a sweep forgets all
+            least = min if isinstance(num_sweeps, int) else tf.minimum
+            num_sweeps = least(num_sweeps, 1)
         if self.layout is not None:
             num_sweeps = checks.whole_or_tensor("num_sweeps", num_sweeps, 0)
             gibbs.check_temperature(inverse_temperature, state[0].shape[0])

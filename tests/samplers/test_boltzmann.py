@@ -185,6 +185,16 @@ def test_units_without_edges(seed=1):
         assert np.isclose(exact.log_partition(model, params), np.sum(np.log1p(np.exp(bias))))
 
 
+def test_without_edges_one_sweep_is_all():
+    """And none is none."""
+    model, key = BoltzmannMachine(8, ()), counter_random.key(1)
+    params, start = model.independent(tf.linspace(-2.0, 2.0, 8)), model.start(50, key)
+    swept = [model.units(model.sweeps(params, start, key, n)) for n in (0, 1, 40, tf.constant(40))]
+    assert np.array_equal(swept[0], model.units(start))
+    assert all(np.array_equal(swept[1], units) for units in swept[2:])
+    assert not np.array_equal(swept[0], swept[1])
+
+
 def test_equal_models_share_a_program():
     """As an argument a model is known by its value, even after the first one is gone."""
     traces = []
