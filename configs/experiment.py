@@ -204,7 +204,7 @@ def _check_structure(structure: Structure) -> None:
 
 def _structure(
     struct: str,
-    prior: str = SETTINGS["prior"].default,
+    prior: str | None = None,
     num_latents: int | None = None,
     num_groups: int | None = None,
     **networks: int,
@@ -219,7 +219,14 @@ def _structure(
         f"{groups} groups",
     )
     sized = dataclasses.replace(usual, num_groups=groups, units_per_group=units, **networks)
-    return graphs.with_prior(sized, prior)
+    return graphs.with_prior(sized, prior or usual.prior)
+
+
+def _published_intervals(steps: int) -> dict[str, int]:
+    """Those of the papers' schedule, and shorter ones for runs that would see one point of it."""
+    if steps < 10_000:
+        return {"eval_every": max(steps // 4, 1), "summary_every": max(steps // 10, 1)}
+    return {"eval_every": 10_000 if steps <= 100_000 else 20_000, "summary_every": 1000}
 
 
 def build_config(**given: Any) -> ExperimentConfig:
@@ -227,8 +234,8 @@ def build_config(**given: Any) -> ExperimentConfig:
 
     Args:
       **given: fields of `ExperimentConfig` but `structure`, which `struct`, sizes and `prior` (a
-        name or the path of a file of edges) decide. None for beta, eval_batchsize, eval_every and
-        sampler: as published; for sizes: those of `struct`.
+        name or the path of a file of edges) decide. None for beta, eval_batchsize, eval_every,
+        summary_every and sampler: as published; for sizes and prior: those of `struct`.
 
     Raises:
       UserError: one line on the first setting that is wrong.
@@ -248,7 +255,7 @@ def build_config(**given: Any) -> ExperimentConfig:
         "eval_batchsize": config.eval_batchsize
         if config.has_own_data
         else DATASETS[config.dataset].eval_batch_size,
-        "eval_every": 10_000 if config.num_train_iter <= 100_000 else 20_000,
+        **_published_intervals(config.num_train_iter),
     }
     config = dataclasses.replace(config, **(published | fields))
     check_config(config)

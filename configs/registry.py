@@ -216,7 +216,7 @@ SAMPLERS: dict[str, Target] = {
     "pt": "dvae.prior_chains:ParallelTempering",
 }
 # The parts of a model that a `Structure` names.
-ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:HierarchicalEncoder"}
+ENCODERS: dict[str, Target] = {"dense": "dvae.encoder:DenseEncoder"}
 DECODERS: dict[str, Target] = {"dense": "dvae.decoder:Decoder"}
 LIKELIHOODS: dict[str, Target] = {"bernoulli": "dvae.likelihood:Bernoulli"}
 # Makes the energy model of the prior from the structure: `samplers.energy_model.EnergyModel`.

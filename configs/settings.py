@@ -87,12 +87,13 @@ SETTINGS = by_name(
     ),
     Setting(
         "prior",
-        "rbm",
+        None,
         "couplings between latents: rbm, independent, complete, partite:N, pegasus:M, zephyr:M, or "
         "the path of a file of edges",
         Path,
         _CELL,
-        "training",
+        decides="training",
+        unset="that of struct: rbm",
         axis="priors",
     ),
     Setting(
@@ -210,10 +211,18 @@ SETTINGS = by_name(
         "steps between evaluations",
         _RUN,
         "training",
-        unset="20,000; 10,000 in runs of up to 100,000 steps",
+        unset="20,000; 10,000 in runs of up to 100,000 steps; a fourth of those below 10,000",
         field=20_000,
     ),
-    _steps("summary_every", 1000, "steps between TensorBoard summaries", _RUN, "rounding"),
+    _steps(
+        "summary_every",
+        None,
+        "steps between TensorBoard summaries",
+        _RUN,
+        "rounding",
+        unset="1000; a tenth of runs below 10,000 steps",
+        field=1000,
+    ),
     Setting("checkpoint_minutes", 10.0, "longest time between checkpoints", float, _RUN, least=0),
     Setting(
         "max_unsaved_minutes",

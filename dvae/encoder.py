@@ -54,14 +54,51 @@ class Encoder(keras.layers.Layer, abc.ABC):
         """What weight decay applies to."""
 
 
+class HierarchicalEncoder(Encoder):
+    """q(z | x) = Π_l q(z_l | x, earlier groups), of which a subclass gives the parameters.
+
+    num_groups: of latents, the structure's.
+    """
+
+    num_groups = 1
+
+    @abc.abstractmethod
+    def group_params(
+        self, condition: Any, group: int, earlier: Latents, num_samples: int, training: bool
+    ) -> PosteriorParams:
+        """Parameters of one group given the latents of the earlier ones, [N, d].
+
+        `self.posterior.split` makes them of a network's outputs, [N, outputs_per_unit * d].
+
+        num_samples: rows of each image in the first group; later ones have those of the latents.
+        training: batch statistics (and moving their averages), or the averages.
+        """
+
+    def sample(  # noqa: D102
+        self, batch: Batch, num_samples: int, key: tf.Tensor, training: bool
+    ) -> Sample:
+        draw = relaxed(self.posterior, key)
+        walk = rollout(self, self.condition(batch), num_samples, draw, training)
+        return joined(self.posterior, walk)
+
+    def sample_binary(  # noqa: D102
+        self, condition: Any, num_samples: int, key: tf.Tensor
+    ) -> Sample:
+        walk = rollout(self, condition, num_samples, binary(key))
+        log_q = 0.0
+        for z, params in zip(walk.latents, walk.params, strict=True):
+            log_q += log_bernoulli(z, params.logits)
+        return Sample(tf.concat(walk.latents, axis=1), concat(walk.params), log_q)
+
+
 class ImageProducts(NamedTuple):
     """What images give to the first layer of each group's network, [B, H] each."""
 
     products: tuple[tf.Tensor, ...]
 
 
-class HierarchicalEncoder(Encoder):
-    """q(z | x) = Π_l q(z_l | x, earlier groups): a network per group, which sees x - mean_x."""
+class DenseEncoder(HierarchicalEncoder):
+    """A network per group, which sees x - mean_x."""
 
     def __init__(
         self, structure: Structure, train_mean: tf.Tensor, posterior: Posterior, seed: int
@@ -86,7 +123,7 @@ class HierarchicalEncoder(Encoder):
         centered = batch.images - self.mean
         return ImageProducts(tuple(network.product(0, centered) for network in self.networks))
 
-    def group_params(
+    def group_params(  # noqa: D102
         self,
         condition: ImageProducts,
         group: int,
@@ -94,10 +131,6 @@ class HierarchicalEncoder(Encoder):
         num_samples: int,
         training: bool,
     ) -> PosteriorParams:
-        """Parameters of one group given the latents of the earlier ones, [N, d].
-
-        num_samples: rows of each image in the first group; later ones have those of the latents.
-        """
         network, product = self.networks[group], condition.products[group]
         if group == 0:
             # Equal rows have the batch statistics of one of them: compute once, then repeat.
@@ -109,22 +142,6 @@ class HierarchicalEncoder(Encoder):
                 first += network.product(part, latents)
             output = network.finish(first, training)
         return self.posterior.split(output, group)
-
-    def sample(  # noqa: D102
-        self, batch: Batch, num_samples: int, key: tf.Tensor, training: bool
-    ) -> Sample:
-        draw = relaxed(self.posterior, key)
-        walk = rollout(self, self.condition(batch), num_samples, draw, training)
-        return joined(self.posterior, walk)
-
-    def sample_binary(  # noqa: D102
-        self, condition: ImageProducts, num_samples: int, key: tf.Tensor
-    ) -> Sample:
-        walk = rollout(self, condition, num_samples, binary(key))
-        log_q = 0.0
-        for z, params in zip(walk.latents, walk.params, strict=True):
-            log_q += log_bernoulli(z, params.logits)
-        return Sample(tf.concat(walk.latents, axis=1), concat(walk.params), log_q)
 
     def decayed_variables(self) -> list[keras.Variable]:  # noqa: D102
         return [v for network in self.networks for v in network.decayed_variables()]

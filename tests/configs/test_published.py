@@ -113,8 +113,10 @@ def test_evaluation():
     assert configured("--dataset=omniglot").eval_batchsize == 269
     assert configured("--dataset=omniglot", "--eval_batchsize=50").eval_batchsize == 50
     assert configured("--dataset=digits").eval_batchsize == 1000
-    for steps, every in ((100_000, 10_000), (100_001, 20_000), (10, 10_000)):
-        assert configured(f"--num_train_iter={steps}").eval_every == every
+    intervals = {100_000: (10_000, 1000), 100_001: (20_000, 1000), 10_000: (10_000, 1000)}
+    for steps, expected in (intervals | {2000: (500, 200), 3: (1, 1)}).items():
+        found = configured(f"--num_train_iter={steps}")
+        assert (found.eval_every, found.summary_every) == expected
     assert configured("--eval_every=123").eval_every == 123
     assert {m.SELECTION_SAMPLES for m in (paper, monitor, result)} == {100}
     settings = log_partition.Settings()

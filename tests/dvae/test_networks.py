@@ -15,7 +15,7 @@ from scipy.special import log_expit
 from configs.paper import BATCH_NORM
 from configs.registry import Structure
 from dvae.decoder import Decoder
-from dvae.encoder import Batch, HierarchicalEncoder
+from dvae.encoder import Batch, DenseEncoder
 from dvae.likelihood import Bernoulli
 from dvae.networks import BatchNorm, Network, layer_seed, weight_decay
 from dvae.posteriors import MixturePosterior
@@ -100,7 +100,7 @@ NUM_SAMPLES = 3
 
 def make_encoder(seed=1):
     posterior = MixturePosterior(Exponential(6.0))
-    return HierarchicalEncoder(STRUCTURE, tiny_models.train_mean(), posterior, seed)
+    return DenseEncoder(STRUCTURE, tiny_models.train_mean(), posterior, seed)
 
 
 class TestEncoder:

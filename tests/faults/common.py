@@ -9,7 +9,7 @@ STEP = cases("test_reference_step.test_a_step_of_each_kind")
 # Of one step and one evaluation no number is drawn twice.
 BLOCKS = "test_no_block_is_drawn_twice"
 # Parameters of a group, and binary samples of all of them.
-PARAMS, SAMPLE_BINARY = (f"HierarchicalEncoder.{n}" for n in ("group_params", "sample_binary"))
+PARAMS, SAMPLE_BINARY = "DenseEncoder.group_params", "HierarchicalEncoder.sample_binary"
 # What a whole run trains on, evaluates and keeps.
 BEST, BATCHES = "test_the_best_validation_model_is_what_counts", "test_batches_of_a_run"
 SAMPLES = "test_samples_batches_and_keys_of_evaluations"

@@ -70,11 +70,11 @@ with fault("weight decay is ten times smaller", CONSTANT("WEIGHT_DECAY"), ONE):
 with fault("weight decay is twice the gradient of the penalty", ONE):
     result("TrainProgram._decay", lambda decay: 2.0 * decay)
 with fault("the encoder's part of weight decay is left out", ONE):
-    result("HierarchicalEncoder.decayed_variables", lambda _: [])
+    result("DenseEncoder.decayed_variables", lambda _: [])
 
 # The encoder.
 with fault("images are not centred", ONE):
-    wrapped("HierarchicalEncoder.condition", lambda f, self, x: f(self, Batch(x[0] + self.mean)))
+    wrapped("DenseEncoder.condition", lambda f, self, x: f(self, Batch(x[0] + self.mean)))
 with fault("all groups draw from one key in training", TWO, BLOCKS):
     within("HierarchicalEncoder.sample", "counter_random.fold_in", same)
 with fault("later groups see binary latents in training", TWO):
@@ -100,7 +100,7 @@ with fault(
 ):
     text(SAMPLE_BINARY, "log_q «+ → »= log_b")
 with fault("all groups start from one network", "test_groups_start_from_weights_of_their_own"):
-    text("HierarchicalEncoder.__init__", "layer_seed(seed, 1«, group → »)")
+    text("DenseEncoder.__init__", "layer_seed(seed, 1«, group → »)")
 
 # The decoder and its likelihood.
 with fault("the decoder has no offset", ONE):

@@ -15,15 +15,14 @@ from configs.datasets import DATASETS, DatasetEntry
 from configs.registry import Baseline, Structure
 from data.dataset import build_dataset
 from dvae.decoder import Decoder
-from dvae.encoder import Encoder
+from dvae.encoder import HierarchicalEncoder
 from dvae.estimators.base import Estimator, Step
-from dvae.likelihood import Likelihood, log_bernoulli
+from dvae.likelihood import Likelihood
 from dvae.log_ratio import Binary, Factorial
 from dvae.methods import Method, dvaepp
 from dvae.networks import layer_seed
-from dvae.posteriors import BernoulliPosterior, MixturePosterior, PosteriorParams, Sample
+from dvae.posteriors import BernoulliPosterior, MixturePosterior
 from dvae.prior_chains import ChainSampler
-from dvae.rollout import sample_of
 from dvae.smoothing import Smoothing
 from samplers import ais, counter_random, tempering
 from samplers.energy_model import EnergyModel, LinearPath, uniform_base
@@ -72,7 +71,7 @@ class FlippedPixels(Likelihood):
         return tf.cast(counter_random.uniform(key, outputs.shape) < self.mean(outputs), tf.float32)
 
 
-class LinearEncoder(Encoder):
+class LinearEncoder(HierarchicalEncoder):
     """One group whose logits are a plain linear map of the image."""
 
     def __init__(self, structure: Structure, train_mean, posterior, seed):
@@ -85,15 +84,9 @@ class LinearEncoder(Encoder):
     def condition(self, batch):
         return tf.matmul(batch.images, self.kernel)
 
-    def sample(self, batch, num_samples, key, training):
-        del training
-        params = PosteriorParams(tf.repeat(self.condition(batch), num_samples, axis=0))
-        return sample_of(self.posterior, self.posterior.sample(params, key), params)
-
-    def sample_binary(self, condition, num_samples, key):
-        logits = tf.repeat(condition, num_samples, axis=0)
-        z = counter_random.bernoulli_logits(key, logits)
-        return Sample(z, PosteriorParams(logits), log_bernoulli(z, logits))
+    def group_params(self, condition, group, earlier, num_samples, training):
+        del earlier, training
+        return self.posterior.split(tf.repeat(condition, num_samples, axis=0), group)
 
     def decayed_variables(self):
         return [self.kernel]
