@@ -61,7 +61,13 @@ with fault("the energy forgets the right half's biases", ENERGY):
 
 # Boltzmann machines on graphs, and what is written for every model.
 with fault("each coupling of a graph counts twice", ENUMERATION("graph")):
-    text("BoltzmannMachine.energy", "params.bias + «0.5 → 1.0» *")
+    text("BoltzmannMachine.energy", "order) + «0.5 → 1.0» *")
+with fault("the energy of a graph has its biases in another order", ENUMERATION("graph")):
+    text("BoltzmannMachine.energy", "«tf.gather(params.bias, order) → params.bias»")
+with fault("a path keeps the energies of another state", "test_a_path_weighs_each_state_anew"):
+    text("LinearPath.log_ratio", "if «state is not self._seen[0] → self._seen[0] is None»")
+with fault("without couplings no sweep is taken", "test_units_without_edges"):
+    text("BoltzmannMachine.sweeps", "least(num_sweeps, «1 → 0»)")
 with fault("a class of a graph has the biases of another", "test_boltzmann.test_sweeps[products]"):
     text("BoltzmannMachine.blocks", "tf.gather(params.bias, «units → self.classes[0]»)")
 with fault("classes are put together in the order of their units", "test_units_and_states"):

@@ -46,9 +46,9 @@ with fault("--qupa is the wrong way round", FLAGS, "test_defaults"):
 with fault("the evaluation batch of omniglot is that of MNIST", EVALUATION):
     entry("DATASETS", "omniglot", lambda entry: replace(entry, eval_batch_size=1000))
 with fault("evaluations come half as often in short runs", EVALUATION):
-    text("build_config", "«10_000 → 20_000» if config")
+    text("_published_intervals", "«10_000 → 20_000» if steps")
 with fault("100,000 steps count as a long run", EVALUATION):
-    text("build_config", "<«= → » 100_000")
+    text("_published_intervals", "<«= → » 100_000")
 with fault("the structure of a name is another", STRUCTURES("4-layer-nonlin")):
     entry("STRUCTURES", "4-layer-nonlin", lambda _: Structure(4, 50, 2))
 with fault("--struct is not heeded", STRUCTURES("4-layer-nonlin", "1-layer-lin")):

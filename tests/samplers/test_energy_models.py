@@ -16,7 +16,13 @@ import tensorflow as tf
 
 from samplers import ais, counter_random, exact, pcd, population_annealing, tempering
 from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters
-from samplers.energy_model import EnergyModel, base_log_partition, fitted_base, uniform_base
+from samplers.energy_model import (
+    EnergyModel,
+    LinearPath,
+    base_log_partition,
+    fitted_base,
+    uniform_base,
+)
 from samplers.log_partition import Settings, measure
 from samplers.rbm import RBM
 from tests.helpers import statistical
@@ -108,6 +114,23 @@ def base_of(case, name):
         return uniform_base(case.model)
     units = case.reference.sample(np.random.default_rng(1), 400)
     return fitted_base(tf.constant(units, tf.float32))
+
+
+def test_a_path_weighs_each_state_anew(seed=1):
+    """The same path, two states by turns: what paths of their own say."""
+    model, ends = BoltzmannMachine(4, ((0, 1), (1, 2), (2, 3))), (tf.zeros([6, 1]), tf.ones([6, 1]))
+    keys = counter_random.split(counter_random.key(seed), 3)
+    params = BoltzmannParameters(tf.linspace(-1.0, 1.0, 4), tf.constant([2.0, -1.0, 0.5]))
+    first, second = (model.start(6, key) for key in keys[:2])
+
+    def path():
+        return LinearPath(model, params, uniform_base(model))
+
+    shared = path()
+    found = [shared.log_ratio(state, *ends).numpy() for state in (first, second, second, first)]
+    alone = [path().log_ratio(state, *ends).numpy() for state in (first, second)]
+    assert np.array_equal(found, [alone[0], alone[1], alone[1], alone[0]])
+    assert not np.array_equal(*alone)
 
 
 def test_bases():
