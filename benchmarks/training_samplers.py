@@ -84,15 +84,15 @@ def measure(path: Path) -> Record:
     """What is said of a run."""
     config, _ = read_config(path)
     result, curves = read_result(path / "result.json"), read_metrics(path / "metrics.jsonl")
-    trips, ms = curves.get("sampler/round_trips"), result["ms_per_step"]
+    trips = curves.get("sampler/round_trips")
     names = ("baseline", "sampler", "num_sweeps", "num_train_iter", "seed")
     found: Record = {name: getattr(config, name) for name in names}
-    found |= {"data": Path(config.dataset).stem, "prior": config.structure.prior, "ms": ms}
+    found |= {"data": Path(config.dataset).stem, "prior": config.structure.prior}
     found |= {"test_nll": result["test_nll"], "interval": result["nll_interval"]}
     if trips is not None:
         ladders = config.num_chains // config.num_temperatures
         mean = float(trips.values[len(trips.values) // 2 :].mean())
-        found["round_trips_a_second"] = mean * ladders * config.num_sweeps * 1000.0 / ms
+        found["round_trips"] = mean * ladders * config.num_sweeps
     return found | distances(path, steps_kept(path, "best")[-1])
 
 
@@ -104,17 +104,18 @@ def table(rows: list[Record]) -> str:
         groups.setdefault(tuple(str(row[name]) for name in names), []).append(row)
     lines = []
     for setting, found in groups.items():
-        numbers = ("test_nll", "ms", "distance", "beyond_chance")
-        nll, ms, distance, beyond = (np.mean([row[name] for row in found]) for name in numbers)
-        trips = np.mean([row.get("round_trips_a_second", np.nan) for row in found])
+        numbers = ("test_nll", "distance", "beyond_chance")
+        nll, distance, beyond = (np.mean([row[name] for row in found]) for name in numbers)
+        trips = np.mean([row.get("round_trips", np.nan) for row in found])
+        trusted = sum(row["interval"]["trusted"] for row in found)
         spread = (
             "" if len(found) < 2 else f" ± {np.std([r['test_nll'] for r in found], ddof=1):.2f}"
         )
-        line = [f"{nll:.2f}{spread} ({len(found)})", f"{ms:.1f}", f"{found[0]['chains']}"]
-        line += [f"{distance:.4f}", f"{beyond:.4f}", "" if np.isnan(trips) else f"{trips:.0f}"]
+        line = [f"{nll:.2f}{spread}", f"{trusted} of {len(found)}", f"{found[0]['chains']}"]
+        line += [f"{distance:.4f}", f"{beyond:.4f}", "" if np.isnan(trips) else f"{trips:.1f}"]
         lines.append([*setting, *line])
-    header = ["data", "prior", "method", "sampler", "sweeps", "test NLL (seeds)", "ms a step"]
-    header += ["chains", "distance", "beyond chance", "round trips a second"]
+    header = ["data", "prior", "method", "sampler", "sweeps", "test NLL", "log Z trusted"]
+    header += ["chains", "distance", "beyond chance", "round trips a step"]
     return records.table(header, lines)
 
 
