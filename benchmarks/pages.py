@@ -125,7 +125,7 @@ def tables() -> dict[tuple[str, str], str]:
         ("docs/exactness.md", "graphs"): graph_exactness.table(),
         ("docs/exactness.md", "misses on graphs"): graph_exactness.misses_table(),
         ("docs/priors.md", "priors"): methods.priors(methods.kept("priors")),
-        ("docs/priors.md", "samplers"): training_samplers.kept_table(),
+        ("docs/tempering.md", "samplers"): training_samplers.kept_table(),
         ("docs/deviations.md", "measured"): deviations_table(records.read("deviations")),
         ("docs/estimators.md", "bias"): estimators_page.bias_table(gradients),
         ("docs/estimators.md", "variance"): estimators_page.variance_table(gradients, steps),
