@@ -24,10 +24,10 @@ from dvae.runs.records import read_config
 FLAGS = flags.FLAGS
 EXAMPLES = """Examples:
 
-  python run.py --flagfile=configs/quickstart.flags
+  python run.py --dataset=digits --struct=1-layer-nonlin --num_train_iter=2000
+  python run.py --mode=log_z --run=logs/digits/1-layer-nonlin/dvaes_power/1/pa_beta40_seed0
+  python run.py --mode=generate --run=logs/digits/1-layer-nonlin/dvaes_power/1/pa_beta40_seed0
   python run.py --dataset=binarized_mnist --struct=1-layer-nonlin --data_dir=datasets
-  python run.py --mode=evaluate --run=logs/digits/1-layer-nonlin/dvaes_power/1/pa_beta40_seed0
-  python run.py --mode=generate --run=models/digits-1-layer-nonlin-dvaes_power-k1 --num_images=400
 """
 
 command_line.define(SETTINGS.values())

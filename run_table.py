@@ -15,6 +15,7 @@ from configs import command_line
 from configs.command_line import given, value
 from configs.errors import UserError
 from configs.graphs import is_named
+from configs.programs import as_started
 from configs.registry import SAMPLERS
 from configs.settings import SETTINGS
 from configs.table_settings import TABLE_SETTINGS
@@ -56,9 +57,11 @@ def _check_flags() -> None:
         if name in TABLE_SETTINGS or not given(setting):
             continue
         if setting.axis:
-            raise UserError(f"--{name} is of run.py: a table takes --{setting.axis}=...")
+            raise UserError(
+                as_started(f"--{name} is of run.py: a table takes --{setting.axis}=...")
+            )
         if "table" not in setting.known_by:
-            raise UserError(f"--{name} is of run.py: it has no meaning for a table")
+            raise UserError(as_started(f"--{name} is of run.py: it has no meaning for a table"))
         if way == "report_only":
             raise UserError(f"--report_only runs nothing: leave --{name} out")
     if len(FLAGS.log_dir) > 1 and not FLAGS.report_only:

@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from configs import errors, signals
 from configs.errors import UserError
 from configs.files import path_errors, read_bytes
+from configs.programs import as_started
 from configs.setting import Setting
 from configs.text import one_row
 
@@ -190,7 +191,7 @@ def help_text(about: str, settings: Iterable[Setting]) -> str:
     lines = [about.strip(), "", "Flags:"]
     for setting in settings:
         lines += [f"  --{setting.name} ({setting.default_text()})", f"      {setting.help}"]
-    return "\n".join(lines)
+    return as_started("\n".join(lines))
 
 
 def start(main: Main, about: str, settings: Sequence[Setting]) -> None:

@@ -88,7 +88,10 @@ DATASETS: dict[str, DatasetEntry] = {
 
 
 def published_sharpness(baseline: str, struct: str, dataset: str | None = None) -> float:
-    """β of the published runs; without the name of a data set, the method's own."""
-    own = BASELINES[baseline].sharpness
+    """β of the published runs; without the name of a data set, the method's own.
+
+    Of a method that has none 1, for the names of run directories.
+    """
+    own = BASELINES[baseline].sharpness or by_structure(1)
     by_struct = DATASETS[dataset].sharpness.get(baseline, own) if dataset in DATASETS else own
     return float(by_struct.get(struct, by_struct["2-layer-nonlin"]))

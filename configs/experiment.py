@@ -61,6 +61,11 @@ class ExperimentConfig(_Fields):
         return Path(self.dataset).name
 
     @property
+    def has_sharpness(self) -> bool:
+        """Whether the method has a β; `beta` is 1 where it has none."""
+        return bool(BASELINES[self.baseline].sharpness)
+
+    @property
     def prior(self) -> str:
         """The name of the prior, as --prior has it; of a file, that of the file and a digest."""
         return self.structure.prior
@@ -259,4 +264,9 @@ def build_config(**given: Any) -> ExperimentConfig:
     }
     config = dataclasses.replace(config, **(published | fields))
     check_config(config)
+    # Runs that were recorded with one are read all the same.
+    _require(
+        config.has_sharpness or config.beta == published["beta"],
+        f"{config.baseline} has no {name_of('beta')}: leave it out",
+    )
     return config

@@ -31,7 +31,7 @@ class Baseline:
     options: passed on to `method`; say the smoothing.
     importance_weighted: whether K > 1 trains the importance-weighted bound instead of the ELBO.
     sharpness: β when --beta is not given, by structure; structures that are not named take that of
-      2-layer-nonlin, and data sets may say otherwise (`configs.datasets`).
+      2-layer-nonlin, and data sets may say otherwise (`configs.datasets`). {}: the method has none.
     least_sharpness: β must exceed this.
     least_k: samples per image without which the method is not defined.
     most_groups: latent groups that the method can have; None: any number.
@@ -65,8 +65,8 @@ def by_structure(
     }
 
 
-def _doubly_reparameterized(posterior: str, sharpness: float, source: str) -> Baseline:
-    """Relaxed bits of a class of `dvae.relaxed_bernoulli`."""
+def _doubly_reparameterized(posterior: str, sharpness: float | None, source: str) -> Baseline:
+    """Relaxed bits of a class of `dvae.relaxed_bernoulli`. sharpness: None of hard bits."""
     return Baseline(
         method="dvae.methods:relaxed_bits",
         options={
@@ -74,7 +74,7 @@ def _doubly_reparameterized(posterior: str, sharpness: float, source: str) -> Ba
             "estimator": "dvae.estimators.doubly_reparameterized:DoublyReparameterized",
         },
         importance_weighted=True,
-        sharpness=by_structure(sharpness),
+        sharpness={} if sharpness is None else by_structure(sharpness),
         source=source,
     )
 
@@ -84,7 +84,7 @@ def _binary(estimator: str, **fields: Any) -> Baseline:
     return Baseline(
         method="dvae.methods:binary",
         options={"estimator": estimator},
-        sharpness=by_structure(1),  # it has none
+        sharpness={},
         **fields,
     )
 
@@ -195,8 +195,8 @@ BASELINES: dict[str, Baseline] = {
     ),
     "pwl": _doubly_reparameterized("PiecewiseLinear", 4, _RELAXED_BITS),
     "concrete": _doubly_reparameterized("Concrete", 10, _RELAXED_BITS),
-    "st": _doubly_reparameterized("StraightThrough", 1, _STRAIGHT_THROUGH),
-    "reinmax": _doubly_reparameterized("ReinMax", 1, _REINMAX),
+    "st": _doubly_reparameterized("StraightThrough", None, _STRAIGHT_THROUGH),
+    "reinmax": _doubly_reparameterized("ReinMax", None, _REINMAX),
     "loo": _binary("dvae.estimators.score_function:LeaveOneOut", source=_LEAVE_ONE_OUT),
     "vimco": _binary(
         "dvae.estimators.score_function:Vimco", importance_weighted=True, least_k=2, source=_VIMCO

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from configs import memory
 from configs.errors import UserError
 from configs.files import one_line
-from dvae.runs.process import SignalWatch
+from dvae.runs.process import SignalWatch, num_cores
 from tables.runs import Outcome, PlannedRun, outcome_of, start_process
 
 _POLL_SECONDS = 0.1
@@ -75,11 +75,7 @@ def _gpu(line: str) -> tuple[str, str, float] | None:
 
 def this_machine() -> Machine:
     """Looks at the machine that this process runs on."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux ties processes to cores
-        cores = os.cpu_count() or 1
-    return Machine(cores, memory.free_bytes() / 2**30, _gpus())
+    return Machine(num_cores(), memory.free_bytes() / 2**30, _gpus())
 
 
 def threads_environment(cores: float) -> dict[str, str]:

@@ -92,7 +92,7 @@ def _draw(cell: Cell, path: Path) -> None:
     figure, (training, validation, samples) = plt.subplots(1, 3, figsize=(12, 3.8))
     figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.82, wspace=0.2)
     _curves(training, cell.results, _TRAINING, "training loss")
-    _curves(validation, cell.results, _VALIDATION, "validation NLL (100 samples)")
+    _curves(validation, cell.results, _VALIDATION, "validation NLL (100 importance samples)")
     first = cell.results[0]
     with contextlib.suppress(UserError):  # `draw_all` names it
         picture = _read_samples(first.directory / "samples.png")

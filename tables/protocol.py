@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from configs.datasets import published_sharpness
 from configs.experiment import SIZES, ExperimentConfig, build_config
+from configs.programs import as_started
 from configs.registry import STRUCTURES
 from configs.settings import SETTINGS
 from configs.tables import Setting
@@ -81,15 +82,20 @@ def changed_fields(ours: Protocol, theirs: Protocol) -> list[str]:
 
 
 def departures(protocol: Protocol) -> list[str]:
-    """How protocol and data differ from the published ones; empty where they do not."""
+    """How protocol and data differ from the published ones; empty where they do not.
+
+    And of data of which nothing was published.
+    """
+    published_data = dict(protocol.measurement)["published_data"]
+    if published_data is None:
+        return []
     default = dict(_config_fields(build_config()))
     found = [
         f"{name} {_text(name, value)} (published: {_published_text(name, default[name])})"
         for name, value in (*protocol.training, *protocol.measurement)
         if name in default and value != default[name]
     ]
-    foreign = dict(protocol.measurement)["published_data"] is False
-    return found + (["data: not the published file"] if foreign else [])
+    return found + ([] if published_data else ["data: not the published file"])
 
 
 def title_of(dataset: str, protocol: Protocol) -> str:
@@ -106,6 +112,8 @@ def title_of(dataset: str, protocol: Protocol) -> str:
         and name in default
         and value != default[name]
     ]
+    if fields["published_data"] is None:
+        return ", ".join(parts)
     if departures(protocol):
         reduced = steps < default["num_train_iter"]
         kind = "a reduced schedule" if reduced else "another protocol than published"
@@ -165,12 +173,12 @@ def commands_for(
     ]
     for axis in ("priors", "samplers", "baselines", "ks", "structs"):
         rows = _merge(rows, axis)
-    flags = _flags_of(protocol)
+    flags, program = _flags_of(protocol), as_started("python run_table.py")
     commands = []
     for row in rows:
         axes = {"datasets": (dataset,), **row}
         if axes["priors"] == ("rbm",):
             del axes["priors"]
         lists = [f"--{name}={_list_text(values)}" for name, values in axes.items()]
-        commands.append(shlex.join(["python", "run_table.py", *lists, *flags]))
+        commands.append(f"{program} {shlex.join([*lists, *flags])}")
     return commands

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.registry import STRUCTURES
-from configs.tables import PUBLISHED_RUNS, PUBLISHED_STATUS, UNVERIFIED, published_value
+from configs.tables import (
+    PUBLISHED_RUNS,
+    PUBLISHED_STATUS,
+    UNVERIFIED,
+    Setting,
+    published_value,
+)
 from tables import protocol as protocols
 from tables.documents import Document, Picture, Table, without_constant_columns
 from tables.pictures import picture_name, picture_title
@@ -19,12 +25,19 @@ from tables.statistics import (
     nats,
     p_value,
     signed,
+    with_interval,
 )
 
-_KEEP = ("struct", "k", "baseline", "test NLL", "seeds", "log Z error", "from published")
+_ABOVE_BEST = "above the best, 95 %"
+_KEEP = ("struct", "k", "baseline", "test NLL", "seeds", _ABOVE_BEST, "log Z error")
+_KEEP += ("from published",)
 _UNITS = (
     "Test NLL in nats: mean ± standard deviation over seeds. log Z error: largest half-width of "
     "its 95 % interval over seeds, in nats. Hours: of training steps, mean over seeds."
+)
+_OF_THE_BEST = (
+    "Above the best: the difference to the lowest mean of the same struct and k, of two seeds or "
+    "more, with the 95 % interval of Welch's t for this one comparison."
 )
 
 
@@ -36,16 +49,34 @@ def published_difference(cell: Cell) -> Difference | None:
     return difference(cell.sample, Sample(value.mean, value.deviation, PUBLISHED_RUNS))
 
 
+def _above_best(cells: Sequence[Cell]) -> dict[Setting, str]:
+    """How far cells lie above the lowest mean of their structure and K.
+
+    Only where both have several seeds and can be trusted.
+    """
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        if cell.sample.count > 1 and cell.trusted:
+            groups.setdefault((cell.setting.struct, cell.setting.k), []).append(cell)
+    found = {}
+    for group in groups.values():
+        best, *others = sorted(group, key=lambda cell: cell.sample.mean)
+        for cell in others:
+            found[best.setting] = "best"
+            found[cell.setting] = with_interval(difference(cell.sample, best.sample))
+    return found
+
+
 def _published_text(cell: Cell) -> str:
     value = published_value(cell.setting)
     return "–" if value is None else f"{value.mean:.2f} ± {value.deviation:.2f} ({UNVERIFIED})"
 
 
-def _row(cell: Cell, comparable: bool) -> tuple[str, ...]:
+def _row(cell: Cell, comparable: bool, above_best: str) -> tuple[str, ...]:
     setting = cell.setting
     row = [setting.struct, str(setting.k), setting.baseline, setting.prior, setting.sampler]
-    row += [mean_and_deviation(cell.sample), str(len(cell.seeds)), nats(cell.log_z_error)]
-    row.append(_published_text(cell))
+    row += [mean_and_deviation(cell.sample), str(len(cell.seeds)), above_best]
+    row += [nats(cell.log_z_error), _published_text(cell)]
     if comparable:
         gap = published_difference(cell)
         row += ["–", "–"] if gap is None else [signed(gap.value), in_errors(gap)]
@@ -85,17 +116,18 @@ def _sha(cell: Cell) -> str:
 def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     departures = protocols.departures(protocol)
     has_published = any(published_value(cell.setting) for cell in cells)
+    above_best = _above_best(cells)
     comparable = has_published and not departures
     published = "published" if comparable else "published, another protocol"
     header = ["struct", "k", "baseline", "prior", "sampler"]
-    header += ["test NLL", "seeds", "log Z error", published]
+    header += ["test NLL", "seeds", _ABOVE_BEST, "log Z error", published]
     header += ["from published", "in standard errors"] if comparable else []
     header += ["steps", "hours", "device", "code"]
     table = Table(
         title=protocols.title_of(dataset, protocol),
-        notes=tuple(_notes(cells, departures)),
+        notes=(*_notes(cells, departures), *([_OF_THE_BEST] if above_best else [])),
         header=tuple(header),
-        rows=tuple(_row(cell, comparable) for cell in cells),
+        rows=tuple(_row(cell, comparable, above_best.get(cell.setting, "–")) for cell in cells),
         commands=tuple(
             protocols.commands_for(
                 cells[0].dataset, protocol, [(c.setting, c.seeds) for c in cells]
@@ -104,6 +136,8 @@ def _section(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:
     )
     if not has_published:
         table = _without(table, published)
+    if not above_best:
+        table = _without(table, _ABOVE_BEST)
     return without_constant_columns(_priors_if_several(table), _KEEP)
 
 

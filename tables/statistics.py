@@ -39,6 +39,7 @@ class Difference(NamedTuple):
     Attributes:
       value: in nats.
       standard_error: in nats, NaN where `basis` is UNKNOWN or UNTRUSTED.
+      half_width: of its 95 % interval, in nats, NaN there too.
       p_value: two-sided, of Welch's t-test, or of a normal error of measurement.
       basis: where the error comes from: SEEDS_ALONE, MEASUREMENT_FLOOR, MEASUREMENT_ONLY, or why
         there is none: UNKNOWN, UNTRUSTED.
@@ -46,6 +47,7 @@ class Difference(NamedTuple):
 
     value: float
     standard_error: float
+    half_width: float
     p_value: float
     basis: str
 
@@ -85,7 +87,7 @@ def difference(ours: Sample, theirs: Sample) -> Difference:
 
     value = ours.mean - theirs.mean
     if not (ours.trusted and theirs.trusted):
-        return Difference(value, math.nan, math.nan, UNTRUSTED)
+        return Difference(value, math.nan, math.nan, math.nan, UNTRUSTED)
     known = [s.measurement_error for s in (ours, theirs) if s.measurement_error is not None]
     measured = math.hypot(*known)
     if ours.count > 1 and theirs.count > 1:
@@ -95,11 +97,12 @@ def difference(ours: Sample, theirs: Sample) -> Difference:
         if error < measured:
             error, basis = measured, MEASUREMENT_FLOOR
         p_value = 2.0 * stats.t.sf(abs(value) / error, freedom) if error > 0 else math.nan
-        return Difference(value, error, float(p_value), basis)
+        half_width = float(stats.t.isf(0.025, freedom)) * error
+        return Difference(value, error, half_width, float(p_value), basis)
     if len(known) < 2:
-        return Difference(value, math.nan, math.nan, UNKNOWN)
+        return Difference(value, math.nan, math.nan, math.nan, UNKNOWN)
     p_value = 2.0 * stats.norm.sf(abs(value) / measured) if measured > 0 else math.nan
-    return Difference(value, measured, float(p_value), MEASUREMENT_ONLY)
+    return Difference(value, measured, _Z95 * measured, float(p_value), MEASUREMENT_ONLY)
 
 
 def _welch_freedom(variances: Sequence[float], counts: Sequence[int]) -> float:
@@ -134,6 +137,12 @@ def in_errors(gap: Difference) -> str:
     if gap.basis == UNTRUSTED:
         return "not to be trusted"
     return "one seed" if math.isnan(value) else f"{value:+.1f}"
+
+
+def with_interval(gap: Difference) -> str:
+    """ "+0.52 [+0.31, +0.73]": a difference with its 95 % interval."""
+    ends = (gap.value - gap.half_width, gap.value + gap.half_width)
+    return f"{signed(gap.value)} [{', '.join(map(signed, ends))}]"
 
 
 def p_value(gap: Difference) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import run
+import run_table
 from configs import datasets, registry
 
 ROOT = Path(__file__).parents[1]
@@ -30,10 +32,14 @@ def _blocks(page, kind):
     return [text for found, text in fences if found == kind]
 
 
-def _commands(page):
-    """(program or module, its arguments) of blocks and of code in sentences."""
+def _lines(page):
+    """Command lines of blocks and of code in sentences."""
     lines = "\n".join(_blocks(page, "")).splitlines()
-    lines += re.findall(r"`((?:\.venv/bin/)?(?:python|sbatch) [^`]+)`", page.read_text())
+    return lines + re.findall(r"`((?:\.venv/bin/)?(?:python|sbatch) [^`]+)`", page.read_text())
+
+
+def _commands(lines):
+    """(program or module, its arguments)."""
     for line in lines:
         words = [word for word in line.partition("#")[0].split() if word != "..."]
         for index, word in enumerate(words):
@@ -43,7 +49,9 @@ def _commands(page):
                 yield words[index + 1], words[index + 2 :]
 
 
-COMMANDS = [command for page in PAGES for command in _commands(page)]
+COMMANDS = [command for page in PAGES for command in _commands(_lines(page))]
+# And those of --help.
+COMMANDS += _commands([*run.EXAMPLES.splitlines(), *run_table.EXAMPLES.splitlines()])
 
 
 def _by_name(page):

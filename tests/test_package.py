@@ -14,6 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from setuptools import Distribution
 
+from configs.programs import as_started
 from dvae.runs.code_version import code_version
 
 ROOT = Path(__file__).parents[1]
@@ -116,8 +117,22 @@ def test_an_installation_knows_which_sources_it_is_of(installed, start):
 
 
 def test_installed_programs_answer_beside_modules_of_the_same_names(start):
+    """Under the names that they have there."""
+    for program, command, flag in (
+        ("run", "dvae-run --dataset=digits ", "--num_train_iter"),
+        ("table", "dvae-table --report_only ", "--table"),
+    ):
+        said = start("-c", f"from dvae.__main__ import {program}; {program}()", "--help")
+        assert command in said and flag in said
+        assert "run.py" not in said and "run_table.py" not in said
     assert "--num_train_iter" in start("-m", "dvae", "--help")
-    assert "--table" in start("-c", "from dvae.__main__ import table; table()", "--help")
+
+
+def test_an_editable_installation_has_the_names_of_its_commands(monkeypatch):
+    text = "python run_table.py --x: as of run.py"
+    for started, expected in (("run.py", text), ("dvae-table", "dvae-table --x: as of dvae-run")):
+        monkeypatch.setattr(sys, "argv", [f"/somewhere/{started}"])
+        assert as_started(text) == expected
 
 
 def test_an_editable_installation_says_where_it_cannot_work(tmp_path):

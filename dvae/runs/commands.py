@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from dvae.runs.export import export_run
 from dvae.runs.json_files import write_json
 from dvae.runs.loop import Run
 from dvae.runs.pictures import grid, write_png
-from dvae.runs.process import Stopped, device_name, say
+from dvae.runs.process import Stopped, device_name, num_cores, say
 from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from samplers import log_z_table
@@ -29,14 +28,12 @@ _ELSEWHERE = f"choose another {name_of('out_dir')}"
 
 
 def train(config: ExperimentConfig, dataset: Dataset, **how: Any) -> int:
-    """`train_run`, and the result is printed; returns the exit code. Raises UserError."""
+    """`train_run` as a program; returns the exit code. Raises UserError."""
     try:
-        found = RunDirectory(train_run(config, dataset, **how)).result
+        train_run(config, dataset, **how)
     except Stopped as stop:
         say(f"stopped by {stop}; the same command goes on from here")
         return stop.exit_code
-    result.announce(read_result(found))
-    say(f"result: {found}")
     return 0
 
 
@@ -55,7 +52,9 @@ def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
 def train_run(
     config: ExperimentConfig, dataset: Dataset, run_path: Path, fresh: bool, options: RunOptions
 ) -> Path:
-    """Trains to the end from wherever the run stands; a finished one is left as it is.
+    """Trains to the end from wherever the run stands, and prints the result.
+
+    A finished one is left as it is.
 
     Args:
       run_path: of the run; should one of other settings lie there, this one lies beside it.
@@ -72,9 +71,11 @@ def train_run(
         start = starting_point(Path(options.start_from), config)
         config = dataclasses.replace(config, started_from=start["checkpoint"])
         options = dataclasses.replace(options, start=start)
+    beta = f"beta {config.beta:g}, " if config.has_sharpness else ""
+    cores = num_cores()
     say(
         f"{config.baseline}, {config.structure_name}, k={config.k}, sampler {config.sampler}, "
-        f"beta {config.beta:g}, seed {config.seed} on {device_name()} ({os.cpu_count()} cores)"
+        f"{beta}seed {config.seed} on {device_name()} ({cores} core{'s' * (cores > 1)})"
     )
     if config.prior != "rbm":
         say(f"prior: {config.prior}, {energy_model(config.structure)}")
@@ -88,6 +89,8 @@ def train_run(
             say("this run is finished")
         else:
             Run(config, dataset, directory, options).train()
+        result.announce(read_result(directory.result))
+        say(f"result: {directory.result}")
     finally:
         directory.unlock()
     return directory.path

@@ -42,9 +42,12 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _path(what: str, value: str | Path) -> Path:
-    """A path that was given, ~ expanded. Raises UserError for what is no path."""
+    """A path that was given, absolute, ~ expanded. Raises UserError for what is no path.
+
+    What is made of it is to be found from other working directories, too.
+    """
     try:
-        return Path(os.path.expanduser(os.fspath(value)))
+        return Path(os.path.expanduser(os.fspath(value))).absolute()
     except TypeError:
         raise UserError(f"{what} is {value_text(value)}, not a path") from None
 
@@ -111,7 +114,8 @@ def train(
             path = train_run(config, images, path, places["fresh"], RunOptions(**options))
         except Stopped as stop:
             raise KeyboardInterrupt(f"{stop}: the same call goes on from here") from None
-        return TrainedModel(path, places["data_dir"])
+        data_dir = places["data_dir"]
+        return TrainedModel(path.absolute(), data_dir and os.path.abspath(data_dir))
 
 
 def _describe(function: Any) -> None:
@@ -189,4 +193,4 @@ def export(path: str | Path, out_dir: str | Path | None = None) -> TrainedModel:
     """
     with path_errors():
         target = None if out_dir is None else _path("out_dir", out_dir)
-        return TrainedModel(export_run(_path("path", path), target))
+        return TrainedModel(export_run(_path("path", path), target).absolute())

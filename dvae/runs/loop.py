@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from configs.errors import NothingTrained, UserError, name_of
+from configs.errors import NothingTrained, UserError
 from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
@@ -18,7 +18,7 @@ from dvae.runs.monitor import Monitor
 from dvae.runs.pictures import write_png
 from dvae.runs.process import SignalWatch, Stopped, device_name, progress_bar, say
 from dvae.runs.records import write_result
-from dvae.runs.result import evaluate_model, run_record
+from dvae.runs.result import evaluate_model, run_record, smaller_of
 from dvae.runs.summaries import Summaries
 from dvae.streams import Stream, stream_key
 from dvae.train_state import BAD_TERMS
@@ -27,7 +27,6 @@ from dvae.train_step import TrainProgram
 STEPS_PER_CALL = 100
 MAX_SKIPPED_IN_A_ROW = 100
 MAX_SKIPPED_SHARE = 0.01  # of a run, from where on its end speaks of it
-_SMALLER = f"Try a smaller {name_of('base_lr')} or {name_of('beta')}"
 
 
 class Run:
@@ -167,7 +166,8 @@ class Run:
             self._check_trained()
             kept = "" if best is None else f" The best model so far, of step {best}, is kept."
             raise UserError(
-                f"{in_a_row} updates in a row were not finite, {self._blame()}.{kept} {_SMALLER}"
+                f"{in_a_row} updates in a row were not finite, {self._blame()}.{kept} "
+                f"Try {smaller_of(self.config)}"
             )
 
     def _blame(self) -> str:
@@ -179,7 +179,7 @@ class Run:
         if self.progress.updates == 0:
             raise NothingTrained(
                 f"nothing was trained: none of {self.progress.step} updates was finite, "
-                f"{self._blame()}. {_SMALLER}"
+                f"{self._blame()}. Try {smaller_of(self.config)}"
             )
 
     def _boundary(self, bar: tqdm) -> None:
@@ -209,7 +209,8 @@ class Run:
             self._check_trained()
             raise UserError(
                 "no model has a finite validation NLL, so there is no result: "
-                f"{skipped} of {steps} updates were not finite and skipped. {_SMALLER}"
+                f"{skipped} of {steps} updates were not finite and skipped. "
+                f"Try {smaller_of(config)}"
             )
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
         self._saver.restore_best(progress.best_step)
@@ -232,9 +233,10 @@ class Run:
         if skipped > MAX_SKIPPED_SHARE * steps:
             logging.warning(
                 "%d of %d updates (%.1f %%) were not finite and skipped, %s: a smaller base_lr "
-                "or beta would help",
+                "%swould help",
                 skipped,
                 steps,
                 100.0 * skipped / steps,
                 self._blame(),
+                "or beta " if config.has_sharpness else "",
             )

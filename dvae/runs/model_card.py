@@ -9,6 +9,7 @@ import numpy as np
 
 from configs.datasets import DATASETS
 from configs.experiment import ExperimentConfig
+from configs.programs import as_started
 from configs.registry import BASELINES
 from configs.text import markdown, one_row
 from dvae.runs.code_version import version_name
@@ -127,7 +128,7 @@ def model_card(
     reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
     dataset = Path(config.dataset).stem
     path = Path("models", model_name(config)) if path is None else path
-    return _CARD.format(
+    return as_started(_CARD).format(
         c=config,
         r=result,
         p=protocol,

@@ -73,6 +73,7 @@ class Monitor:
     def summarize(self, progress: Progress) -> str:
         """Writes scalars, histograms and pictures of this step; returns a word for the console."""
         step, config, program = progress.step, self._config, self._program
+        mean_kl_weight = self._mean_kl_weight(progress)
         rate = schedules.learning_rate(step, config.num_train_iter, config.base_lr)
         values = {
             **self._losses(progress),
@@ -97,7 +98,14 @@ class Monitor:
         self._warn_of_collapse(values)
         shown = {"loss": self._objective.bound_name, "recon": RECONSTRUCTION}
         words = [f"{word} {values[tag]:.2f}" for word, tag in shown.items() if tag in values]
+        if words and mean_kl_weight < 1.0:
+            words.append(f"KL weight {mean_kl_weight:.2f}")
         return ", ".join(words) or "no update taken"
+
+    def _mean_kl_weight(self, progress: Progress) -> float:
+        """Of the steps since the last summary: the one that belongs to the means of the losses."""
+        steps = tf.range(max(progress.summarized_step, 0), progress.step)
+        return float(tf.reduce_mean(schedules.kl_weight(steps, self._config.num_train_iter)))
 
     def _losses(self, progress: Progress) -> dict[str, float]:
         """The loss and its terms since the last summary, completed by quick AIS at both ends."""
@@ -229,13 +237,14 @@ def _is_better(progress: Progress, val_nll: float, trusted: bool) -> bool:
 def _evaluation_line(step: int, values: dict[str, float], log_z: LogPartition) -> str:
     """What the console says of an evaluation."""
     stderr = log_z.best_stderr()
-    error = "(error not known)" if stderr is None else f"± {stderr:.2f}"
+    digits = 3 if stderr and stderr < 0.01 else 2
+    error = "(error not known)" if stderr is None else f"± {stderr:.{digits}f}"
     if log_z.exact is not None:
         error = "(exact)"
     line = (
         f"step {step}: validation NLL {values['val/neg_ll']:.2f}, "
-        f"test NLL {values['test/neg_ll']:.2f} ({SELECTION_SAMPLES} samples), "
-        f"log Z {log_z.best():.2f} {error}"
+        f"test NLL {values['test/neg_ll']:.2f} ({SELECTION_SAMPLES} importance samples), "
+        f"log Z {log_z.best():.{digits}f} {error}"
     )
     doubts = log_z.doubts()
     return f"{line}, {UNTRUSTED}: {'; '.join(doubts)}" if doubts else line

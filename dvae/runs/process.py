@@ -7,6 +7,7 @@ by need: the compile cache must be set up before it.
 import contextlib
 import contextvars
 import gc
+import os
 import signal
 import socket
 import sys
@@ -108,6 +109,13 @@ def share_gpus() -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         with suppress(RuntimeError):  # a program that used the GPU before has decided that
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # only Linux ties processes to cores
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def device_name() -> str:

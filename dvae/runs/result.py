@@ -134,6 +134,12 @@ def measure(
     return log_z, validation, test
 
 
+def smaller_of(config: ExperimentConfig) -> str:
+    """The settings of which a smaller value keeps numbers finite: "a smaller ..."."""
+    beta = f" or {name_of('beta')}" if config.has_sharpness else ""
+    return f"a smaller {name_of('base_lr')}{beta}"
+
+
 def evaluate_model(
     evaluator: Evaluator,
     config: ExperimentConfig,
@@ -186,7 +192,7 @@ def evaluate_model(
     if bad:
         raise UserError(
             f"the evaluation of the model is not finite ({', '.join(bad)}), so there is no result: "
-            f"train anew with a smaller {name_of('base_lr')} or {name_of('beta')}"
+            f"train anew with {smaller_of(config)}"
         )
     return record
 
@@ -233,7 +239,7 @@ def span(low: float | None, high: float | None, digits: int = 2) -> str:
 def announce(record: dict[str, Any]) -> None:
     """Prints the test NLL with its interval, and log Z, and why they are not to be trusted."""
     interval, z = record["nll_interval"], record["log_z_interval"]
-    how = "exact" if z["exact"] is not None else f"AIS, upper side {z['upper_status']}"
+    how = "exact" if z["exact"] is not None else "forward and reverse AIS agree"
     say(
         f"log Z {record['log_z']:.3f} {span(z['low'], z['high'], 3)} "
         f"({f'AIS, {UNTRUSTED}' if z['reasons'] else how})"
@@ -241,7 +247,7 @@ def announce(record: dict[str, Any]) -> None:
     samples = record["eval_iw_samples"]
     say(
         f"test NLL {record['test_nll']:.2f} {span(interval['low'], interval['high'])} "
-        f"from {samples} sample{'s' * (samples > 1)}; with the finite test set "
+        f"from {samples} importance sample{'s' * (samples > 1)}; with the finite test set "
         f"{span(interval['low_with_test_set'], interval['high_with_test_set'])}"
     )
     for what, found in (("log Z", z), ("test NLL", interval)):

@@ -34,7 +34,10 @@ CHARTS = {
             "obj/kl": "KL term with log Z, without the warm-up's weight",
             "obj/kl_gradient_surrogate": "has the gradient of the KL term, not its value",
         },
-        "warm-up": {"kl_coeff": "weight of the KL term, which rises to 1"},
+        "warm-up": {
+            "kl_coeff": "weight of the KL term at this step, which rises to 1 over "
+            "the first 30 % of a run; the terms are means over the steps before"
+        },
     },
     "prior": {
         "log Z": {

@@ -77,6 +77,19 @@ def test_sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it():
     assert configured("--dataset=omniglot", "--beta=7.5").beta == 7.5
 
 
+@pytest.mark.parametrize("baseline", "st reinmax loo vimco disarm rodeo exact".split())
+def test_a_method_without_sharpness_takes_none(baseline):
+    """Its runs lie where they always lay, and those that were recorded with one can be read."""
+    plain = dict(baseline=baseline, k=2, struct="1-layer-nonlin")
+    config = build_config(**plain)
+    assert not config.has_sharpness and build_config().has_sharpness
+    assert config.run_directory("logs").name == "pa_beta1_seed0"
+    with pytest.raises(UserError, match=f"^{baseline} has no beta: leave it out$"):
+        build_config(**plain, beta=2.0)
+    recorded = ExperimentConfig.from_json(config.to_json() | {"beta": 2.0})
+    assert recorded.beta == 2.0
+
+
 @pytest.mark.parametrize("struct", STRUCTURES)
 def test_structures(struct):
     found = configured(f"--struct={struct}").structure

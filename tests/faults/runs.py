@@ -68,6 +68,16 @@ with fault("a contradicted log Z is called checked", JUDGED("reverse five errors
 with fault("the effective sample size of AIS is not looked at", JUDGED("an error that cannot say")):
     text("ess_doubt", "«ess >= least_ess(count) → True»")
 
+# What the console shows.
+with fault(
+    "the KL weight beside mean losses is that of the last step",
+    "test_the_logged_loss_is_the_mean_of_each_steps_objective",
+):
+    text(
+        "Monitor._mean_kl_weight",
+        "tf.range(«max(progress.summarized_step, 0) → progress.step - 1»,",
+    )
+
 # What TensorBoard shows.
 with fault(
     "the norm is of the mean gradient",

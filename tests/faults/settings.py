@@ -37,6 +37,11 @@ with fault("the sharpness of one cell of the table is another", SHARPNESS):
     by(lambda p: p.setitem(DATASETS["omniglot"].sharpness["dvaes_exp"], "4-layer-nonlin", 10.0))
 with fault("data sets without a sharpness of their own take that of omniglot", OTHER_DATA):
     argument("published_sharpness", dataset=lambda _: "omniglot")
+with fault(
+    "a sharpness that the method has not is accepted",
+    "test_a_method_without_sharpness_takes_none[reinmax]",
+):
+    text("build_config", "config.has_sharpness «or → or True or» config")
 with fault("--beta is not heeded", OTHER_DATA, FLAGS):
     text("build_config", "**(«published | fields → fields | published»)")
 with fault("a flag does not reach the configuration", FLAGS):

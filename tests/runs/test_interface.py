@@ -1,5 +1,7 @@
 """dvae.train, dvae.load and the trained model, within a program of others too."""
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -64,8 +66,10 @@ def observed(tmp_path_factory):
     seen.before, advance = other_programs.state(), loop.Run._advance
 
     def train(**settings):
-        settings = SETTINGS | {"log_dir": folder / "logs", "keep_steps": (10,)} | settings
-        seen.run = dvae.train(path, **settings)
+        settings = SETTINGS | {"log_dir": "logs", "keep_steps": (10,)} | settings
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            seen.run = dvae.train(path, **settings)
+        seen.said = said.getvalue()
 
     def stopping(run, num_steps):
         seconds = advance(run, min(num_steps, 10))
@@ -74,16 +78,18 @@ def observed(tmp_path_factory):
         return seconds
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Run, "_advance", stopping)
-        with pytest.raises(KeyboardInterrupt, match="SIGINT: the same call goes on"):
-            train()
-    seen.unfinished = dvae.load(next(folder.glob("logs/**/config.json")).parent)
-    with refused("the run is unfinished", ValueError):
-        seen.unfinished.result  # noqa: B018
-    numpys = {"num_train_iter": np.int32(40), "base_lr": np.float64(3e-3)}
-    thread = threading.Thread(target=train, kwargs=numpys | {"keep_steps": (np.int64(10),)})
-    thread.start()
-    thread.join()
+        patch.chdir(folder)
+        with patch.context() as stopped:
+            stopped.setattr(loop.Run, "_advance", stopping)
+            with pytest.raises(KeyboardInterrupt, match="SIGINT: the same call goes on"):
+                train()
+        seen.unfinished = dvae.load(next(Path().glob("logs/**/config.json")).parent)
+        with refused("the run is unfinished", ValueError):
+            seen.unfinished.result  # noqa: B018
+        numpys = {"num_train_iter": np.int32(40), "base_lr": np.float64(3e-3)}
+        thread = threading.Thread(target=train, kwargs=numpys | {"keep_steps": (np.int64(10),)})
+        thread.start()
+        thread.join()
     seen.numbers = _numbers(seen.run, seen.images)
     seen.after = other_programs.state()
     commands.evaluate(TrainedModel(seen.run.path, ""), seen.run.path)
@@ -102,6 +108,20 @@ def test_interrupted_call_goes_on(observed):
     assert observed.unfinished.step == 20 and early.step == 10
     assert run.path == observed.unfinished.path and run.config.num_train_iter == 40
     assert not np.array_equal(early.prior.coupling, run.prior.coupling)
+
+
+def test_a_run_is_found_from_anywhere(observed):
+    """Though the directories given were relative ones."""
+    assert observed.run.path.is_absolute() and observed.unfinished.path.is_absolute()
+
+
+def test_the_result_is_printed_in_the_end(observed):
+    """As by the command line."""
+    log_z, nll, place = observed.said.splitlines()[-3:]
+    found = observed.run.result
+    assert log_z.startswith(f"log Z {found['log_z']:.3f} [")
+    assert nll.startswith(f"test NLL {found['test_nll']:.2f} [")
+    assert Path(place.removeprefix("result: ")).name == "result.json"
 
 
 def test_evaluation_of_the_command_line(trained):

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from dvae.evaluation import LikelihoodEstimate
-from dvae.runs import code_version, loop, timing
+from dvae.runs import code_version, loop, monitor, timing
 from dvae.runs.checkpoints import Progress, RunOptions
 from dvae.runs.directory import RunDirectory
 from dvae.runs.loop import Run
@@ -201,11 +201,24 @@ def test_the_logged_loss_is_the_mean_of_each_steps_objective(tmp_path, monkeypat
         run_._resume()
         with pytest.raises(StopIteration):
             run_._loop()
-        run_.monitor.summarize(run_.progress)
+        word = run_.monitor.summarize(run_.progress)
+    mean_weight = np.mean(np.arange(8, 16) / (0.3 * 54))  # at the end it is 0.99
+    assert word.endswith(f", KL weight {mean_weight:.2f}") and mean_weight < 0.72
+    assert run_.monitor._mean_kl_weight(Progress(step=54, summarized_step=17)) == 1.0
     lines = map(json.loads, directory.metrics.read_text().splitlines())
     found = [(line["train/neg_elbo"], line["obj/kl"]) for line in lines]
     expected = np.reshape(steps, (2, 8, 2)).mean(axis=1)
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("stderr", "text"), [(0.02, "57.10 ± 0.02"), (0.004, "57.100 ± 0.004"), (0.0, "57.10 ± 0.00")]
+)
+def test_an_evaluation_shows_the_error_of_log_z(stderr, text):
+    log_z = LogPartition(57.1, stderr, 700.0, 56.8, 57.1, stderr, "checked", None)
+    values = {"val/neg_ll": 23.0, "test/neg_ll": 24.0}
+    said = monitor._evaluation_line(5, values, log_z)
+    assert said.endswith(f"test NLL 24.00 (100 importance samples), log Z {text}")
 
 
 def _stop_at(run, step):

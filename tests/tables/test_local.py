@@ -52,8 +52,9 @@ def test_what_nvidia_smi_says(tmp_path, monkeypatch, script, gpus):
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 5}, raising=False)
     machine = this_machine()
-    assert list(machine.gpus) == gpus
+    assert list(machine.gpus) == gpus and machine.cores == 3
     expected = [name for name, gib in gpus for _ in range(4 if gib else 1)]
     found = slots(machine._replace(cores=16, memory_gib=128.0), None)
     assert [slot.get("CUDA_VISIBLE_DEVICES") for slot in found if gpus] == expected

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from configs.registry import BASELINES, SAMPLERS, Baseline
 from configs.tables import TABLES
@@ -124,6 +125,46 @@ def test_the_command_names_a_data_file_by_its_path(tmp_path):
         write(tmp_path / "logs", 85.0, seed=seed, dataset=str(path))
     [table] = _document(tmp_path / "logs")[0].tables
     assert f"--datasets={there} " in table.commands[0]
+
+
+def test_methods_are_compared_with_the_best_of_several_seeds(tmp_path):
+    """Of the same structure and K; neither one seed nor a doubtful log Z takes part."""
+    runs = {"dvaes_power": (85.0, 85.2, 85.1), "dvaes_exp": (86.0, 86.5), "dvaes_gi": (84.0,)}
+    for baseline, nlls in runs.items():
+        for seed, nll in enumerate(nlls):
+            write(tmp_path, nll, seed=seed, baseline=baseline)
+    for seed in (0, 1):
+        doubt = dict(nll_interval=dict(trusted=False))
+        write(tmp_path, 80.0 + seed, doubt, seed=seed, baseline="dvaes_unexp")
+        write(tmp_path, 90.0 + seed, seed=seed, struct="2-layer-nonlin")
+    [table] = _document(tmp_path)[0].tables
+    found = dict(
+        zip(
+            zip(*(_column(table, c) for c in ("struct", "baseline")), strict=True),
+            _column(table, "above the best, 95 %"),
+            strict=True,
+        )
+    )
+    wanted = stats.ttest_ind(runs["dvaes_exp"], runs["dvaes_power"], equal_var=False)
+    low, high = wanted.confidence_interval(0.95)
+    one = "1-layer-nonlin"
+    assert found == {
+        (one, "dvaes_power"): "best",
+        (one, "dvaes_exp"): f"+1.15 [{low:+.2f}, {high:+.2f}]",
+        **dict.fromkeys([(one, "dvaes_gi"), (one, "dvaes_unexp")], "–"),
+        ("2-layer-nonlin", "dvaes_power"): "–",
+    }
+    assert any(note.startswith("Above the best") for note in table.notes)
+
+
+def test_nothing_was_published_of_ones_own_data(tmp_path):
+    own = dict(published_data=None, data_note="4 images")
+    write(tmp_path, 85.0, own, dataset=str(tmp_path / "own.npz"), num_train_iter=2000, beta=2.0)
+    document, [record] = _document(tmp_path)
+    [table] = document.tables
+    assert "published" not in " ".join([table.title, *table.notes, *table.header])
+    assert "2,000 steps" in table.title and "beta 2.0" in table.title
+    assert record["departures_from_published"] == ""
 
 
 def test_samplers_are_compared(tmp_path):

@@ -23,6 +23,8 @@ def test_welch_is_scipys_on_the_runs_themselves():
     assert found.basis == SEEDS_ALONE
     assert found.in_standard_errors == pytest.approx(wanted.statistic)
     assert found.p_value == pytest.approx(wanted.pvalue)
+    low, high = wanted.confidence_interval(0.95)
+    assert found.half_width == pytest.approx(high - found.value) == pytest.approx(found.value - low)
 
 
 @pytest.mark.parametrize("ours", [[90.0, 90.001], [90.0, 90.0]])
