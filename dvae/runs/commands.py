@@ -89,11 +89,15 @@ def train_run(
             say("this run is finished")
         else:
             Run(config, dataset, directory, options).train()
-        result.announce(read_result(directory.result))
-        say(f"result: {directory.result}")
+        _show_result(directory)
     finally:
         directory.unlock()
     return directory.path
+
+
+def _show_result(directory: RunDirectory) -> None:
+    result.announce(read_result(directory.result))
+    say(f"result: {directory.result}")
 
 
 def time(config: ExperimentConfig, dataset: Dataset) -> int:

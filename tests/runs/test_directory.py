@@ -209,6 +209,7 @@ def train(tmp_path, monkeypatch, capsys):
             (self._directory.path / "trained").touch()
 
     monkeypatch.setattr(commands, "Run", Nothing)
+    monkeypatch.setattr(commands, "_show_result", lambda _: None)
     monkeypatch.setattr(interface, "TrainedModel", lambda path, *_: path)
     return lambda **settings: dvae.train(log_dir=tmp_path / "logs", **settings)
 
