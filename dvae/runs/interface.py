@@ -42,12 +42,9 @@ def _checked_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _path(what: str, value: str | Path) -> Path:
-    """A path that was given, absolute, ~ expanded. Raises UserError for what is no path.
-
-    What is made of it is to be found from other working directories, too.
-    """
+    """A path that was given, ~ expanded. Raises UserError for what is no path."""
     try:
-        return Path(os.path.expanduser(os.fspath(value))).absolute()
+        return Path(os.path.expanduser(os.fspath(value)))
     except TypeError:
         raise UserError(f"{what} is {value_text(value)}, not a path") from None
 
@@ -166,10 +163,10 @@ def load(
     """
     with path_errors():
         return TrainedModel(
-            _path("path", path),
-            None if data_dir is None else str(_path("data_dir", data_dir)),
+            _path("path", path).absolute(),  # the working directory may change
+            None if data_dir is None else str(_path("data_dir", data_dir).absolute()),
             SETTINGS["step"].checked(step),
-            None if dataset is None else str(_path("dataset", dataset)),
+            None if dataset is None else str(_path("dataset", dataset).absolute()),
         )
 
 

@@ -90,7 +90,7 @@ _PYTHON = {
     "keep_steps text": (_digits(keep_steps="10"), "keep_steps is '10'; it must be a list"),
     "keep_steps half": (_digits(keep_steps=[10, 1.5]), "it must be a list of whole numbers"),
     "log_dir": (_digits(log_dir=3), "log_dir is 3, not of type str or path"),
-    "no such run": (lambda: dvae.load("nowhere"), "there is no run at nowhere"),
+    "no such run": (lambda: dvae.load("nowhere"), "there is no run at /"),
     "no path": (lambda: dvae.load(3), "path is 3, not a path"),
     "step": (lambda: dvae.load("nowhere", step=1.0), "step is 1.0, not of type int"),
 }
