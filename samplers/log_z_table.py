@@ -12,12 +12,12 @@ from samplers.energy_model import EnergyModel, Parameters, State, fitted_base, u
 from samplers.log_partition import Settings, forward, reverse
 from samplers.log_partition_value import UNTRUSTED, ess_doubt, gap_doubt
 
-CONFIDENCE = 0.99
+CONFIDENCE = 0.95
 NORMAL = 10**6  # so many independent values that Student is normal
 _TABLE_UNIFORM, _TABLE_FITTED, _TABLE_REVERSE, _TABLE_START, _TABLE_TEMPERING = range(5)
 
 Row = dict[str, Any]
-COLUMNS = ("estimator", "log Z", "99 % interval", "std. error", "ESS", "seconds", "- exact", "note")
+COLUMNS = ("estimator", "log Z", "95 % interval", "std. error", "ESS", "seconds", "- exact", "note")
 
 
 def student_factor(num_independent: int, confidence: float = CONFIDENCE) -> float:
@@ -192,7 +192,7 @@ def measure_all(
       warm: leave compilation out of the seconds, by measuring twice.
 
     Returns:
-      Rows ready for JSON: estimator, value, low and high (99 % interval; None = open), stderr (and
+      Rows ready for JSON: estimator, value, low and high (95 % interval; None = open), stderr (and
       from how many independent values, where it is an estimate), ess, seconds (0 for a by-product
       of the row above), distance (value less exact, or None), note.
     """

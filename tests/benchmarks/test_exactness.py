@@ -14,7 +14,7 @@ def row(name, value, stderr, count):
 
 
 def test_counts_of_seeds():
-    """log Z = 3; 16 values give 2.13 and 2.95 standard errors for 95 % and 99 %."""
+    """log Z = 3; 16 values give 2.13 standard errors for 95 %."""
     seeds = [
         [
             row("a", value, 0.1, 16),
@@ -26,13 +26,12 @@ def test_counts_of_seeds():
     kept = exactness.summarize(seeds)
     assert json.loads(json.dumps(kept)) == kept and kept["seeds"] == 5
     a, bound = kept["estimators"]
-    assert (a["estimator"], a["seeds"], a["inside_95"], a["inside_stated"]) == ("a", 5, 2, 3)
+    assert (a["estimator"], a["seeds"], a["inside_95"]) == ("a", 5, 2)
     assert a["mean_distance"] == pytest.approx(0.072)
     assert a["rms_distance"] == pytest.approx(0.2678, rel=1e-3)
-    assert a["mean_stated_error"] == pytest.approx(0.2947, rel=1e-3)
+    assert a["mean_margin"] == pytest.approx(0.2131, rel=1e-3)
     # A bound is right where it is not above: at 3 and at 2.6.
-    assert bound["inside_stated"] == 2
-    assert bound["inside_95"] is None and bound["mean_stated_error"] is None
+    assert bound["inside_95"] == 2 and bound["mean_margin"] is None
     text = pages.seeds_table(kept)
-    assert "| a | +0.0720 | 0.2678 | 0.2947 | 2 of 5 | 3 of 5 |" in text
+    assert "| a | +0.0720 | 0.2678 | 0.2131 | 2 of 5 |" in text
     assert "| bound | +0.0720 | 0.2678 |  |  | 2 of 5 |" in text and "\n| exact" not in text

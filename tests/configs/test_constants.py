@@ -61,7 +61,7 @@ OTHERS = (
     (enumeration, dict(MOST_STATES=1024, MOST_MULTISETS=65536)),
     (exact, dict(MAX_ENUMERATED_UNITS=20)),
     (log_partition, dict(ALPHA=0.05, MARKOV_GROUPS=32)),
-    (log_z_table, dict(CONFIDENCE=0.99)),
+    (log_z_table, dict(CONFIDENCE=0.95)),
     (dataset, dict(BINARISATION_SEED=1)),
     (digits, dict(SPLIT_SEED=0)),
 )
