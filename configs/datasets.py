@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from configs.errors import UserError, name_of
 from configs.registry import BASELINES, Target, by_structure
+from configs.setting import value_text
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,20 @@ DATASETS: dict[str, DatasetEntry] = {
         sizes=(1297, 200, 300),  # the split is our own
     ),
 }
+
+
+def check_known(dataset: str) -> None:
+    """Raises UserError unless this is the name of a data set, or of an .npz file."""
+    if dataset in DATASETS or dataset.endswith(".npz"):
+        return
+    given, stem = f"{name_of('dataset')}={value_text(dataset, quotes=False)}", Path(dataset).stem
+    if Path(dataset).name != stem:  # a file, such as .npy
+        raise UserError(
+            f"{given} is not an .npz file: split its images, and save np.savez_compressed("
+            f"{value_text(stem + '.npz')}, train=..., validation=..., test=...)"
+        )
+    choice = ", ".join(DATASETS)
+    raise UserError(f"{given} is unknown; choose one of: {choice}, or the path of an .npz file")
 
 
 def published_sharpness(baseline: str, struct: str, dataset: str | None = None) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import graphs
-from configs.datasets import DATASETS, published_sharpness
+from configs.datasets import DATASETS, check_known, published_sharpness
 from configs.errors import UserError, name_of
 from configs.registry import (
     BASELINES,
@@ -147,8 +147,7 @@ def check_config(config: ExperimentConfig) -> None:
         not any(unicodedata.category(c) == "Cc" and c not in "\n\t" for c in config.dataset),
         f"{name_of('dataset')}={config.dataset[:80]!r} holds characters that command a terminal",
     )
-    if not config.has_own_data:
-        _require_known("dataset", config.dataset, DATASETS, ", or the path of an .npz file")
+    check_known(config.dataset)
     method = BASELINES[config.baseline]
     _require(
         config.beta > method.least_sharpness,
@@ -172,8 +171,8 @@ def check_config(config: ExperimentConfig) -> None:
     _check_structure(config.structure)
 
 
-def _require_known(name: str, value: str, known: Iterable[str], more: str = "") -> None:
-    choice = f"choose one of: {', '.join(known)}{more}"
+def _require_known(name: str, value: str, known: Iterable[str]) -> None:
+    choice = f"choose one of: {', '.join(known)}"
     _require(
         value in known, f"{name_of(name)}={value_text(value, quotes=False)} is unknown; {choice}"
     )

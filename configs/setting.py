@@ -81,7 +81,11 @@ class Setting:
         plain = _plain(self.kind, value)
         if plain is None:
             kind = "str or path" if self.kind is Path else self.kind.__name__
-            raise UserError(f"{name_of(self.name)} is {value_text(value)}, not of type {kind}")
+            whole = self.kind is int and isinstance(value, float) and value.is_integer()
+            raise UserError(
+                f"{name_of(self.name)} is {value_text(value)}, not of type {kind}"
+                + (f": write {value_text(int(value))}" if whole else "")
+            )
         if self.choices and plain not in self.choices:
             raise UserError(
                 f"{name_of(self.name)}={value_text(plain, quotes=False)} is unknown; choose "

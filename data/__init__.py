@@ -7,7 +7,7 @@ This package is code only; the files live where `--data_dir` says. It imports ne
 import dataclasses
 from pathlib import Path
 
-from configs.datasets import DATASETS
+from configs.datasets import DATASETS, check_known
 from configs.errors import UserError, name_of
 from configs.registry import resolve
 from data import user_file
@@ -15,7 +15,7 @@ from data.batches import batch_indices
 from data.dataset import Dataset
 from data.download import has_files
 
-__all__ = ["Dataset", "batch_indices", "load", "places"]
+__all__ = ["Dataset", "batch_indices", "check_size", "load", "places"]
 
 
 def places(data_dir: str | None) -> tuple[str, ...]:
@@ -35,20 +35,23 @@ def load(dataset: str, data_dir: str | None = None, input_size: int | None = Non
     Raises:
       UserError: the data set is unknown, missing, damaged, or not `input_size` wide.
     """
+    check_known(dataset)
     if dataset in DATASETS:
         entry = DATASETS[dataset]
         folders = [Path(place) for place in places(data_dir)]
         folder = next((place for place in folders if has_files(entry, place)), folders[0])
         loaded = resolve(entry.loader, __package__)(entry, folder)
         loaded = dataclasses.replace(loaded, name=dataset)
-    elif Path(dataset).suffix == ".npz":
-        loaded = user_file.load(Path(dataset))
     else:
-        names = ", ".join(DATASETS)
-        raise UserError(f"unknown dataset '{dataset}'; choose {names}, or the path of an .npz file")
-    if input_size is not None and input_size != loaded.input_size:
-        raise UserError(
-            f"input_size is {input_size}, but the images of {dataset} have {loaded.input_size} "
-            f"pixels; use {name_of('input_size')}={loaded.input_size}"
-        )
+        loaded = user_file.load(Path(dataset))
+    check_size(loaded, input_size)
     return loaded
+
+
+def check_size(dataset: Dataset, input_size: int | None) -> None:
+    """Raises UserError unless images have the width the caller counts on, or none is given."""
+    if input_size not in (None, dataset.input_size):
+        raise UserError(
+            f"input_size is {input_size}, but the images of {dataset.name} have "
+            f"{dataset.input_size} pixels; use {name_of('input_size')}={dataset.input_size}"
+        )

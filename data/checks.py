@@ -29,13 +29,22 @@ def check_images(path: Path, what: str, images: np.ndarray, width: int, remedy: 
     check_dtype(path, what, images.dtype, remedy)
     if images.ndim != 2 or images.shape[1] != width:
         raise bad_file(path, f"{what} has shape {images.shape}, not [N, {width}]", remedy)
-    if images.shape[0] == 0:
-        raise bad_file(path, f"{what} holds no images", remedy)
+    if wrong := wrong_values(images):
+        raise bad_file(path, f"{what} {wrong}", remedy)
+
+
+def wrong_values(images: np.ndarray) -> str | None:
+    """What is wrong with real images [N, ...], whose values must lie in [0, 1]; None if nothing."""
+    if images.size == 0:
+        return "holds no images"
     low, high = images.min(), images.max()  # NaN if there is a NaN
-    if np.isnan(low) or np.isnan(high):
-        raise bad_file(path, f"{what} holds NaN", remedy)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        odd = ~np.isfinite(images)
+        first = [int(i) for i in np.unravel_index(np.argmax(odd), odd.shape)]
+        return f"holds NaN or infinity: {odd.sum()} of {odd.size} values, first at {first}"
     if low < 0 or high > 1:
-        raise bad_file(path, f"{what} holds values from {low} to {high}, not in [0, 1]", remedy)
+        return f"holds values from {low} to {high}, not in [0, 1]"
+    return None
 
 
 def check_binary(path: Path, what: str, images: np.ndarray, width: int, remedy: str) -> None:

@@ -1,6 +1,8 @@
 """Reads arrays of numbers from .npz files, without pickle and without trusting any size."""
 
+import contextlib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -34,13 +36,30 @@ def read_npz(
     Raises:
       UserError: the file or an array in it cannot be read, is too large, or is not of numbers.
     """
-    with open_to_read(path, max_bytes * len(names), remedy) as file:
+    with _opened(path, max_bytes * len(names), remedy) as archive:
+        members = [_member(path, archive, name, remedy, max_bytes) for name in names]
+        memory.require(_bytes_needed(archive, members), f"{one_line(path)}: it", remedy)
+        pairs = zip(names, members, strict=True)
+        arrays = {name: _read_array(archive, member) for name, member in pairs}
+    for name, array in arrays.items():
+        check_dtype(path, f"'{name}'", array.dtype, remedy)
+    return arrays
+
+
+def array_names(path: Path, remedy: str) -> list[str]:
+    """Names of the arrays of an .npz file. Raises UserError when it cannot be read."""
+    with _opened(path, 3 * MAX_ARRAY_BYTES, remedy) as archive:
+        names = sorted(archive.namelist())
+    return [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_bytes: int, remedy: str) -> Iterator[zipfile.ZipFile]:
+    """The archive; whatever its damage raises becomes a UserError."""
+    with open_to_read(path, max_bytes, remedy) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                members = [_member(path, archive, name, remedy, max_bytes) for name in names]
-                memory.require(_bytes_needed(archive, members), f"{one_line(path)}: it", remedy)
-                pairs = zip(names, members, strict=True)
-                arrays = {name: _read_array(archive, member) for name, member in pairs}
+                yield archive
         except (UserError, OSError):
             raise
         except MemoryError as error:
@@ -50,9 +69,6 @@ def read_npz(
             # (BadZipFile, zlib.error, struct.error, EOFError, SyntaxError, RuntimeError, ...);
             # all of them mean that this is no sound .npz file.
             raise bad_file(path, f"is not a sound .npz file ({error})", remedy) from error
-    for name, array in arrays.items():
-        check_dtype(path, f"'{name}'", array.dtype, remedy)
-    return arrays
 
 
 def _member(

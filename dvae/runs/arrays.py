@@ -7,6 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from configs.settings import SETTINGS
+from data import conversions
+from data.checks import wrong_values
+from data.dataset import is_binary
 from samplers import counter_random
 
 # Rows of one call of a compiled program: whatever their number, it is compiled once. What is drawn
@@ -89,9 +92,17 @@ def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) ->
     values = np.asarray(values)
     if values.shape[1:] not in shapes or len(values) == 0:
         allowed = " or ".join(str(["N", *shape]).replace("'", "") for shape in shapes)
-        raise ValueError(f"{what} have shape {list(values.shape)}, not {allowed} with N at least 1")
-    if values.dtype.kind not in "biuf" or not np.all((values == 0) | (values == 1)):
-        raise ValueError(f"{what} must be of 0 and 1: binarise grey values first")
+        line = conversions.of_shape(what, values.shape)
+        if values.shape in shapes:
+            line = f"{what} = {what}[None]"
+        wrong = f"{what} have shape {list(values.shape)}, not {allowed} with N at least 1"
+        raise ValueError(f"{wrong}: {line}" if line else wrong)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{what} must be of 0 and 1, not of dtype {values.dtype}")
+    if not is_binary(values):
+        grey = wrong_values(values) is None
+        line = f"{what} = {what} > 0.5" if grey else conversions.of_values(what, values)
+        raise ValueError(f"{what} must be of 0 and 1: binarise grey values first, {line}")
     return values.reshape(len(values), -1).astype(np.float32)
 
 

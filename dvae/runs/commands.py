@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from samplers import log_z_table
 
+_DARK = 0.02  # grey values all below this are more likely a mistake in scaling
 _ELSEWHERE = f"choose another {name_of('out_dir')}"
 
 
@@ -43,14 +46,19 @@ def _fitted(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
     if config.train_batchsize > len(dataset.train):
         raise UserError(
             f"{name_of('train_batchsize')}={config.train_batchsize} exceeds the "
-            f"{len(dataset.train)} training images of {config.dataset}"
+            f"{len(dataset.train)} training images of {name_of('dataset')}; choose fewer"
         )
     memory.check_training(config, dataset)
     return config
 
 
 def train_run(
-    config: ExperimentConfig, dataset: Dataset, run_path: Path, fresh: bool, options: RunOptions
+    config: ExperimentConfig,
+    dataset: Dataset,
+    run_path: Path,
+    fresh: bool,
+    options: RunOptions,
+    write_data: Callable[[], None] | None = None,
 ) -> Path:
     """Trains to the end from wherever the run stands, and prints the result.
 
@@ -58,6 +66,8 @@ def train_run(
 
     Args:
       run_path: of the run; should one of other settings lie there, this one lies beside it.
+      write_data: writes the file of images that were given as arrays; not called for a run that is
+        refused.
 
     Returns:
       The run's directory.
@@ -80,9 +90,13 @@ def train_run(
     if config.prior != "rbm":
         say(f"prior: {config.prior}, {energy_model(config.structure)}")
     say(f"data: {dataset.notes}")
+    if (most := dataset.grey(dataset.train.max())) < _DARK:
+        logging.warning("no training image has a value above %.2g: divided by 255 twice?", most)
     directory = RunDirectory.of_run(run_path, config, dataset.sha256, fresh)
     say(f"run: {directory.path}")
     try:
+        if write_data is not None:
+            write_data()
         directory.keep_data_facts(dataset)
         if directory.result.exists():
             read_result(directory.result)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import data
-from configs.errors import UserError, name_of
+from configs.errors import UserError
 from configs.experiment import build_config
-from configs.files import path_errors, writing_to
+from configs.files import path_errors
 from configs.setting import value_text
 from configs.settings import SETTINGS
 from data import user_file
@@ -49,13 +49,10 @@ def _path(what: str, value: str | Path) -> Path:
         raise UserError(f"{what} is {value_text(value)}, not a path") from None
 
 
-def _kept(arrays: Any, log_dir: Any) -> Path:
-    """The file that a user's arrays are written to."""
-    if not isinstance(arrays, Mapping | list | tuple):
-        raise UserError(f"dataset is {value_text(arrays)}: give a name, a path, or arrays")
-    folder = Path(SETTINGS["log_dir"].checked(log_dir or SETTINGS["log_dir"].default)) / "data"
-    with writing_to(folder, f"choose another {name_of('log_dir')}"):
-        return user_file.keep(arrays, folder)
+def _own(arrays: Any, log_dir: Any) -> user_file.OwnArrays:
+    """A user's arrays, and where they shall lie."""
+    log_dir = SETTINGS["log_dir"].checked(log_dir or SETTINGS["log_dir"].default)
+    return user_file.of_arrays(arrays, Path(log_dir) / "data")
 
 
 @isolated()
@@ -81,7 +78,8 @@ def train(
     dataset may also be your images themselves: a dictionary of train, validation and test, or these
     three in order, each [N, X], [N, H, W] or [N, H, W, 1] of numbers in [0, 1] in whatever NumPy
     takes for an array. They are kept as LOG_DIR/data/arrays-<digest>.npz, so that the run goes on
-    and can be evaluated later, as with any file of your own.
+    and can be evaluated later, as with any file of your own; a `name` in the dictionary takes the
+    place of "arrays".
 
     start_from may also be a `TrainedModel`: a run becomes longer by one that starts from it, whose
     result.json says so.
@@ -97,8 +95,10 @@ def train(
     """
     given = {"dataset": dataset, "struct": struct, "baseline": baseline, **settings}
     with path_errors(), silence(not progress):
+        own = None
         if not isinstance(dataset, str | os.PathLike):
-            given["dataset"] = _kept(dataset, settings.get("log_dir"))
+            own = _own(dataset, settings.get("log_dir"))
+            given["dataset"] = own.path
         if "start_from" in settings:  # a model, or its directory
             given["start_from"] = getattr(settings["start_from"], "path", settings["start_from"])
         given = _checked_settings(given)
@@ -107,8 +107,11 @@ def train(
         config = build_config(**given)
         path = config.run_directory(places["log_dir"])
         try:
-            images = data.load(config.dataset, places["data_dir"], given.get("input_size"))
-            path = train_run(config, images, path, places["fresh"], RunOptions(**options))
+            size = given.get("input_size")
+            images = own.dataset if own else data.load(config.dataset, places["data_dir"], size)
+            data.check_size(images, size)
+            write = own.write if own else None
+            path = train_run(config, images, path, places["fresh"], RunOptions(**options), write)
         except Stopped as stop:
             raise KeyboardInterrupt(f"{stop}: the same call goes on from here") from None
         data_dir = places["data_dir"]

@@ -382,4 +382,5 @@ class TrainedModel:
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""
         height, width = self.image_shape
-        return binary_rows("images", images, [(height * width,), (height, width)])
+        shapes = [(height * width,), (height, width), (height, width, 1)]
+        return binary_rows("images", images, shapes)

@@ -142,7 +142,12 @@ def test_near_square(size, shape):
 
 _WRONG = [
     ("digits", 784, "input_size is 784, but the images of digits have 64 pixels"),
-    ("mnist", None, "unknown dataset 'mnist'; choose binarized_mnist, omniglot, digits, or"),
+    ("mnist", None, "dataset=mnist is unknown; choose one of: binarized_mnist, omniglot, digits"),
+    (
+        "a/one.npy",
+        None,
+        "not an .npz file: split its images, and save np.savez_compressed('one.npz'",
+    ),
     ("/nowhere/mine.npz", None, "/nowhere/mine.npz: does not exist; save it with"),
     ("/\0.npz", None, "cannot be opened"),
 ]
