@@ -20,6 +20,8 @@ EPOCHS = "test_each_epoch_is_a_permutation_of_its_own"
 OMNIGLOT = "test_omniglot_is_transposed_split_and_binarised"
 MNIST = "test_binarized_mnist_in_every_form_and_place[.-.npz]"
 DIGITS = "test_digits"
+BYTES = "test_lines_that_convert_arrays_are_those_of_errors[bytes, 0 to 255]"
+REFUSED = "test_a_refused_call_leaves_nothing[batch]"
 
 
 def dynamic(binarization: bool):
@@ -119,6 +121,12 @@ with fault("fixed images are binarised anew", MNIST):
     within("binarized_mnist.load", "build_dataset", dynamic(True))
 with fault("a user's grey images are trained on as they are", "test_user_file_of_grey_values[1]"):
     within("user_file.load", "build_dataset", dynamic(False))
+with fault("the images of a call that is refused are kept", REFUSED):
+    result("of_arrays", lambda own: own.write() or own)
+with fault("NaN is taken for a grey value", "test_where_a_value_is_not_finite_is_said"):
+    text("wrong_values", "if not («np.isfinite(low) and np.isfinite(high) → True»)")
+with fault("bytes count as numbers of another range", BYTES):
+    text("conversions.of_values", "«next(lines, _OF_OTHER_VALUES) → _OF_OTHER_VALUES»")
 with fault("test images of digits are trained on", DIGITS):
     within("digits.load", "np.split", lambda f, levels, at: f(levels, [at[0], at[1] - at[0]]))
 with fault("test and validation are exchanged", MNIST):

@@ -5,7 +5,9 @@ import pytest
 
 import dvae
 from configs import registry
+from configs.errors import UserError
 from data import user_file
+from dvae.runs import arrays, commands
 from tests.helpers import tiny_runs
 
 
@@ -33,35 +35,81 @@ def test_arrays_are_trained_on_as_a_file_of_them_is(images, tmp_path, monkeypatc
 
 
 def test_a_channel_of_one_is_no_other_shape(images, tmp_path):
-    flat = user_file.load(user_file.keep(images, tmp_path / "flat"))
+    flat = user_file.of_arrays(images, tmp_path).dataset
     height, width = flat.image_shape
     channel = {
         name: array.reshape(len(array), height, width, 1).astype(np.float32)
         for name, array in images.items()
     }
-    loaded = user_file.load(user_file.keep(channel, tmp_path / "channel"))
+    loaded = user_file.of_arrays(channel, tmp_path).dataset
     assert loaded.image_shape == (height, width) and loaded.sha256 == flat.sha256
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: {"train": a["train"]}, r"dataset holds train; give dataset=dict\(train="),
-        (lambda a: [a["train"]] * 4, "dataset holds"),
+        (lambda a: {"train": a["train"]}, r"dataset: has no array 'validation' \(it holds train\)"),
+        (lambda a: [a["train"]] * 4, "dataset is a list of 4"),
         (lambda a: a | {"test": a["test"][:, 1:]}, "'test' has images of shape"),
         (lambda a: a | {"test": a["test"] * 2}, "'test' holds values from 0.0 to 2.0"),
         (lambda a: a | {"test": a["test"][:0]}, "'test' holds no images"),
         (lambda a: a | {"test": np.array("x")}, "'test' has dtype"),
         (lambda a: {n: v[..., None, None] for n, v in a.items()}, "'train' has shape"),
         (lambda a: a | {"train": [[1, 2], [3]]}, "'train'"),
-        (lambda a: a["train"], "dataset is .*: give a name, a path, or arrays"),
+        (lambda a: a["train"], "dataset is one array"),
     ],
 )
 def test_what_is_wrong_with_arrays_is_said_in_one_line(images, tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         dvae.train(change(images), log_dir=tmp_path / "logs", progress=False)
     assert len(str(caught.value).splitlines()) == 1
-    assert not list(tmp_path.glob("logs/data/*.npz"))
+    assert not (tmp_path / "logs").exists()
+
+
+_REFUSED = {
+    "batch": ({"train_batchsize": 9999}, "^train_batchsize=9999 exceeds the .* images of dataset"),
+    "width": ({"input_size": 3}, "^input_size is 3, but the images of arrays-"),
+    "range": ({"k": 0}, "^k=0 must be"),
+    "type": ({"num_train_iter": 1e4}, "^num_train_iter is 10000.0, not of type int: write 10000$"),
+    "start": ({"start_from": "nowhere"}, "there is no run at nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", _REFUSED)
+def test_a_refused_call_leaves_nothing(images, tmp_path, case):
+    settings, message = _REFUSED[case]
+    settings = dict(log_dir=tmp_path / "logs", progress=False, train_batchsize=2) | settings
+    with pytest.raises(ValueError, match=message):
+        dvae.train(images, **settings)
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize(("scale", "warned"), [(1 / 255, True), (0.03, False)])
+def test_images_that_are_nearly_black_are_warned_of(images, monkeypatch, caplog, scale, warned):
+    def stop(*_):
+        raise UserError("no further")
+
+    monkeypatch.setattr(commands.RunDirectory, "of_run", stop)
+    dark = {name: array * scale for name, array in images.items()}
+    with pytest.raises(ValueError, match="no further"):
+        dvae.train(dark, train_batchsize=2, progress=False)
+    assert ("divided by 255 twice?" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros([6]), r"x have shape \[6\], not \[N, 6\] or .*: x = x\[None\]$"),
+        (np.zeros([5, 1, 2, 3]), r"x have shape .*: x = x\[:, 0\]$"),
+        (np.full([5, 6], 0.3), "x must be of 0 and 1: .*, x = x > 0.5$"),
+        (np.full([5, 6], -1), r"x must be of 0 and 1: .*, x = np.interp"),
+        (2 * np.eye(6) - 1, r"x must be of 0 and 1: .*, x = \(x \+ 1\) / 2$"),
+        (np.full([5, 6], "a"), "x must be of 0 and 1, not of dtype <U1$"),
+    ],
+)
+def test_rows_that_are_not_binary(values, message):
+    with pytest.raises(ValueError, match=message):
+        arrays.binary_rows("x", values, [(6,), (2, 3)])
 
 
 def test_a_run_starts_from_the_best_model_of_another(images, tmp_path, monkeypatch):
