@@ -118,6 +118,8 @@ class RunDirectory:
                 with contextlib.suppress(UserError):
                     other = f" ({_differences(path, run)})"
                 say(f"{path} holds a run of other settings{other}: this one lies beside it")
+                if "num_train_iter" in other:
+                    say(f"to begin with the weights of that one: {name_of('start_from')}={path}")
             directory = cls(place)
             try:
                 directory.open(config, data_sha256, fresh)

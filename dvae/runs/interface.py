@@ -19,6 +19,7 @@ from dvae.runs.commands import train_run
 from dvae.runs.export import export_run
 from dvae.runs.isolation import isolated
 from dvae.runs.process import Stopped, silence
+from dvae.runs.records import read_config
 from dvae.runs.trained_model import TrainedModel
 
 __all__ = ["TrainedModel", "export", "load", "train"]
@@ -57,9 +58,9 @@ def _own(arrays: Any, log_dir: Any) -> user_file.OwnArrays:
 
 @isolated()
 def train(
-    dataset: str | Path | Arrays = SETTINGS["dataset"].default,
-    struct: str = SETTINGS["struct"].default,
-    baseline: str = SETTINGS["baseline"].default,
+    dataset: str | Path | Arrays | None = None,
+    struct: str | None = None,
+    baseline: str | None = None,
     *,
     progress: bool = True,
     **settings: Any,
@@ -82,7 +83,7 @@ def train(
     place of "arrays".
 
     start_from may also be a `TrainedModel`: a run becomes longer by one that starts from it, whose
-    result.json says so.
+    result.json says so. Data, struct and baseline are that run's where none are given.
 
     Returns:
       The best model by validation likelihood.
@@ -93,14 +94,17 @@ def train(
       KeyboardInterrupt: stopped by a signal; a checkpoint was written, and the same call goes on
         from it.
     """
-    given = {"dataset": dataset, "struct": struct, "baseline": baseline, **settings}
+    what = {"dataset": dataset, "struct": struct, "baseline": baseline}
+    given = {name: value for name, value in what.items() if value is not None} | settings
     with path_errors(), silence(not progress):
         own = None
-        if not isinstance(dataset, str | os.PathLike):
+        if not isinstance(dataset, str | os.PathLike | None):
             own = _own(dataset, settings.get("log_dir"))
             given["dataset"] = own.path
-        if "start_from" in settings:  # a model, or its directory
+        if settings.get("start_from") is not None:  # a model, or its directory
             given["start_from"] = getattr(settings["start_from"], "path", settings["start_from"])
+            theirs = read_config(Path(given["start_from"])).config
+            given = {name: getattr(theirs, name) for name in what} | given
         given = _checked_settings(given)
         places = {name: given.pop(name, SETTINGS[name].default) for name in _PLACES}
         options = {name: given.pop(name) for name in [*given] if SETTINGS[name].decides is None}
@@ -123,6 +127,7 @@ def _describe(function: Any) -> None:
     default = {name: setting.default for name, setting in _KNOWN.items()}
     own = [*inspect.signature(function).parameters.values()][:-1]
     first = [parameter.name for parameter in own]
+    given = default | {parameter.name: parameter.default for parameter in own}
     kind = inspect.Parameter.KEYWORD_ONLY
     function.__signature__ = inspect.Signature(
         [
@@ -136,7 +141,12 @@ def _describe(function: Any) -> None:
         return_annotation=TrainedModel,
     )
     lines = [
-        f"{name}: {setting.help}" + (f" (None: {setting.unset})" if default[name] is None else "")
+        f"{name}: {setting.help}"
+        + (
+            f" (None: {setting.unset or setting.default})"
+            if None in (default[name], given[name])
+            else ""
+        )
         for name, setting in _KNOWN.items()
     ]
     function.__doc__ = (function.__doc__ or "").replace("SETTINGS", "\n      ".join(lines))

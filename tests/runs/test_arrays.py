@@ -125,7 +125,8 @@ def test_a_run_starts_from_the_best_model_of_another(images, tmp_path, monkeypat
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
     assert any(np.any(v.numpy()) for v in first.model.prior.trainable_variables)
     assert "start" not in first.result and not first.config.started_from
-    again = dvae.train(images, start_from=str(first.path), **frozen)
+    of_the_first = {name: value for name, value in frozen.items() if name != "struct"}
+    again = dvae.train(start_from=str(first.path), **of_the_first)  # data and structure are its own
     assert again.path == second.path  # finished: loaded
     fresh = dvae.train(images, **frozen)  # lies beside it
     assert fresh.path not in (first.path, second.path)
