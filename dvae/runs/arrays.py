@@ -97,13 +97,30 @@ def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) ->
             line = f"{what} = {what}[None]"
         wrong = f"{what} have shape {list(values.shape)}, not {allowed} with N at least 1"
         raise ValueError(f"{wrong}: {line}" if line else wrong)
+    _check_binary(what, values)
+    return values.reshape(len(values), -1).astype(np.float32)
+
+
+def binary_row(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:
+    """One row as float32 [1, X], with an axis of 1 before it or not. As `binary_rows` otherwise."""
+    values = np.asarray(values)
+    if values.shape not in shapes and values.shape not in [(1, *shape) for shape in shapes]:
+        allowed = " or ".join(str([*shape]) for shape in shapes)
+        raise ValueError(f"{what} has shape {list(values.shape)}, not {allowed}")
+    _check_binary(what, values)
+    return values.reshape(1, -1).astype(np.float32)
+
+
+def _check_binary(what: str, values: np.ndarray) -> None:
+    """Raises ValueError, with the line that helps, unless all values are 0 or 1."""
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{what} must be of 0 and 1, not of dtype {values.dtype}")
-    if not is_binary(values):
-        grey = wrong_values(values) is None
-        line = f"{what} = {what} > 0.5" if grey else conversions.of_values(what, values)
-        raise ValueError(f"{what} must be of 0 and 1: binarise grey values first, {line}")
-    return values.reshape(len(values), -1).astype(np.float32)
+    if is_binary(values):
+        return
+    if wrong_values(values):
+        raise ValueError(f"{what} must be of 0 and 1: {conversions.of_values(what, values)}")
+    line = f"{what} = np.random.default_rng(0).random({what}.shape) < {what}"
+    raise ValueError(f"{what} must be of 0 and 1: binarise grey values, as training does: {line}")
 
 
 def block_key(key: tf.Tensor, block: int) -> tf.Tensor:

@@ -118,18 +118,21 @@ class Run:
 
     def _loop(self) -> None:
         total, progress = self.config.num_train_iter, self.progress
-        with progress_bar(total, progress.step, "training", "step") as bar:
+        what = "compiling" if progress.step < total else "training"
+        with progress_bar(total, progress.step, what, "step") as bar:
             self._boundary(bar)
             compiled = False
             while progress.step < total:
                 before = progress.step
                 seconds = self._advance(self._steps_to_boundary())
-                bar.update(progress.step - before)
-                if compiled:  # the first call's time is the compiler's
+                if compiled:
                     steps = progress.step - before
+                    bar.update(steps)
                     progress.train_seconds += seconds
                     progress.timed_steps += steps
                     self._timed = (self._timed[0] + seconds, self._timed[1] + steps)
+                else:  # the first call's time is the compiler's
+                    bar.start_anew("training", progress.step)
                 compiled = True
                 self._check_numbers()
                 self.directory.lock.check()

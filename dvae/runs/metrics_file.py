@@ -1,5 +1,6 @@
 """metrics.jsonl as curves: what a run logged, by name."""
 
+import difflib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,19 @@ class Curve(NamedTuple):
         return f"Curve({len(self.steps)} points{last})"
 
 
-def read_metrics(path: Path) -> dict[str, Curve]:
+class Curves(dict[str, Curve]):
+    """Curves by name. What the names mean is in `dvae.runs.tags.DESCRIPTIONS`.
+
+    (There `log_z/train` is called `sampler/tracked_log_z`.) Raises KeyError for another name.
+    """
+
+    def __missing__(self, name: str) -> Curve:
+        near = difflib.get_close_matches(str(name), self, n=3, cutoff=0.5)
+        known = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(self)}"
+        raise KeyError(f"no curve {name!r}: {known if self else 'nothing was logged here'}")
+
+
+def read_metrics(path: Path) -> Curves:
     """The curves of metrics.jsonl by name; none where there is no file.
 
     Lines and numbers that are damaged, such as the torn last line of a run that goes on, are left
@@ -36,10 +49,11 @@ def read_metrics(path: Path) -> dict[str, Curve]:
     for line in content.splitlines():
         for name, step, value in _points(line):
             points.setdefault(name, []).append((step, value))
-    return {
-        name: Curve(np.array(steps, np.int64), np.array(values, np.float64))
-        for name, (steps, values) in ((n, zip(*found, strict=True)) for n, found in points.items())
-    }
+    curves = Curves()
+    for name, found in points.items():
+        steps, values = zip(*found, strict=True)
+        curves[name] = Curve(np.array(steps, np.int64), np.array(values, np.float64))
+    return curves
 
 
 def _points(line: bytes) -> Iterator[tuple[str, int, float]]:

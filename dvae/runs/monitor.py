@@ -14,6 +14,7 @@ from dvae import adam, schedules
 from dvae.evaluation import Evaluator, normalized
 from dvae.networks import weight_decay
 from dvae.objective import RECONSTRUCTION
+from dvae.runs import tags
 from dvae.runs.checkpoints import Progress
 from dvae.runs.pictures import CHAINS_SHOWN, Diagnostics, raster
 from dvae.runs.process import say
@@ -91,9 +92,9 @@ class Monitor:
         values |= self.diagnostics.scalars(latents)
         self.summaries.scalars("train", step, values)
         self.summaries.histograms(step, latents)
-        self.summaries.image("recon", step, recon)
-        self.summaries.image("generated_sample", step, generated)
-        self.summaries.image("chains", step, raster(self._chains()[:CHAINS_SHOWN]))
+        self.summaries.image(tags.RECONSTRUCTIONS, step, recon)
+        self.summaries.image(tags.SAMPLES, step, generated)
+        self.summaries.image(tags.CHAINS, step, raster(self._chains()[:CHAINS_SHOWN]))
         progress.summarized_step = step
         self._warn_of_collapse(values)
         shown = {"loss": self._objective.bound_name, "recon": RECONSTRUCTION}

@@ -1,10 +1,12 @@
 """A run in one figure: its curves, what its model makes, and how its prior is."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from configs.text import printable
 from dvae.runs.metrics_file import Curve
 from dvae.runs.pictures import above_each_other, grid
 from dvae.streams import Stream, stream_key
@@ -19,29 +21,45 @@ _CURVES = {
     "test/neg_ll": "test NLL",
 }
 _LAGS, _CHAINS, _SWEEPS = 60, 200, 600
+_MARGIN = 40.0  # in nats: what is further from where the curves end, such as the first steps
+_LETTERS = 95  # in a line of the title
+_LEGEND = (
+    "Good: energies of the prior's samples lie where those of the posteriors do; the "
+    "autocorrelation has fallen to about 0 after the sweeps of a training step (dotted).\n"
+    "q(z = 1) near 0 or 1 is a latent that the image decides; near 0.5 it is noise."
+)
 
 
-def overview(run: Any, images: np.ndarray, source: str) -> Any:
+def overview(run: Any, title: tuple[str, ...], images: np.ndarray, source: str) -> Any:
     """A matplotlib figure of a `TrainedModel` and images [N, H, W] of 0 and 1, called `source`."""
     from matplotlib.figure import Figure
 
     images = images[:_STATISTICS]
     encoded, shown = run.encode(images), images[:_PAIRS]
-    latents = {"prior": run.sample_latents(_STATISTICS), "posterior": encoded.latents}
+    drawn, of_images = run.sample_latents(_STATISTICS), f"posteriors of {source}"
     figure = Figure(figsize=(14, 8.5), layout="constrained")
-    figure.suptitle(repr(run)[1:-1], fontsize="medium")
+    set_title(figure, title)
+    figure.supxlabel(_LEGEND, fontsize="small")
     likelihood, samples, pairs, energy, mixing, posterior = figure.subplots(2, 3).flat
-    _draw_curves(likelihood, run.history)
-    _show(samples, run.decode(latents["prior"][: _COLUMNS**2]), "samples of the model")
+    draw_curves(likelihood, run.history)
+    _show(samples, run.decode(drawn[: _COLUMNS**2]), "samples of the model")
     rows = above_each_other(shown, run.decode(encoded.latents[: len(shown)]), _COLUMNS)
-    _show(pairs, rows, f"{source}, each row above its reconstructions")
-    _draw_prior(energy, mixing, run, latents)
+    _show(pairs, rows, f"{source} above their reconstructions")
+    _draw_prior(energy, mixing, run, {"prior": drawn, of_images: encoded.latents})
     posterior.hist(encoded.probabilities.ravel(), bins=50)
-    posterior.set(title="posteriors of the images", xlabel="q(z = 1)", yscale="log")
+    posterior.set(title=of_images, xlabel="q(z = 1)", yscale="log")
     return figure
 
 
-def _draw_curves(axes: Any, history: dict[str, Curve]) -> None:
+def set_title(figure: Any, title: tuple[str, ...]) -> None:
+    """Sets a title of some lines, which are broken where the figure ends: names may be long."""
+    wrapper = textwrap.TextWrapper(_LETTERS, break_on_hyphens=False)
+    text = "\n".join(wrapper.fill(printable(part)) for part in title)
+    figure.suptitle(text, fontsize="medium", parse_math=False)
+
+
+def draw_curves(axes: Any, history: dict[str, Curve]) -> None:
+    """Draws the curves of a likelihood, in nats, over training steps."""
     axes.set(title="likelihood", xlabel="step", ylabel="nats")
     shown = {name: history[name] for name in _CURVES if name in history}
     if not shown:
@@ -51,7 +69,9 @@ def _draw_curves(axes: Any, history: dict[str, Curve]) -> None:
         style = {} if name.startswith("train/") else {"marker": "o", "markersize": 3}
         axes.plot(*curve, label=_CURVES[name], linewidth=1, **style)
     ends = [curve.values[-1] for curve in shown.values()]
-    axes.set_ylim(min(ends) - 5.0, max(ends) + 40.0)  # the first steps would hide the rest
+    values = np.concatenate([curve.values for curve in shown.values()])
+    low, high = np.clip([values.min(), values.max()], min(ends) - _MARGIN, max(ends) + _MARGIN)
+    axes.set_ylim(low - 0.05 * (high - low) - 0.1, high + 0.05 * (high - low) + 0.1)
     axes.legend(fontsize="small")
 
 
@@ -59,10 +79,12 @@ def _draw_prior(energy: Any, mixing: Any, run: Any, latents: dict[str, np.ndarra
     """Energies of latents by what they are of, and the autocorrelation of the prior's."""
     prior, params = run.model.prior.energy_model, run.model.prior.parameters()
     states = {name: prior.state(tf.constant(z, tf.float32)) for name, z in latents.items()}
-    for name, state in states.items():
-        values = prior.energy(params, state).numpy()
-        energy.hist(values, bins=40, alpha=0.6, density=True, label=name)
+    values = {name: prior.energy(params, state).numpy() for name, state in states.items()}
+    bins = np.histogram_bin_edges(np.concatenate([*values.values()]), 40)
+    for name, found in values.items():
+        energy.hist(found, bins=bins, alpha=0.6, density=True, label=name)
     energy.set(title="energy of latents", xlabel="nats", yticks=[])
+    energy.margins(y=0.25)  # room for the legend
     energy.legend(fontsize="small")
     key = stream_key(counter_random.key(run.config.seed), Stream.DIAGNOSIS)
     mixing.plot(_energy_autocorrelation(prior, params, states["prior"], key))

@@ -60,8 +60,15 @@ class _Bar(tqdm):
 
     display, clear, close = map(_borne, (tqdm.display, tqdm.clear, tqdm.close))
 
+    def start_anew(self, what: str, done: int) -> None:
+        """As a new bar that starts at `done`: the time so far counts for no rate."""
+        self.set_description(what, refresh=False)
+        self.n = self.initial = self.last_print_n = done
+        self.unpause()
+        self.refresh()
 
-def progress_bar(total: int, initial: int, what: str, unit: str, seen: bool = True) -> tqdm:
+
+def progress_bar(total: int, initial: int, what: str, unit: str, seen: bool = True) -> _Bar:
     """A bar with rate and remaining time; in a log file it becomes a line every half minute."""
     return _Bar(
         total=total,

@@ -10,6 +10,8 @@ from tensorboard.plugins.hparams import metadata as hparams
 
 # What metrics.jsonl calls log_z/train: here it does not stand among the estimates to be trusted.
 TRACKED = "sampler/tracked_log_z"
+# Capitals come first: TensorBoard sorts by letter, and opens the first two tags of its first page.
+SAMPLES, RECONSTRUCTIONS, CHAINS = "Samples", "Reconstructions", "chains"
 # Category, chart and tags of the page "Custom Scalars"; no tag is in two charts.
 CHARTS = {
     "likelihood": {
@@ -109,9 +111,9 @@ _OTHERS = {
     "sigma": "standard deviation of the Gaussian smoothing",
     "delta_mu": "learned shift of the Gaussian smoothing",
     "posterior_s": "scale of the Gaussian smoothing",
-    "recon": "validation images, each row above its reconstructions",
-    "generated_sample": "what the decoder makes of the first hundred chains of the prior",
-    "chains": "the first hundred chains of the prior, one a row; each column is a unit, white: 1",
+    RECONSTRUCTIONS: "validation images, each row above its reconstructions",
+    SAMPLES: "what the decoder makes of the first hundred chains of the prior",
+    CHAINS: "the first hundred chains of the prior, one a row; each column is a unit, white: 1",
     "flags": "the settings as they were used",
 }
 DESCRIPTIONS = _OTHERS | {

@@ -20,6 +20,7 @@ from dvae.runs.arrays import (
     Encoded,
     LogLikelihood,
     LogPartitionValue,
+    binary_row,
     binary_rows,
     block_key,
     check_count,
@@ -29,7 +30,7 @@ from dvae.runs.arrays import (
 from dvae.runs.checkpoints import restore_model
 from dvae.runs.directory import RunDirectory, find_data
 from dvae.runs.isolation import isolated
-from dvae.runs.metrics_file import Curve, read_metrics
+from dvae.runs.metrics_file import Curves, read_metrics
 from dvae.runs.pictures import Diagnostics
 from dvae.runs.records import read_config, read_result
 from dvae.runs.weights_file import named_arrays
@@ -88,22 +89,26 @@ class TrainedModel:
 
     def __repr__(self) -> str:
         """The run, its model and its likelihood, in one line."""
+        trained, quality = self._summary()
+        return f"<TrainedModel {self.path}: {trained}; {quality}>"
+
+    def _summary(self) -> tuple[str, str]:
+        """What was trained, and how good it is."""
         c, quality = self.config, "unfinished"
         if self._directory.result.exists():
             found = self.result
             low, high = (found["nll_interval"][end] for end in ("low", "high"))
             quality = f"test NLL {found['test_nll']:.2f} {result.span(low, high)} nats"
-        return (
-            f"<TrainedModel {self.path}: {c.baseline} on {c.dataset_name}, {c.structure_name}, "
-            f"k={c.k}, step {self.step:,} of {c.num_train_iter:,}; {quality}>"
-        )
+        trained = f"{c.baseline} on {c.dataset_name}, {c.structure_name}, k={c.k}"
+        return f"{trained}, step {self.step:,} of {c.num_train_iter:,}", quality
 
     @property
     @isolated()
-    def history(self) -> dict[str, Curve]:
+    def history(self) -> Curves:
         """What the run logged in metrics.jsonl: steps and values by name; {} of an exported model.
 
-        The names are those of TensorBoard, such as "train/neg_elbo" and "val/neg_ll".
+        The names are those of TensorBoard, such as "train/neg_elbo" and "val/neg_ll"; what they
+        mean is in `dvae.runs.tags.DESCRIPTIONS`. Raises KeyError for another name.
         """
         return read_metrics(self._directory.metrics)
 
@@ -125,11 +130,12 @@ class TrainedModel:
         source = "your images"
         if images is None:
             try:
-                source, images = "test images", self.dataset().test
+                source, images = "the test images", self.dataset().test
                 images = np.random.default_rng(0).permutation(images)  # some are sorted
             except UserError:
-                source, images = "samples", self.sample(100, binary=True)
-        return plots.overview(self, self._rows(images).reshape(-1, *self.image_shape), source)
+                source, images = "its own samples", self.sample(100, binary=True)
+        images = self._rows(images).reshape(-1, *self.image_shape)
+        return plots.overview(self, self._summary(), images, source)
 
     @isolated()
     def dataset(self) -> Dataset:
@@ -228,7 +234,7 @@ class TrainedModel:
         the next.
 
         Args:
-          a, b: [X] or [height, width] of 0 and 1.
+          a, b: [X] or [height, width] of 0 and 1, or with an axis of 1 before it.
           num: of pictures, both ends among them.
           seed: of the samples and the order; None: the run's own.
 
@@ -237,8 +243,8 @@ class TrainedModel:
             least 1.
         """
         check_count("num", num)
-        ends = np.concatenate([self._rows(np.asarray(image)[None]) for image in (a, b)])
-        start, end = self.encode(ends, seed).latents
+        ends = [binary_row("a", a, self._shapes), binary_row("b", b, self._shapes)]
+        start, end = self.encode(np.concatenate(ends), seed).latents
         differ = np.flatnonzero(start != end)
         order = counter_random.uniform(self._stream_key(Stream.INTERPOLATION, seed), [len(differ)])
         differ = differ[np.argsort(order)]
@@ -381,6 +387,10 @@ class TrainedModel:
 
     def _rows(self, images: np.ndarray) -> np.ndarray:
         """Images as float32 [N, X] of 0 and 1."""
+        return binary_rows("images", images, self._shapes)
+
+    @property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Those that an image may have."""
         height, width = self.image_shape
-        shapes = [(height * width,), (height, width), (height, width, 1)]
-        return binary_rows("images", images, shapes)
+        return [(height * width,), (height, width), (height, width, 1)]

@@ -101,15 +101,24 @@ def test_images_that_are_nearly_black_are_warned_of(images, monkeypatch, caplog,
     [
         (np.zeros([6]), r"x have shape \[6\], not \[N, 6\] or .*: x = x\[None\]$"),
         (np.zeros([5, 1, 2, 3]), r"x have shape .*: x = x\[:, 0\]$"),
-        (np.full([5, 6], 0.3), "x must be of 0 and 1: .*, x = x > 0.5$"),
-        (np.full([5, 6], -1), r"x must be of 0 and 1: .*, x = np.interp"),
-        (2 * np.eye(6) - 1, r"x must be of 0 and 1: .*, x = \(x \+ 1\) / 2$"),
+        (np.full([5, 6], 0.3), r"x must be of 0 and 1: .*: x = .*random\(x.shape\) < x$"),
+        (np.full([5, 6], -1), r"x must be of 0 and 1: x = np.interp"),
+        (2 * np.eye(6) - 1, r"x must be of 0 and 1: x = \(x \+ 1\) / 2$"),
         (np.full([5, 6], "a"), "x must be of 0 and 1, not of dtype <U1$"),
     ],
 )
 def test_rows_that_are_not_binary(values, message):
     with pytest.raises(ValueError, match=message):
         arrays.binary_rows("x", values, [(6,), (2, 3)])
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 6), (1, 2, 3)])
+def test_one_row_may_have_an_axis_before_it(shape):
+    bits = np.array([1, 0, 0, 1, 1, 0])
+    row = arrays.binary_row("a", bits.reshape(shape), [(6,), (2, 3)])
+    np.testing.assert_array_equal(row, bits[None])
+    with pytest.raises(ValueError, match=r"^a has shape .*, not \[6\] or \[2, 3\]$"):
+        arrays.binary_row("a", np.stack([bits, bits]).reshape(2, *shape), [(6,), (2, 3)])
 
 
 def test_a_run_starts_from_the_best_model_of_another(images, tmp_path, monkeypatch):

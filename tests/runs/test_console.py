@@ -87,6 +87,20 @@ def test_a_service_without_streams(monkeypatch):
         bar.update(2)
 
 
+def test_the_time_of_the_compiler_counts_for_no_rate(monkeypatch):
+    """An hour for the first step, then a second each."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    now = [0.0]
+    with process.progress_bar(1000, 0, "compiling", "step") as bar:
+        bar._time, bar.start_t, bar.last_print_t = lambda: now[0], 0.0, 0.0
+        now[0] = 3600.0
+        bar.start_anew("training", 1)
+        assert "training:" in str(bar) and "<?" in str(bar)
+        now[0] += 100.0
+        bar.update(100)
+        assert "101/1000 [01:40<14:59," in str(bar)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
 def test_from_python_too(monkeypatch, encoding):
     """Where nobody has prepared the streams."""

@@ -43,7 +43,7 @@ _TAGS = (
     "train/neg_elbo obj/recon_loss obj/kl weight_decay/encoder weight_decay/decoder "
     "weight_decay/total kl_coeff learning_rate beta posterior/beta posterior/lambda "
     "posterior/active_q b_zeta_num val/neg_elbo val/neg_ll test/neg_elbo test/neg_ll b_zeta "
-    "b_zeta_clipped q mean_q var_q recon generated_sample sampler/tracked_log_z log_z/ais "
+    "b_zeta_clipped q mean_q var_q Reconstructions Samples sampler/tracked_log_z log_z/ais "
     "log_z/ais_stderr log_z/ais_ess sampler/ess sampler/surviving_families sampler/resampled "
     "result/test_nll result/val_nll result/log_z ms_per_step chains gradient_norm/total"
 )

@@ -69,6 +69,12 @@ def test_what_decides_the_numbers_makes_another_trial(tmp_path, monkeypatch):
     assert all(c.items() <= values.items() for c, (_, values) in zip(changes, trials, strict=True))
 
 
+def test_pictures_come_first_and_those_of_chains_last():
+    """TensorBoard sorts by letter; its first page opens the first two tags."""
+    ordered = sorted(tags.DESCRIPTIONS)
+    assert ordered[:2] == [tags.RECONSTRUCTIONS, tags.SAMPLES] and tags.CHAINS > "beta"
+
+
 def _check_pages(board, run, session):
     """HParams has results alone as metrics, all settings as they were used, five of them shown."""
     content = board.SummaryMetadata(run, metadata.EXPERIMENT_TAG).plugin_data.content
@@ -107,7 +113,7 @@ def test_what_a_summary_writes_is_described(tmp_path, monkeypatch, baseline, sam
     monitor.summaries.flush()
     board = EventMultiplexer().AddRun(str(tmp_path), "run").Reload()
     written = board.GetAccumulator("run").Tags()["tensors"]
-    assert {"recon", "generated_sample", "chains", "posterior/active_q"} <= {*written}
+    assert {tags.RECONSTRUCTIONS, tags.SAMPLES, tags.CHAINS, "posterior/active_q"} <= {*written}
     assert (tags.TRACKED in written) == (sampler == "pa")
     for tag in written:
         description = board.SummaryMetadata("run", tag).summary_description
@@ -137,7 +143,7 @@ def test_gradient_norms_are_of_the_parts_and_of_the_last_updates(tmp_path):
     assert found["gradient_norm/total"] == pytest.approx(math.sqrt(squares.sum()), rel=1e-3)
 
 
-def test_step_times_are_those_of_their_window_and_not_the_compilers():
+def test_step_times_are_those_of_their_window_and_not_the_compilers(capsys):
     """The first step takes 100 s, those up to 20 take 1 s, the others 2."""
     run = object.__new__(Run)
     run.config = config_of(num_train_iter=40, summary_every=10, eval_every=1000)
@@ -154,3 +160,6 @@ def test_step_times_are_those_of_their_window_and_not_the_compilers():
     run._loop()
     times = [call.args for call in run._summaries.step_time.call_args_list]
     assert times == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0)]
+    compiling, training, *_ = filter(None, capsys.readouterr().err.split("\r"))
+    assert compiling.startswith("compiling:") and " 0/40 " in compiling
+    assert training.startswith("training:") and " 1/40 " in training and "?" in training
