@@ -26,6 +26,14 @@ class UserError(ValueError):
         return super().__str__().replace(_NAME, prefix)
 
 
+class UnknownName(UserError):
+    """A name that stands for nothing here: `name`, as "struct=mine"; known: what may be chosen."""
+
+    def __init__(self, name: str, known: str) -> None:
+        super().__init__(f"{name} is unknown; choose one of: {known}")
+        self.name = name
+
+
 class NothingTrained(UserError):
     """A run has taken no update, or none that a result could be of: there is no number to show."""
 

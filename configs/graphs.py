@@ -29,7 +29,7 @@ from configs.setting import value_text
 
 Edge = tuple[int, int]
 _PRIOR = name_of("prior")
-MISSING = "hardware graphs need packages: pip install -r requirements-annealing.txt"
+MISSING = "hardware graphs need two packages: pip install dwave-graphs networkx"
 _FORMAT = "a file of edges has the number of nodes N in its first line, then one edge i j a line"
 _MAX_BYTES = 1 << 26
 

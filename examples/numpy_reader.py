@@ -1,17 +1,11 @@
-"""Samples of an exported model with NumPy alone: no TensorFlow, nothing of this program.
+"""Samples of an exported model with NumPy alone: Boltzmann prior on any graph, dense decoder."""
 
-    python numpy_reader.py MODEL_DIR [samples.npy]
-
-For models whose prior is an RBM and whose decoder is of dense layers: those of the papers.
-"""
-
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
-EPSILON = 0.01  # of batch norm
 Arrays = dict[str, np.ndarray]
 
 
@@ -21,14 +15,21 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def sample_prior(arrays: Arrays, num: int, sweeps: int = 1000, seed: int = 0) -> np.ndarray:
-    """Binary latents [num, D] of p(z) = exp(a.l + b.r + l'W r) / Z: block Gibbs from the chains."""
-    a, b, w = (arrays[f"prior.{name}"] for name in ("left_bias", "right_bias", "coupling"))
-    rng, chains = np.random.default_rng(seed), arrays["prior.chains"]
-    right = chains[np.arange(num) % len(chains), len(a) :].astype(np.float32)
-    for _ in range(sweeps):
-        left = np.float32(rng.random([num, len(a)]) < sigmoid(a + right @ w.T))
-        right = np.float32(rng.random([num, len(b)]) < sigmoid(b + left @ w))
-    return np.concatenate([left, right], axis=1)
+    """Binary latents [num, D] of p(z) = exp(b.z + z'Wz / 2) / Z: block Gibbs from the chains."""
+    p = {k.removeprefix("prior."): v for k, v in arrays.items() if k.startswith("prior.")}
+    if "edges" not in p:  # an RBM: all pairs of the left and the right half
+        p["bias"] = np.concatenate([p["left_bias"], p["right_bias"]])
+        p["edges"] = np.argwhere(np.ones_like(p["coupling"])) + np.array([0, len(p["left_bias"])])
+    (i, j), w = p["edges"].T, np.zeros([len(p["bias"])] * 2, np.float32)
+    w[i, j] = w[j, i] = p["coupling"].ravel()
+    blocks: list[list[int]] = []  # units without couplings among each other
+    for unit in range(len(w)):
+        free = [block for block in blocks if not w[unit, block].any()]
+        free[0].append(unit) if free else blocks.append([unit])
+    rng, z = np.random.default_rng(seed), np.resize(p["chains"], [num, len(w)]).astype(np.float32)
+    for block in blocks * sweeps:
+        z[:, block] = rng.random([num, len(block)]) < sigmoid(p["bias"][block] + z @ w[:, block])
+    return z
 
 
 def decode(arrays: Arrays, latents: np.ndarray) -> np.ndarray:
@@ -36,21 +37,25 @@ def decode(arrays: Arrays, latents: np.ndarray) -> np.ndarray:
     part = {k.removeprefix("decoder.network."): v for k, v in arrays.items()}
     hidden, layer = latents @ part["first.0.kernel"], 0
     while f"rest.{layer}.kernel" in part:
-        norm = {k: part[f"norms.{layer}.{k}"] for k in ("gamma", "beta")}
-        mean, variance = (part[f"norms.{layer}.moving_{k}"] for k in ("mean", "variance"))
-        scaled = (hidden - mean) / np.sqrt(variance + EPSILON)
-        hidden = np.tanh(scaled * norm["gamma"] + norm["beta"]) @ part[f"rest.{layer}.kernel"]
-        layer += 1
+        norm = "gamma", "beta", "moving_mean", "moving_variance"
+        gamma, beta, mean, variance = (part[f"norms.{layer}.{k}"] for k in norm)
+        hidden = np.tanh((hidden - mean) / np.sqrt(variance + 0.01) * gamma + beta)
+        hidden, layer = hidden @ part[f"rest.{layer}.kernel"], layer + 1
     return sigmoid(hidden + part["bias"] + arrays["decoder.offset"])
 
 
-def main(model_dir: str, out: str = "samples.npy") -> None:
-    """Writes 100 images [100, height, width] of values in [0, 1]."""
-    arrays = dict(np.load(Path(model_dir) / "weights.npz"))
-    shape = json.loads((Path(model_dir) / "data.json").read_text(encoding="utf-8"))["image_shape"]
-    np.save(out, decode(arrays, sample_prior(arrays, 100)).reshape(-1, *shape))
-    print(f"100 images in {out}")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="directory of an exported model")
+    parser.add_argument("out", nargs="?", default="samples.npy", help="100 images [100, H, W]")
+    model, out = vars(parser.parse_args()).values()
+    try:
+        found = dict(np.load(model / "weights.npz"))
+        config, data = (json.loads((model / f"{f}.json").read_text()) for f in ("config", "data"))
+    except Exception as error:
+        raise SystemExit(f"error: {model} is no exported model: {error}") from None
+    network = config["structure"]["decoder"], config["structure"]["likelihood"]
+    if network != ("dense", "bernoulli") or not found.keys() & {"prior.edges", "prior.left_bias"}:
+        raise SystemExit(f"error: {model} has another kind of prior or decoder: use dvae.load")
+    np.save(out, decode(found, sample_prior(found, 100)).reshape(-1, *data["image_shape"]))
+    print(f"100 images in {out}")

@@ -81,9 +81,7 @@ class RayExecutor:
         try:
             import ray
         except ImportError:
-            raise UserError(
-                "--executor=ray needs Ray: pip install -r requirements-cluster.txt"
-            ) from None
+            raise UserError("--executor=ray needs Ray: pip install ray") from None
         if max_attempts < 1:
             raise UserError(f"--max_attempts={max_attempts} must be at least 1")
         for name, share in (("run_cpus", cpus), ("run_gpus", gpus)):

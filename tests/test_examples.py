@@ -10,6 +10,8 @@ import tensorflow as tf
 
 import dvae
 from examples import numpy_reader, rbm_training
+from tests.helpers import statistical
+from tests.reference.graph import random_graph
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "train_rbm.py"
 
@@ -88,3 +90,30 @@ def test_numpy_reader_samples_and_decodes_as_the_model_does(tmp_path):
     assert np.abs(latents.mean(axis=0) - theirs.mean(axis=0)).max() < 5 * 0.0224
     pairs = [each[:, :100].T @ each[:, 100:] / 1000 for each in (latents, theirs)]
     assert np.abs(pairs[0] - pairs[1]).max() < 5.5 * 0.0224
+
+
+def test_numpy_reader_knows_priors_on_graphs():
+    """Means and pairs of 20,000 samples within 5 standard errors of enumeration."""
+    graph = random_graph(8, seed=3)
+    arrays = {"bias": graph.bias, "coupling": graph.coupling, "edges": np.array(graph.edges)}
+    arrays = {f"prior.{name}": value for name, value in arrays.items()}
+    arrays["prior.chains"] = np.zeros([1, 8], np.uint8)
+    found = graph.features(numpy_reader.sample_prior(arrays, 20_000, sweeps=60))
+    statistical.assert_fraction(found, graph.probabilities() @ graph.features(graph.states()))
+
+
+def reader(*arguments):
+    command = [sys.executable, str(EXAMPLE.with_name("numpy_reader.py")), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_numpy_reader_refuses_in_one_line(tmp_path):
+    assert reader("--help").returncode == 0
+    assert "arguments are required: model" in reader().stderr.splitlines()[-1]
+    (tmp_path / "data.json").write_text('{"image_shape": [1, 1]}')
+    (tmp_path / "config.json").write_text('{"structure": {"decoder": "x", "likelihood": "y"}}')
+    for files, said in (({}, "is no exported model"), ({"prior.bias": [0]}, "another kind")):
+        if files:
+            np.savez(tmp_path / "weights.npz", **files)
+        done = reader(tmp_path, tmp_path / "out.npy")
+        assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1

@@ -38,6 +38,7 @@ from dvae.streams import EvaluationKey, Stream, stream_key
 from dvae.train_state import NetworkVariables
 from dvae.undirected import UndirectedEncoder
 from samplers import counter_random, hardware, log_partition
+from samplers.boltzmann import BoltzmannMachine
 from samplers.energy_model import EnergyModel, Parameters, State
 from samplers.log_z_table import Row, measure_all, tracked_row, with_distance
 
@@ -166,9 +167,16 @@ class TrainedModel:
     def arrays(self) -> dict[str, np.ndarray]:
         """All weights, averages and constants by their place in the model, and "prior.chains".
 
+        Of a prior on a graph also "prior.edges", the latents (i, j) of each coupling, int32 [M, 2].
         What weights.npz of an exported model holds; examples/numpy_reader.py reads it.
+
+        Raises:
+          ValueError: two weights of a part of your own have one name.
         """
-        return named_arrays(self.model) | {"prior.chains": self.chains.astype(np.uint8)}
+        arrays, energy_model = named_arrays(self.model), self.model.prior.energy_model
+        if isinstance(energy_model, BoltzmannMachine):
+            arrays["prior.edges"] = np.array(energy_model.edges, np.int32).reshape(-1, 2)
+        return arrays | {"prior.chains": self.chains.astype(np.uint8)}
 
     @property
     @isolated()

@@ -29,6 +29,8 @@ with fault("metrics are appended through a link", LINKS("metrics.jsonl")):
     text("open_to_append", "«os.O_NOFOLLOW |  → »")
 with fault("an export copies what a link leads to", EXPORTED):
     text("copy_file", "follow_links=«False → True»")
+with fault("layers without an attribute have no place", "test_every_weight_has_a_place_of_its_own"):
+    text("weights_file._parts", '_within("layers", «layers → []»)')
 with fault("a pipe in the place of a file is waited for", NO_FILE("result.json", "images.npz")):
     text("open_to_read", "«os.O_NONBLOCK |  → »(")
 with fault("an array is inflated whatever its size", NOT_READ("bytes", "grey values")):

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from dvae.runs.export import export_run
 from dvae.runs.model_card import model_card, model_name
 from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
+from dvae.runs.weights_file import named_arrays
 from tests.helpers import tiny_runs
 from tests.helpers.works import refused
 
@@ -188,6 +190,36 @@ def test_names_of_others_are_text_in_the_card(finished, exported):
     [command] = [line for line in text.splitlines() if "--mode=log_z" in line]
     words = shlex.split(command, comments=True)
     assert words[-1] == f"--run=models/{model_name(dataclasses.replace(config, dataset=odd))}"
+
+
+def network_of_ones_own(last="kernel"):
+    """A layer that holds layers in every way that Keras tracks."""
+    layers, own = keras.layers, keras.layers.Layer()
+    block = [layers.Reshape((6, 5, 1)), layers.Conv2D(2, 3), layers.MaxPooling2D()]
+    block += [layers.Flatten(), layers.Dense(4), layers.LayerNormalization(), layers.Dense(3)]
+    own.network = keras.Sequential(block)
+    own.network.build((None, 30))
+    own.by_name, own._hidden = {"a": [layers.Dense(2)]}, layers.Dense(2)
+    for dense in (own.by_name["a"][0], own._hidden):
+        dense.build((None, 3))
+    own.scale, own._more = (own.add_weight(shape=(2,), name=name) for name in ("kernel", last))
+    own.build(None)
+    return own
+
+
+def test_every_weight_has_a_place_of_its_own():
+    own = network_of_ones_own("other")
+    arrays = named_arrays(own)
+    assert len(arrays) == len(own.variables) == 8 + 4 + 2
+    for index in (1, 4, 6):
+        layer = own.network.layers[index]
+        np.testing.assert_array_equal(arrays[f"network.layers.{index}.kernel"], layer.kernel)
+    np.testing.assert_array_equal(arrays["by_name.a.0.kernel"], own.by_name["a"][0].kernel)
+    np.testing.assert_array_equal(arrays["scale"], own.scale)
+    own = network_of_ones_own()
+    own._third = own.add_weight(shape=(2,), name="kernel")
+    with refused("two weights of the model are called kernel"):
+        named_arrays(own)
 
 
 SHIPPED = sorted(path.parent for path in (ROOT / "models").glob("*/README.md"))
