@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from configs.errors import UserError, name_of
+from configs.errors import UnknownName, UserError, name_of
 from configs.registry import BASELINES, Target, by_structure
 from configs.setting import value_text
 
@@ -101,7 +101,7 @@ def check_known(dataset: str) -> None:
             f"{value_text(stem + '.npz')}, train=..., validation=..., test=...)"
         )
     choice = ", ".join(DATASETS)
-    raise UserError(f"{given} is unknown; choose one of: {choice}, or the path of an .npz file")
+    raise UnknownName(given, f"{choice}, or the path of an .npz file")
 
 
 def published_sharpness(baseline: str, struct: str, dataset: str | None = None) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from configs import graphs
 from configs.datasets import DATASETS, check_known, published_sharpness
-from configs.errors import UserError, name_of
+from configs.errors import UnknownName, UserError, name_of
 from configs.registry import (
     BASELINES,
     DECODERS,
@@ -172,10 +172,8 @@ def check_config(config: ExperimentConfig) -> None:
 
 
 def _require_known(name: str, value: str, known: Iterable[str]) -> None:
-    choice = f"choose one of: {', '.join(known)}"
-    _require(
-        value in known, f"{name_of(name)}={value_text(value, quotes=False)} is unknown; {choice}"
-    )
+    if value not in known:
+        raise UnknownName(f"{name_of(name)}={value_text(value, quotes=False)}", ", ".join(known))
 
 
 def _check_structure(structure: Structure) -> None:
@@ -196,8 +194,8 @@ def _check_structure(structure: Structure) -> None:
     ):
         name = structure.prior_kind if part == "prior" else getattr(structure, part)
         with_edges = part == "prior" and structure.edges != ""
-        choice = f"choose one of: {', '.join(known)}"
-        _require(name in known or with_edges, f"{part} {name} is unknown; {choice}")
+        if not (name in known or with_edges):
+            raise UnknownName(f"{part} {name}", ", ".join(known))
     try:
         edges = graphs.from_text(structure.edges)
         _require(all(0 <= i < j < structure.num_latents for i, j in edges), "of no such units")

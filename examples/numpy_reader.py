@@ -20,10 +20,9 @@ def sample_prior(arrays: Arrays, num: int, sweeps: int = 1000, seed: int = 0) ->
     if "edges" not in p:  # an RBM: all pairs of the left and the right half
         p["bias"] = np.concatenate([p["left_bias"], p["right_bias"]])
         p["edges"] = np.argwhere(np.ones_like(p["coupling"])) + np.array([0, len(p["left_bias"])])
-    (i, j), w = p["edges"].T, np.zeros([len(p["bias"])] * 2, np.float32)
+    (i, j), w, blocks = p["edges"].T, np.zeros([len(p["bias"])] * 2, np.float32), []
     w[i, j] = w[j, i] = p["coupling"].ravel()
-    blocks: list[list[int]] = []  # units without couplings among each other
-    for unit in range(len(w)):
+    for unit in range(len(w)):  # into the first block that it is not coupled to
         free = [block for block in blocks if not w[unit, block].any()]
         free[0].append(unit) if free else blocks.append([unit])
     rng, z = np.random.default_rng(seed), np.resize(p["chains"], [num, len(w)]).astype(np.float32)

@@ -53,9 +53,10 @@ that of log Z and importance sampling.
 ```
 python run.py --mode=generate --run={path}     # no data set needed
 python run.py --mode=log_z --run={path}        # no data set needed
-python run.py --mode=evaluate --run={path} --data_dir=datasets
+python run.py --mode=evaluate --run={path} {where}
 ```
 
+{own_data}\
 They write to `logs/models/{span}`, or where `--out_dir` says, never into this directory. In Python:
 
 ```python
@@ -78,7 +79,7 @@ samples and decodes with NumPy alone.
 | array of weights.npz | shape |
 |---|---|
 {arrays}
-
+{edges}
 ## Cite
 
 - the method: {method_source}
@@ -86,6 +87,15 @@ samples and decodes with NumPy alone.
 - this implementation, by its repository and the code version above.
 
 Licence: Apache-2.0, as the code.
+"""
+
+_OWN_DATA = """The data are somebody's own: `--dataset` is where {file} lies; arrays that were
+given to `dvae.train` lie in LOG_DIR/data.
+
+"""
+_EDGES = """
+Number m of `prior.coupling` belongs to the latents i and j, counted from 0, in row m of
+`prior.edges`.
 """
 
 
@@ -128,6 +138,7 @@ def model_card(
     reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
     dataset = Path(config.dataset).stem
     path = Path("models", model_name(config)) if path is None else path
+    file = one_row(config.dataset_name)
     return as_started(_CARD).format(
         c=config,
         r=result,
@@ -141,6 +152,9 @@ def model_card(
         arrays="\n".join(
             f"| `{name}` | {' x '.join(map(str, array.shape))} |" for name, array in arrays.items()
         ),
+        edges=_EDGES if "prior.edges" in arrays else "",
+        where=f"--dataset={shlex.quote(file)}" if config.has_own_data else "--data_dir=datasets",
+        own_data=_OWN_DATA.format(file=markdown(file)) if config.has_own_data else "",
         near=span(nll["low"], nll["high"]),
         wide=f"with the finite test set {wide}{doubts}",
         z_span=span(z["low"], z["high"], 3),

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
-from configs.errors import NothingTrained, UserError
+from configs.errors import NothingTrained, UnknownName, UserError
 from configs.experiment import ExperimentConfig
 from configs.files import bad_file, exists
 from dvae.runs.json_files import checked, digest, read_json, write_checked
@@ -131,7 +131,7 @@ def write_config(path: Path, run: RunConfig) -> None:
 
 
 def read_config(directory: Path) -> RunConfig:
-    """A run's config.json. Raises UserError when there is none, or it is not what was written."""
+    """A run's config.json. Raises UserError: none is there, damaged, or with unknown parts."""
     path = directory / "config.json"
     if not exists(path):
         raise UserError(f"there is no run at {directory} (no config.json): give a run's directory")
@@ -139,6 +139,11 @@ def read_config(directory: Path) -> RunConfig:
     identity, sha256, _ = (record.pop(name, None) for name in ("identity", "data_sha256", "format"))
     try:
         run = RunConfig(ExperimentConfig.from_json(record), sha256)
+    except UnknownName as error:  # the file is as it was written
+        raise UserError(
+            f"{path}: {error.name} is not known to this program: import the module that registers "
+            "it first (docs/extending.md)"
+        ) from None
     except UserError as error:
         raise bad_file(path, f"is damaged ({error})", "") from None
     if identity != run.identity or not isinstance(sha256, str):

@@ -123,6 +123,14 @@ def test_by_default_it_is_no_shipped_model_and_the_card_says_so(finished, tmp_pa
     text = (path / "README.md").read_text()
     uses = re.findall(r"--run=(\S+)", text) + re.findall(r'load\("(.*)"\)', text)
     assert len(uses) == 4 and {Path(use) for use in uses} == {path}
+    [words] = re.findall("--mode=evaluate (.*)", text)
+    assert shlex.split(words)[1] == f"--dataset={Path(finished[1].dataset).name}"
+    assert "LOG_DIR/data" in text and "prior.edges" not in text
+    public = dataclasses.replace(finished[1], dataset="digits")
+    facts, result = json.loads((path / "data.json").read_text()), read_result(path / "result.json")
+    text = model_card(public, result, facts, {"prior.edges": np.zeros([3, 2])})
+    assert "--data_dir=datasets" in text and "LOG_DIR/data" not in text
+    assert "in row m of\n`prior.edges`" in text
     elsewhere = export_run(finished[0], tmp_path / "a b" / "mine")
     assert "--run='a b/mine'" in (elsewhere / "README.md").read_text()
     assert f"seed{finished[1].seed}" in path.name  # another seed lies elsewhere

@@ -1,5 +1,6 @@
 """JSON records: whole or absent, nothing damaged or of another run is taken for a result."""
 
+import dataclasses
 import json
 import math
 import os
@@ -55,6 +56,23 @@ def test_what_is_written_is_read(path, tmp_path):
     found = records.read_result(write_run(tmp_path))
     assert records.read_config(tmp_path) == RUN
     assert {name: found[name] for name in RESULT} == RESULT
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["struct", "baseline", "sampler", "dataset", "encoder", "decoder", "likelihood", "prior"],
+)
+def test_a_part_that_nobody_registered_is_no_damage(part, tmp_path):
+    config = RUN.config
+    if part in ("struct", "baseline", "sampler", "dataset"):
+        config = dataclasses.replace(config, **{part: "mine"})
+    else:
+        structure = dataclasses.replace(config.structure, **{part: "mine"})
+        config = dataclasses.replace(config, structure=structure)
+    records.write_config(tmp_path / "config.json", RUN._replace(config=config))
+    with refused(f"{part}[= ]mine is not known to this program: import the module") as raised:
+        dvae.load(tmp_path)
+    assert "damaged" not in str(raised.value)
 
 
 def test_failed_write_leaves_the_old_record(path, monkeypatch):
