@@ -200,7 +200,7 @@ def test_names_of_others_are_text_in_the_card(finished, exported):
     assert words[-1] == f"--run=models/{model_name(dataclasses.replace(config, dataset=odd))}"
 
 
-def network_of_ones_own(last="kernel"):
+def network_of_ones_own(last):
     """A layer that holds layers in every way that Keras tracks."""
     layers, own = keras.layers, keras.layers.Layer()
     block = [layers.Reshape((6, 5, 1)), layers.Conv2D(2, 3), layers.MaxPooling2D()]
@@ -210,24 +210,23 @@ def network_of_ones_own(last="kernel"):
     own.by_name, own._hidden = {"a": [layers.Dense(2)]}, layers.Dense(2)
     for dense in (own.by_name["a"][0], own._hidden):
         dense.build((None, 3))
-    own.scale, own._more = (own.add_weight(shape=(2,), name=name) for name in ("kernel", last))
+    names = "kernel", "other", last
+    own.scale, own._more, own._last = (own.add_weight(shape=(2,), name=name) for name in names)
     own.build(None)
     return own
 
 
 def test_every_weight_has_a_place_of_its_own():
-    own = network_of_ones_own("other")
+    own = network_of_ones_own("last")
     arrays = named_arrays(own)
-    assert len(arrays) == len(own.variables) == 8 + 4 + 2
+    assert len(arrays) == len(own.variables) == 8 + 4 + 3
     for index in (1, 4, 6):
         layer = own.network.layers[index]
         np.testing.assert_array_equal(arrays[f"network.layers.{index}.kernel"], layer.kernel)
     np.testing.assert_array_equal(arrays["by_name.a.0.kernel"], own.by_name["a"][0].kernel)
     np.testing.assert_array_equal(arrays["scale"], own.scale)
-    own = network_of_ones_own()
-    own._third = own.add_weight(shape=(2,), name="kernel")
-    with refused("two weights of the model are called kernel"):
-        named_arrays(own)
+    with refused("two weights of the model are called other"):
+        named_arrays(network_of_ones_own("other"))
 
 
 SHIPPED = sorted(path.parent for path in (ROOT / "models").glob("*/README.md"))
