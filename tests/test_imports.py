@@ -160,6 +160,7 @@ def test_tables_know_of_dvae_only_how_to_read_files_and_hear_signals():
     assert used == {
         "dvae.runs.records.places_of",
         "dvae.runs.process.SignalWatch",
+        "dvae.runs.process.num_cores",
         "dvae.runs.code_version.version_name",
         "dvae.runs.metrics_file.MAX_METRICS_BYTES",
         "dvae.runs.metrics_file.read_metrics",

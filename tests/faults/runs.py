@@ -206,6 +206,6 @@ with fault("own data are known by their path", "test_own_data_are_known_by_their
 with fault("where own data lie now is not heeded", "test_own_data_are_found_where_they_lie_now"):
     text("find_data", "«moved_to or config.dataset → config.dataset»")
 with fault("a flag that the mode does not know is passed over", MODES):
-    text("check_known", "«mode not in setting.known_by → False»")
+    text("command_line.check_known", "«mode not in setting.known_by → False»")
 with fault("the seed of images is not heeded", "test_the_seed_of_a_mode_is_that_of_its_draws"):
     text("TrainedModel.__init__", "key(«self.config.seed → self._run.config.seed»)")
