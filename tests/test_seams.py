@@ -116,7 +116,7 @@ def test_data_set():
     loaded = data.load("noise", "/nowhere", input_size=6)
     assert (loaded.name, loaded.image_shape, len(loaded.test)) == ("noise", (2, 3), 5)
     assert loaded.notes == "20 train + 5 validation + 5 test images of noise"
-    with pytest.raises(UserError, match="choose one of: binarized_mnist, omniglot, digits, noise, or"):
+    with pytest.raises(UserError, match="one of: binarized_mnist, omniglot, digits, noise, or"):
         data.load("nothing", "")
 
 
