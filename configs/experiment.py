@@ -195,7 +195,7 @@ def _check_structure(structure: Structure) -> None:
         name = structure.prior_kind if part == "prior" else getattr(structure, part)
         with_edges = part == "prior" and structure.edges != ""
         if not (name in known or with_edges):
-            raise UnknownName(f"{part} {name}", ", ".join(known))
+            raise UnknownName(f"{part} {value_text(name, quotes=False)}", ", ".join(known))
     try:
         edges = graphs.from_text(structure.edges)
         _require(all(0 <= i < j < structure.num_latents for i, j in edges), "of no such units")

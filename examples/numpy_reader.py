@@ -50,7 +50,7 @@ if __name__ == "__main__":
     model, out = vars(parser.parse_args()).values()
     try:
         found = dict(np.load(model / "weights.npz"))
-        config, data = (json.loads((model / f"{f}.json").read_text()) for f in ("config", "data"))
+        config, data = (json.loads((model / f"{f}.json").read_bytes()) for f in ("config", "data"))
     except Exception as error:
         raise SystemExit(f"error: {model} is no exported model: {error}") from None
     network = config["structure"]["decoder"], config["structure"]["likelihood"]

@@ -127,7 +127,7 @@ class BoltzmannMachine(EnergyModel):
         # In the order of the classes, as the state is: no gather of units.
         units, order = tf.concat(state, axis=1), np.concatenate(self.classes)
         matrix = _spread(params.coupling, self._numbers[np.ix_(order, order)])
-        field = tf.gather(params.bias, order) + 0.5 * tf.matmul(units, matrix)
+        field = _spread(params.bias, order[None]) + 0.5 * tf.matmul(units, matrix)
         return -tf.reduce_sum(units * field, axis=1)
 
     def moments(  # noqa: D102
@@ -250,9 +250,10 @@ def bits(
     return params, offset + tf.reduce_sum(field) - tf.reduce_sum(coupling)
 
 
-def _spread(coupling: tf.Tensor, numbers: np.ndarray) -> tf.Tensor:
-    """Couplings at the places of their numbers, zero at that of number M."""
-    return tf.gather(tf.concat([coupling, tf.zeros([1], coupling.dtype)], axis=0), numbers)
+def _spread(values: tf.Tensor, numbers: np.ndarray) -> tf.Tensor:
+    """Each of M values at the places of its number, zero at those of number M."""
+    padded = tf.concat([values, tf.zeros([1], values.dtype)], axis=0)
+    return tf.gather_nd(padded, numbers[..., None])  # `tf.gather` has sparse gradients
 
 
 def _colors(classes: Classes) -> dict[int, int]:

@@ -34,4 +34,4 @@ def test_counts_of_seeds():
     assert bound["inside_95"] == 2 and bound["mean_margin"] is None
     text = pages.seeds_table(kept)
     assert "| a | +0.0720 | 0.2678 | 0.2131 | 2 of 5 |" in text
-    assert "| bound | +0.0720 | 0.2678 |  |  | 2 of 5 |" in text and "\n| exact" not in text
+    assert "| bound | +0.0720 | 0.2678 |  | 2 of 5 |" in text and "\n| exact" not in text

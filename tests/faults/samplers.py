@@ -61,9 +61,9 @@ with fault("the energy forgets the right half's biases", ENERGY):
 
 # Boltzmann machines on graphs, and what is written for every model.
 with fault("each coupling of a graph counts twice", ENUMERATION("graph")):
-    text("BoltzmannMachine.energy", "order) + «0.5 → 1.0» *")
+    text("BoltzmannMachine.energy", "order[None]) + «0.5 → 1.0» *")
 with fault("the energy of a graph has its biases in another order", ENUMERATION("graph")):
-    text("BoltzmannMachine.energy", "«tf.gather(params.bias, order) → params.bias»")
+    text("BoltzmannMachine.energy", "«_spread(params.bias, order[None]) → params.bias»")
 with fault("a path keeps the energies of another state", "test_a_path_weighs_each_state_anew"):
     text("LinearPath.log_ratio", "if «state is not self._seen[0] → self._seen[0] is None»")
 with fault("without couplings no sweep is taken", "test_units_without_edges"):

@@ -23,7 +23,7 @@ from dvae.runs.records import read_result
 from dvae.runs.trained_model import TrainedModel
 from dvae.runs.weights_file import named_arrays
 from tests.helpers import tiny_runs
-from tests.helpers.works import refused
+from tests.helpers.works import refused, works
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,7 +218,8 @@ def network_of_ones_own(last):
 
 def test_every_weight_has_a_place_of_its_own():
     own = network_of_ones_own("last")
-    arrays = named_arrays(own)
+    with works(UserError):
+        arrays = named_arrays(own)
     assert len(arrays) == len(own.variables) == 8 + 4 + 3
     for index in (1, 4, 6):
         layer = own.network.layers[index]
