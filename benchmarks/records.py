@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dvae.runs.process import share_gpus
+from dvae.runs.process import num_cores, share_gpus
 from samplers import hardware
 from tables.documents import markdown_table, write_text
 
@@ -57,7 +57,7 @@ def machine() -> Record:
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "processor": (re.findall(r"model name\s*: (.*)", text) or [platform.processor()])[0],
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cpus": num_cores(),
         "gpus": [details(g).get("device_name") for g in tf.config.list_physical_devices("GPU")],
         "load": os.getloadavg()[0],
     }

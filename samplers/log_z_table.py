@@ -20,11 +20,11 @@ Row = dict[str, Any]
 COLUMNS = ("estimator", "log Z", "95 % interval", "std. error", "ESS", "seconds", "- exact", "note")
 
 
-def student_factor(num_independent: int, confidence: float = CONFIDENCE) -> float:
+def student_factor(num_independent: int) -> float:
     """Half width of an interval in standard errors that come from so many values."""
     from scipy import stats  # half a second, and no other mode needs it
 
-    return float(stats.t.ppf(0.5 + 0.5 * confidence, num_independent - 1))
+    return float(stats.t.ppf(0.5 + 0.5 * CONFIDENCE, num_independent - 1))
 
 
 def _row(
