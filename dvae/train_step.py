@@ -33,7 +33,7 @@ from dvae.train_state import (
     scatter_rows,
 )
 from samplers import counter_random, hardware
-from samplers.energy_model import Parameters
+from samplers.energy_model import Parameters, State
 
 
 class TrainingImages(Protocol):
@@ -251,6 +251,14 @@ class TrainProgram:
         sums = self._state.metric_sums.numpy().tolist()
         self._state = self._state._replace(metric_sums=tf.zeros([self.metrics.size]))
         return self.metrics.means(sums, log_z)
+
+    def chains(self) -> State:
+        """The chains that feed the gradient."""
+        return self.sampler.chains(self._state.sampler)
+
+    def tracked_log_partition(self) -> tf.Tensor | None:
+        """See `PriorChains.log_partition`."""
+        return self.sampler.log_partition(self._state.sampler)
 
     def anchor_log_partition(self, value: tf.Tensor) -> None:
         """Sets the log Z that the separate population tracks (nats, float64 scalar)."""

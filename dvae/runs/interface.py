@@ -50,12 +50,6 @@ def _path(what: str, value: str | Path) -> Path:
         raise UserError(f"{what} is {value_text(value)}, not a path") from None
 
 
-def _own(arrays: Any, log_dir: Any) -> user_file.OwnArrays:
-    """A user's arrays, and where they shall lie."""
-    log_dir = SETTINGS["log_dir"].checked(log_dir or SETTINGS["log_dir"].default)
-    return user_file.of_arrays(arrays, Path(log_dir) / "data")
-
-
 @isolated()
 def train(
     dataset: str | Path | Arrays | None = None,
@@ -99,7 +93,8 @@ def train(
     with path_errors(), silence(not progress):
         own = None
         if not isinstance(dataset, str | os.PathLike | None):
-            own = _own(dataset, settings.get("log_dir"))
+            log_dir = settings.get("log_dir") or SETTINGS["log_dir"].default
+            own = user_file.of_arrays(dataset, Path(SETTINGS["log_dir"].checked(log_dir), "data"))
             given["dataset"] = own.path
         if settings.get("start_from") is not None:  # a model, or its directory
             given["start_from"] = getattr(settings["start_from"], "path", settings["start_from"])
@@ -124,31 +119,15 @@ def train(
 
 def _describe(function: Any) -> None:
     """Gives `train` the signature and the help of its settings."""
-    default = {name: setting.default for name, setting in _KNOWN.items()}
-    own = [*inspect.signature(function).parameters.values()][:-1]
-    first = [parameter.name for parameter in own]
-    given = default | {parameter.name: parameter.default for parameter in own}
-    kind = inspect.Parameter.KEYWORD_ONLY
-    function.__signature__ = inspect.Signature(
-        [
-            *own,
-            *(
-                inspect.Parameter(name, kind, default=value)
-                for name, value in default.items()
-                if name not in first
-            ),
-        ],
-        return_annotation=TrainedModel,
-    )
-    lines = [
-        f"{name}: {setting.help}"
-        + (
-            f" (None: {setting.unset or setting.default})"
-            if None in (default[name], given[name])
-            else ""
-        )
-        for name, setting in _KNOWN.items()
-    ]
+    *own, _ = inspect.signature(function).parameters.values()
+    parameters, lines = {parameter.name: parameter for parameter in own}, []
+    for name, setting in _KNOWN.items():
+        keyword = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default)
+        defaults = setting.default, parameters.setdefault(name, keyword).default
+        unset = f" (None: {setting.unset or setting.default})" if None in defaults else ""
+        lines.append(f"{name}: {setting.help}{unset}")
+    shown = inspect.Signature([*parameters.values()], return_annotation=TrainedModel)
+    function.__signature__ = shown
     function.__doc__ = (function.__doc__ or "").replace("SETTINGS", "\n      ".join(lines))
 
 

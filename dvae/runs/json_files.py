@@ -10,7 +10,6 @@ from typing import Any
 from configs.errors import UserError
 from configs.files import read_bytes, replacing
 
-_CHECKSUM = "checksum"
 _MAX_JSON_BYTES = 1 << 26
 
 
@@ -64,16 +63,3 @@ def _finite(text: str) -> float:
 def digest(record: dict[str, Any]) -> str:
     """SHA-256 of a JSON object, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def write_checked(path: Path, record: dict[str, Any]) -> None:
-    """Writes a JSON object with its checksum; numbers come back as they are. Raises OSError."""
-    record = json.loads(json.dumps(record))
-    write_json(path, {**record, _CHECKSUM: digest(record)})
-
-
-def checked(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a file without its checksum. Raises UserError when that is another."""
-    if record.pop(_CHECKSUM, None) != digest(record):
-        raise UserError(f"{path} does not match its checksum: restore it or train anew")
-    return record

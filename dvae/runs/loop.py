@@ -217,7 +217,7 @@ class Run:
             )
         say(f"final evaluation of the best checkpoint (step {progress.best_step})")
         self._saver.restore_best(progress.best_step)
-        chains = self.program.sampler.chains(self.program.state.sampler)
+        chains = self.program.chains()
         record = evaluate_model(
             self.monitor.evaluator,
             config,

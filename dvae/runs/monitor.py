@@ -51,10 +51,9 @@ class Monitor:
         self.diagnostics = Diagnostics(
             program.model, dataset.image_shape, self._objective.log_ratio, config.k
         )
-        self._run_key = counter_random.key(config.seed)
 
     def _key(self, stream: Stream, step: int) -> tf.Tensor:
-        return counter_random.fold_in(stream_key(self._run_key, stream), step)
+        return counter_random.fold_in(stream_key(self._program.run_key, stream), step)
 
     def begin(self, progress: Progress) -> None:
         """Notes log Z of a run's start, which the first summary needs."""
@@ -64,10 +63,9 @@ class Monitor:
             progress.log_z = self._model.prior.energy_model.num_units * math.log(2.0)
 
     def _quick_log_z(self, step: int) -> float:
-        model, program = self._model, self._program
-        chains = program.sampler.chains(program.state.sampler)
-        settings = ais_settings(self._config)._replace(num_temperatures=SUMMARY_TEMPERATURES)
-        of = model.prior.energy_model, program.parameters(), chains
+        program, settings = self._program, ais_settings(self._config)
+        settings = settings._replace(num_temperatures=SUMMARY_TEMPERATURES)
+        of = self._model.prior.energy_model, program.parameters(), program.chains()
         key = self._key(Stream.SUMMARY, step)
         return float(log_partition.estimate(*of, key, settings).value)
 
@@ -85,7 +83,7 @@ class Monitor:
             "beta": config.beta,
             "posterior/beta": config.beta,
         }
-        log_z = program.sampler.log_partition(program.state.sampler)
+        log_z = program.tracked_log_partition()
         if log_z is not None:
             values["log_z/train"] = float(log_z)
         recon, generated, latents = self.pictures(step)
@@ -132,8 +130,7 @@ class Monitor:
 
     def _chains(self) -> tf.Tensor:
         """The prior's chains, [C, D] of 0 and 1."""
-        chains = self._program.sampler.chains(self._program.state.sampler)
-        return self._model.prior.energy_model.units(chains)
+        return self._model.prior.energy_model.units(self._program.chains())
 
     def _gradient_norms(self) -> dict[str, float]:
         """Of each part and all, from Adam's second moment; {} before the first update."""
@@ -177,7 +174,7 @@ class Monitor:
             self.evaluator,
             self._config,
             self._dataset,
-            program.sampler.chains(program.state.sampler),
+            program.chains(),
             self._key(Stream.EVALUATION, step),
             SELECTION_SAMPLES,
             check,
@@ -197,7 +194,7 @@ class Monitor:
             values[f"{name}/neg_ll"] = likelihood.nll
             values[f"{name}/neg_elbo"] = likelihood.neg_elbo
             trusted = trusted and not likelihood_doubts(log_z, likelihood)
-        tracked = program.sampler.log_partition(program.state.sampler)
+        tracked = program.tracked_log_partition()
         if tracked is not None:
             values["log_z/drift"] = float(tracked) - log_z.value
         self.summaries.scalars("evaluation", step, values)
@@ -211,11 +208,9 @@ class Monitor:
 
     def _anchor(self, log_z: LogPartition) -> None:
         """Takes AIS as the value of log Z; mends a separate population that drifted off it."""
-        sampler = self._program.sampler
         if self._config.log_z_population != "separate":
             return
-        tracked = float(sampler.log_partition(self._program.state.sampler))
-        drift = tracked - float(log_z.value)
+        drift = float(self._program.tracked_log_partition()) - float(log_z.value)
         if abs(drift) > MAX_DRIFT * float(log_z.stderr):
             logging.warning("tracked log Z drifted %.2f nats from AIS: re-anchored to it", drift)
             self._program.anchor_log_partition(tf.constant(float(log_z.value), tf.float64))

@@ -1,9 +1,9 @@
 """Keeps off the terminal what TensorFlow prints when nothing is wrong, and lets all else pass.
 
 Its libraries write to file descriptor 2, and their log levels hide errors together with noise. So
-the descriptor leads, for a while, to a small process that drops the lines named below and writes
-all others where they would have gone. A thread would not do: TensorFlow may end the process with
-its last words still unread.
+the descriptor leads, for a while, to a grep that drops the lines named below and writes all others
+where they would have gone. A thread would not do: TensorFlow may end the process with its last
+words still unread.
 """
 
 import atexit
@@ -18,43 +18,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+# Extended regular expressions.
 _HARMLESS = [
     # Information, and the second line of one of its messages.
-    r"I\d{4} ",
-    r"\d{4}-\d\d-\d\d [\d:.]+: I ",
+    r"I[0-9]{4} ",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.]+: I ",
     r"To enable the following instructions: ",
     r"WARNING: All log messages before absl::InitializeLog\(\)",
     # An entry of the compile cache is read as text before it is read as what it is.
-    r"E\d{4} .*\] Error parsing text-format tensorflow\.XlaSerializedCacheEntry",
+    r"E[0-9]{4} .*] Error parsing text-format tensorflow\.XlaSerializedCacheEntry",
     # XLA's own hints to its compiler, which it then does not find among the processor's features.
-    r"E\d{4} .*\] .*\. Target machine feature \+prefer-no-(scatter|gather) is not",
+    r"E[0-9]{4} .*] .*\. Target machine feature \+prefer-no-(scatter|gather) is not",
 ]
 # No library of the driver: an error only where there is a GPU.
-_NO_GPU = r"E\d{4} .*\] failed call to cuInit: .*\(303\)"
-
-# Reads standard input to its end, whatever becomes of the output: the writer must never wait. What
-# is no line yet waits a moment for its end.
-_PROGRAM = """
-import contextlib, os, re, select, sys
-harmless = re.compile(sys.argv[1].encode()).match
-def write(text):
-    with contextlib.suppress(OSError):
-        while text:
-            text = text[os.write(1, text):]
-rest = b""
-while True:
-    if rest and not select.select([0], [], [], 0.2)[0]:
-        write(rest)
-        rest = b""
-    chunk = os.read(0, 65536)
-    if not chunk:
-        break
-    *lines, rest = (rest + chunk).splitlines(keepends=True) + [b""]
-    if lines and not lines[-1].endswith(b"\\n"):
-        rest = lines.pop()
-    write(b"".join(line for line in lines if not harmless(line)))
-write(rest)
-"""
+_NO_GPU = r"E[0-9]{4} .*] failed call to cuInit: .*\(303\)"
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
@@ -72,10 +49,11 @@ class _Filter:
         self.target = _identity(target)
         harmless = _HARMLESS + ([] if Path("/proc/driver/nvidia").exists() else [_NO_GPU])
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, "|".join(harmless)],
+            ["grep", "--line-buffered", "--text", "-Ev", f"^({'|'.join(harmless)})"],
             stdin=subprocess.PIPE,
             stdout=target,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},  # what is written need not be text
             start_new_session=True,  # Ctrl-C is not for it
         )
         self.entrance = self._process.stdin.fileno()
@@ -107,7 +85,7 @@ class _Diversion:
             self._wanted += 1
             # No stderr, or one that is to show everything. Without a process nothing is dropped.
             everything = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
-            if self._wanted > 1 or sys.__stderr__ is None or everything or not sys.executable:
+            if self._wanted > 1 or sys.__stderr__ is None or everything:
                 return
             with suppress(OSError):
                 self._divert()

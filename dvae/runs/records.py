@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from configs.errors import NothingTrained, UnknownName, UserError
 from configs.experiment import ExperimentConfig
 from configs.files import bad_file, exists
-from dvae.runs.json_files import checked, digest, read_json, write_checked
+from dvae.runs.json_files import digest, read_json, write_json
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
@@ -108,8 +108,9 @@ def _brief(value: Any) -> str:
 
 
 def write_bound(path: Path, record: dict[str, Any], identity: str) -> None:
-    """Writes a file of a run, with its checksum. Raises OSError."""
-    write_checked(path, {"format": FORMAT, "identity": identity, **record})
+    """Writes a file of a run, with its checksum. Raises OSError, and as `write_json` does."""
+    record = {"format": FORMAT, "identity": identity, **record}
+    write_json(path, {**record, "checksum": digest(record)})
 
 
 def read_bound(path: Path) -> dict[str, Any]:
@@ -121,7 +122,9 @@ def read_bound(path: Path) -> dict[str, Any]:
             f"{path} has format {str(found)[:20]}, and this version reads {FORMAT}: use the "
             "version that wrote it"
         )
-    return checked(path, record)
+    if record.pop("checksum", None) != digest(record):
+        raise UserError(f"{path} does not match its checksum: restore it or train anew")
+    return record
 
 
 def write_config(path: Path, run: RunConfig) -> None:

@@ -59,8 +59,7 @@ def sample_seconds(program: TrainProgram, config: ExperimentConfig, dataset: Dat
 
 def ais_seconds(program: TrainProgram, config: ExperimentConfig) -> float:
     """Seconds of one estimate of log Z."""
-    chains = program.sampler.chains(program.state.sampler)
-    of = program.model.prior.energy_model, program.parameters(), chains
+    of = program.model.prior.energy_model, program.parameters(), program.chains()
     key, settings = counter_random.key(config.seed), ais_settings(config)
     return _seconds(lambda: float(log_partition.estimate(*of, key, settings).value))
 

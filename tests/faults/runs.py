@@ -105,7 +105,7 @@ with fault("an unknown error of the test set is 0", "test_a_result[one test imag
 with fault("the final numbers are of the last weights", BEST, SAMPLES):
     within("Run._finish", "Saver.restore_best", nothing)
 _RESTORED = "self._saver.restore_best(progress.best_step)\n    "
-_STATE = "chains = self.program.sampler.chains(self.program.state.sampler)\n    "
+_STATE = "chains = self.program.chains()\n    "
 with fault("the final AIS has the chains of the last step", BEST):
     text("Run._finish", f"«{_RESTORED}{_STATE} → {_STATE}{_RESTORED}»")
 with fault("the last evaluation is left out", BEST):
@@ -198,7 +198,7 @@ with fault("a result of another run counts", OTHER_RUN):
 with fault("another checkpoint's result counts", FOREIGN("another checkpoint")):
     text("_check_belongs", '«found != record.get("checkpoint") → False»')
 with fault("a changed mean is not noticed", FOREIGN("one pixel of the mean")):
-    text("read_bound", "return «checked(path, record) → record»")
+    text("read_bound", 'if «record.pop("checksum", None) != digest(record) → False»:')
 with fault("other formats are read", FOREIGN("format 3 of config")):
     text("read_bound", "«found != FORMAT → False»")
 with fault("own data are known by their path", "test_own_data_are_known_by_their_content"):

@@ -182,7 +182,8 @@ def test_only_lines_of_no_consequence_are_dropped(capfd, monkeypatch):
     noise._DIVERSION._filter.close()
     noise._DIVERSION._filter = None
     seen = capfd.readouterr().err
-    assert sorted(seen.splitlines(keepends=True)) == sorted([*2 * [*_ERRORS, _INFO], "no line yet"])
+    expected = [*2 * [*_ERRORS, _INFO], "no line yet\n"]
+    assert sorted(seen.splitlines(keepends=True)) == sorted(expected)
 
 
 _IMPORTS = """

@@ -59,8 +59,8 @@ def _write_run(directory, record):
     records.write_bound(directory / "config.json", record, identity)
     records.write_bound(directory / "data.json", facts, identity)
     result = json.loads((directory / "result.json").read_text())
-    result.pop("checksum")
-    json_files.write_checked(directory / "result.json", {**result, "identity": identity})
+    del result["checksum"], result["identity"]
+    records.write_bound(directory / "result.json", result, identity)
 
 
 FIELDS = "encoder decoder likelihood prior baseline sampler struct dataset"
@@ -120,12 +120,13 @@ def test_what_the_files_of_a_model_say_beyond_that_is_not_looked_at(tmp_path, ma
     [manifest] = model.glob("checkpoints/best-*/manifest.json")
     for number, path in enumerate((model / "data.json", model / "result.json", manifest)):
         record = json.loads(path.read_text())
-        record.pop("checksum")
+        identity = record.pop("identity")
+        del record["checksum"]
         sums = record.pop("sha256", None)  # of the tensors: whatever stands there is a file
         record = _named_everywhere(record, NAMES[number])
         if "notes" in record:
             record |= {"name": NAMES[0], "notes": NAMES[-1]}
-        json_files.write_checked(path, record | ({"sha256": sums} if sums else {}))
+        records.write_bound(path, record | ({"sha256": sums} if sums else {}), identity)
     with contextlib.chdir(model):
         found = dvae.load(model)
     np.testing.assert_array_equal(found.prior.coupling, dvae.load(MODEL).prior.coupling)

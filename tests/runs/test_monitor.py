@@ -58,7 +58,7 @@ def set_tracked(program, value):
 
 
 def tracked(program):
-    return float(program.sampler.log_partition(program.state.sampler))
+    return float(program.tracked_log_partition())
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])

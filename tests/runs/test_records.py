@@ -30,32 +30,26 @@ OURS, THEIRS = (
 DIGITS = MODELS / "digits-1-layer-nonlin-dvaes_power-k1"
 
 
-def read_checked(path):
-    return json_files.checked(path, json_files.read_json(path))
-
-
-@pytest.fixture
-def path(tmp_path):
-    """Of a checked record."""
-    json_files.write_checked(tmp_path / "result.json", RESULT)
-    return tmp_path / "result.json"
-
-
 def write_run(directory, result=RESULT):
     records.write_config(directory / "config.json", RUN)
     records.write_result(directory, result)
     return directory / "result.json"
 
 
-def test_what_is_written_is_read(path, tmp_path):
+@pytest.fixture
+def path(tmp_path):
+    """Of the result of a run."""
+    return write_run(tmp_path)
+
+
+def test_what_is_written_is_read(path):
     """A record that was only laid out anew is the same record."""
-    assert read_checked(path) == RESULT
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
-    path.write_text(json.dumps(dict(sorted(json.loads(path.read_text()).items(), reverse=True))))
-    assert read_checked(path) == RESULT
-    found = records.read_result(write_run(tmp_path))
-    assert records.read_config(tmp_path) == RUN
-    assert {name: found[name] for name in RESULT} == RESULT
+    for _ in range(2):
+        found = records.read_result(path)
+        assert {name: found[name] for name in RESULT} == RESULT
+        path.write_text(json.dumps(dict(sorted(json.loads(path.read_text()).items())[::-1])))
+    assert records.read_config(path.parent) == RUN
+    assert sorted(p.name for p in path.parent.iterdir()) == ["config.json", "result.json"]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +75,9 @@ def test_failed_write_leaves_the_old_record(path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        json_files.write_checked(path, {"other": 1})
-    assert read_checked(path) == RESULT
-    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+        records.write_result(path.parent, RESULT | {"seed": 1})
+    assert records.read_result(path)["seed"] == RESULT["seed"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["config.json", "result.json"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -97,25 +91,21 @@ def test_what_is_no_number_is_never_written(value, tmp_path):
         json_files.read_json(path)
 
 
-@pytest.mark.parametrize(("kind", "share"), [("checked", 0.95), ("result", 0.95), ("config", 0.7)])
+@pytest.mark.parametrize(("kind", "share"), [("result", 0.95), ("config", 0.7)])
 def test_damaged_records_are_refused_in_one_line(path, kind, share):
     """Each of 700, or it is as it was, or of another owner, whose checkpoints are refused."""
-    directory = RunDirectory(path.parent)
-    if kind != "checked":
-        write_run(path.parent)
+    directory, owner, refusals = RunDirectory(path.parent), None, 0
     if kind == "config":
-        path = directory.config
-    read = {"checked": read_checked, "result": records.read_result}.get(
-        kind, lambda path: records.read_config(path.parent)
-    )
-    good, owner, refusals = path.read_bytes(), directory.owner() if kind == "config" else None, 0
+        path, owner = directory.config, directory.owner()
+    good = path.read_bytes()
     contents = [*damaged_bytes(good, 1), *damaged_records(json.loads(good))]
     assert len(contents) >= 700
     for content in contents:
         path.write_bytes(content)
         try:
             with no_hang():
-                found = read(path)
+                read = records.read_config if kind == "config" else records.read_result
+                found = read(path.parent if kind == "config" else path)
         except UserError as error:
             assert len(str(error).splitlines()) == 1 and str(path) in str(error)
             refusals += 1
