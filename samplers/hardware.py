@@ -1,18 +1,35 @@
 """What programs are laid out for, the one place that tells a GPU from a CPU, and their precision.
 
-The layout is set once, by `use`, where a program, a run or an exporter starts. Results do not
-depend on it beyond rounding; the random bits are the same.
+The layout is set once, by `use`, where a program, a run or an exporter starts, and so is the GPU
+for which programs take kernels of our own (`samplers.gpu_kernels`), by `use_kernels`. Results do
+not depend on either beyond rounding; the random bits are the same.
 """
 
 import contextlib
+import ctypes
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 STEPS_A_TRIP = 10  # on a GPU
 _LAYOUTS = ("cpu", "gpu")
 _chosen: str | None = None
+# Of cuDeviceGetAttribute: compute capability, and the shared memory that a block may ask for.
+_MAJOR, _MINOR, _SHARED_MEMORY = 75, 76, 97
+
+
+class Gpu(NamedTuple):
+    """What decides whether a GPU can hold a kernel.
+
+    compute_capability: major and minor. shared_memory: bytes that a block may ask for.
+    """
+
+    compute_capability: tuple[int, int]
+    shared_memory: int
+
+
+_kernel_gpu: Gpu | None = None
 
 
 def layout() -> str:
@@ -43,6 +60,47 @@ def on_gpu() -> bool:
     return layout() == "gpu"
 
 
+def found_gpu() -> Gpu | None:
+    """What the driver says of the first GPU that TensorFlow sees; None where no driver answers."""
+    gpus = tf.config.get_visible_devices("GPU")
+    if not gpus:
+        return None
+    place, device, value = int(gpus[0].name.rpartition(":")[2]), ctypes.c_int(), ctypes.c_int()
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), place):
+        return None
+    found = []
+    for attribute in (_MAJOR, _MINOR, _SHARED_MEMORY):
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device):
+            return None
+        found.append(value.value)
+    return Gpu((found[0], found[1]), found[2])
+
+
+def _choose_kernels(gpu: Gpu | None) -> None:
+    global _kernel_gpu
+    _kernel_gpu = gpu
+
+
+def use_kernels(gpu: Gpu | None) -> contextlib.ExitStack:
+    """Programs laid out for a GPU take kernels of ours that this one can hold; None: take none.
+
+    From now on; entered as a context: until it is left.
+    """
+    undo = contextlib.ExitStack()
+    undo.callback(_choose_kernels, _kernel_gpu)
+    _choose_kernels(gpu)
+    return undo
+
+
+def kernel_gpu() -> Gpu | None:
+    """The GPU whose kernels programs take; None: XLA's operations only."""
+    return _kernel_gpu if on_gpu() else None
+
+
 def steps_a_trip(steps: int) -> int:
     """How many of a loop's steps to take in one trip of it: a GPU asks the host before each."""
     return STEPS_A_TRIP if on_gpu() and steps % STEPS_A_TRIP == 0 else 1
@@ -66,21 +124,27 @@ def exact_products() -> Iterator[None]:
 class Program:
     """A function compiled by XLA, with `exact_products`; else a `tf.function` as any other.
 
-    There is one for each layout, so that none gets what was traced in another. Without AutoGraph,
-    which takes longer than all the rest of tracing: loops are `tf.while_loop`s.
+    There is one for each layout and each GPU of `use_kernels`, so that none gets what was traced
+    for another. Without AutoGraph, which takes longer than all the rest of tracing: loops are
+    `tf.while_loop`s.
     """
 
     def __init__(self, function: Callable) -> None:
-        self._compiled = {
-            name: tf.function(function, jit_compile=True, autograph=False) for name in _LAYOUTS
-        }
+        self._function, self._compiled = function, {}
         self.__doc__ = function.__doc__
+
+    def _current(self) -> Any:
+        key = layout(), kernel_gpu()
+        if key not in self._compiled:
+            compiled = tf.function(self._function, jit_compile=True, autograph=False)
+            self._compiled.setdefault(key, compiled)
+        return self._compiled[key]
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:  # noqa: D102
         with exact_products():
-            return self._compiled[layout()](*arguments, **options)
+            return self._current()(*arguments, **options)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_compiled":  # not made yet: while it is copied
+        if name in ("_function", "_compiled"):  # not made yet: while it is copied
             raise AttributeError(name)
-        return getattr(self._compiled[layout()], name)
+        return getattr(self._current(), name)

@@ -11,7 +11,11 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
 # What decides the numbers of a run.
-_SOURCES = ("run.py", "configs/**/*.py", "data/**/*.py", "dvae/**/*.py", "samplers/**/*.py")
+_SOURCES = (
+    "run.py",
+    *(f"{package}/**/*.py" for package in ("configs", "data", "dvae", "samplers")),
+    "samplers/gpu_kernels/*.ttir",
+)
 INSTALLED = "code_version.json"  # beside this file: the version of the sources of an installation
 
 
