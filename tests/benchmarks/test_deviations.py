@@ -8,7 +8,7 @@ from benchmarks import deviations
 from samplers import ais
 from samplers.energy_model import uniform_base
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import rbm_of
+from tests.helpers.compiled_samplers import params_of
 from tests.reference.rbm import random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
@@ -17,7 +17,7 @@ REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
 @pytest.mark.parametrize("name", ["uniform", "arbitrary"])
 def test_weights_of_both_halves_are_unbiased(name, seed=1):
     """Mean of w / Z is 1 at four temperatures; a Z wrong by 15 % is noticed."""
-    model, params, key = deviations.UnsummedRBM(5, 7), rbm_of(REFERENCE), statistical.key(seed)
+    model, params, key = deviations.UnsummedRBM(5, 7), params_of(REFERENCE), statistical.key(seed)
     base = uniform_base(model)
     if name == "arbitrary":
         base = tf.concat([tf.linspace(-1.1, 0.7, 5), tf.linspace(0.9, -0.6, 7)], axis=0)

@@ -9,15 +9,15 @@ from configs.experiment import ExperimentConfig, build_config
 from dvae import prior_chains
 from dvae.prior_chains import ParallelTempering
 from samplers import counter_random, tempering
-from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters
+from samplers.boltzmann import BoltzmannMachine
 from samplers.rbm import RBM
 from tests.helpers import statistical
+from tests.helpers.compiled_samplers import both_of
 from tests.reference.graph import ReferenceGraph, complete
 
 # All units off or all on, the second 1.5 nats likelier.
 TWO_MODES = ReferenceGraph(np.full(8, -4.0 + 1.5 / 8), complete(8), np.full(28, 8 / 7))
-MODEL = BoltzmannMachine(8, TWO_MODES.edges)
-PARAMS = BoltzmannParameters(*(tf.constant(part, tf.float32) for part in TWO_MODES.parameters))
+MODEL, PARAMS = both_of(TWO_MODES)
 
 
 def sampler(model=MODEL, **fields):

@@ -15,7 +15,6 @@ from dvae import posteriors
 from dvae import smoothing as ours
 from dvae.posteriors import PosteriorParams
 from tests.helpers import statistical
-from tests.reference import shifted_gaussian
 from tests.reference import smoothing as reference
 
 OFFSET = 1e-7
@@ -161,9 +160,10 @@ class TestShiftedGaussian:
         scale = np.float32([[0.06, 0.1, 0.25, 0.25, 0.3, 0.5, 0.9]])
         zeta = np.float32(np.linspace(-0.7, 1.8, 35).reshape(5, 7))
         found = posterior.log_density(zeta, PosteriorParams(logits, shift, scale))
-        q, *exact = map(np.float64, (expit(np.float64(logits)), shift, scale))
-        density = shifted_gaussian.shifted_mixture_log_density
-        expected = density(np.float64(zeta), q, *exact, max_q=1 - 1e-4)
+        q, away = expit(np.float64(logits)), np.float64(zeta) - np.float64(shift)
+        exact = reference.Gaussian(np.float64(scale) ** -2)
+        zero, one = exact.log_densities(away)
+        expected = np.logaddexp(np.log(q) + one, np.log1p(-np.minimum(q, 1 - 1e-4)) + zero)
         # 1e-4 as the difference of 1 and q in float32 is off by up to 3e-4 of itself.
         assert np.allclose(found, expected, rtol=1e-5, atol=3e-4)
-        assert np.max(np.abs(expected - density(np.float64(zeta), q, *exact))) > 1
+        assert np.max(np.abs(expected - exact.mixture_log_density(away, q))) > 1

@@ -13,7 +13,7 @@ RELAXED, MEAN_FIELD = (
     STEP("dvaes_exp-2-5", "dvaes_gauss-1-1"),
 )
 INTEGRAL = STEP("dvaes_gi-1-5")
-LOWER_BOUND = "TestMeanField.test_lower_bound[Exponential(sharpness=6.0)]"
+LOWER_BOUND = "TestMeanField.test_value_and_bound[rbm-exp]"
 
 
 def without_right(log_ratio, *arguments) -> tf.Tensor:
@@ -83,7 +83,7 @@ with fault("the relaxed prior forgets half of the entropy", LOWER_BOUND, STEP("d
     text("MeanFieldPrior.unnormalized_log_density", "« + entropy_of_means(means.right) → »")
 
 # The Gaussian integral.
-with fault("the Gaussian integral's λ has a gradient", "TestGaussianIntegral.test_gradient"):
+with fault("the Gaussian integral's λ has a gradient", "TestGaussianIntegral.test_gradient[rbm]"):
     within("gram_powers", "tf.stop_gradient", same)
 with fault("the Gaussian integral's λ has another margin", INTEGRAL):
     value("LAMBDA_MARGIN", 1.0)

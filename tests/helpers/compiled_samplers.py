@@ -1,4 +1,4 @@
-"""From reference RBMs to tensors, means held against their error, and programs compiled once.
+"""From reference models to tensors, and programs compiled once.
 
 XLA takes seconds to compile a sampler, so tests that can use the same shapes share a program.
 """
@@ -9,18 +9,37 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from samplers import counter_random, population_annealing
+from samplers import class_loop, counter_random, population_annealing
+from samplers.boltzmann import BoltzmannMachine, BoltzmannParameters
 from samplers.rbm import Halves, RBMParameters, model_of
+from tests.reference.rbm import ReferenceRBM
 
 
-def rbm_of(reference, dtype=tf.float32):
-    return RBMParameters(*(tf.constant(parameter, dtype) for parameter in reference.parameters))
+def params_of(reference, dtype=tf.float32):
+    """Of an RBM or of a graph."""
+    kind = RBMParameters if isinstance(reference, ReferenceRBM) else BoltzmannParameters
+    return kind(*(tf.constant(parameter, dtype) for parameter in reference.parameters))
 
 
 def both_of(reference, dtype=tf.float32):
     """The energy model and its parameters."""
-    params = rbm_of(reference, dtype)
-    return model_of(params), params
+    params = params_of(reference, dtype)
+    if isinstance(params, RBMParameters):
+        return model_of(params), params
+    return BoltzmannMachine(len(reference.bias), reference.edges), params
+
+
+# How classes of graphs are drawn: few dense ones, lists of neighbours, or dense rows in a loop.
+KERNELS = {"products": (1000, 8), "lists": (0, 8), "rows": (1000, 0)}
+
+
+def choose(kernel, monkeypatch):
+    """Draws classes in one of these ways, whatever the graph."""
+    cost, few = KERNELS[kernel]
+    monkeypatch.setattr(class_loop, "_LIST_COST", cost)
+    monkeypatch.setattr(class_loop, "_FEW_CLASSES", few)
+    uncached = functools.cache(class_loop.layout_of.__wrapped__)
+    monkeypatch.setattr(class_loop, "layout_of", uncached)
 
 
 def chains_of(reference, states, dtype=tf.float32):
@@ -30,18 +49,6 @@ def chains_of(reference, states, dtype=tf.float32):
 
 def exact_chains(reference, seed, num_chains):
     return chains_of(reference, reference.sample(np.random.default_rng(seed), num_chains))
-
-
-def features(chains):
-    """Left units, right units and all their products, [C, L + R + L R] in float64."""
-    left, right = (np.asarray(half, np.float64) for half in chains)
-    products = left[:, :, None] * right[:, None, :]
-    return np.concatenate([left, right, products.reshape(len(left), -1)], axis=1)
-
-
-def exact_features(reference):
-    """What the means of `features` are under p(z), by enumeration."""
-    return np.concatenate([np.ravel(part) for part in reference.log_partition_gradient()])
 
 
 def path_of(references):

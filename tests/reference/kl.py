@@ -12,12 +12,7 @@ from math import prod
 
 import numpy as np
 
-from tests.reference.rbm import (
-    ReferenceRBM,
-    all_states,
-    bernoulli_log_probability,
-    numerical_gradient,
-)
+from tests.reference.rbm import all_states, bernoulli_log_probability, numerical_gradient
 
 
 @dataclass(frozen=True)
@@ -71,14 +66,16 @@ def joint_kl(rbm, posterior, smoothing, count=60):
     return float(total)
 
 
-def kl_gradient(kl, rbm, constants, weights=()):
-    """Gradient of kl(rbm, table_posterior(constants, weights)) by finite differences.
+def kl_gradient(kl, model, constants, weights=()):
+    """Gradient of kl(model, table_posterior(constants, weights)) by finite differences, flat.
 
-    Order: the constants, the weights, then a, b, W.
+    Order: the constants, the weights, then the model's parameters.
     """
-    first = len(constants)
+    first, last = len(constants), -len(model.parameters)
 
     def value(arrays):
-        return kl(ReferenceRBM(*arrays[-3:]), table_posterior(arrays[:first], arrays[first:-3]))
+        table = table_posterior(arrays[:first], arrays[first:last])
+        return kl(model.replaced(arrays[last:]), table)
 
-    return numerical_gradient(value, [*constants, *weights, *rbm.parameters])
+    gradient = numerical_gradient(value, [*constants, *weights, *model.parameters])
+    return np.concatenate([np.ravel(array) for array in gradient])

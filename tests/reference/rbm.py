@@ -8,7 +8,6 @@ of the code is never checked against itself.
     graph             Boltzmann machines on any graph
     smoothing         r(ζ|z): densities, CDFs, samplers, mixtures, quadratures
     prior             log p(ζ) of the relaxed priors
-    shifted_gaussian  the shifted Gaussian mixture of the Gaussian-integral baseline
     kl                KL(q(z,ζ|x) || p(z) r(ζ|z)) and its gradient
     vae               whole tiny VAEs and their networks in evaluation mode
     score_functions   estimators of binary models at given samples
@@ -23,7 +22,7 @@ of the code is never checked against itself.
 E(z) = -(a·z_L + b·z_R + z_L' W z_R), p(z) = exp(-E(z)) / Z. All log quantities are in nats.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, log_expit, logsumexp
@@ -65,17 +64,84 @@ def numerical_gradient(function, arrays, step=1e-3):
     return gradients
 
 
+class ReferenceModel:
+    """E(z) = -(b·z + Σ w_ij z_i z_j): `bias` [D] and `edges` (i, j), of which each has a coupling.
+
+    `names`: of the fields that are parameters, biases first; states are [..., D].
+    """
+
+    @property
+    def parameters(self):
+        return [getattr(self, name) for name in self.names]
+
+    def replaced(self, parameters):
+        """The model at other parameters."""
+        return replace(self, **dict(zip(self.names, parameters, strict=True)))
+
+    def scaled(self, inverse_temperature):
+        """The model with all energies multiplied by inverse_temperature."""
+        return self.replaced([inverse_temperature * parameter for parameter in self.parameters])
+
+    def between(self, base, temperature):
+        """On the way from independent units with log odds `base` [D], energies mixed linearly."""
+        starts = np.split(base, np.cumsum([len(part) for part in self.parameters[:-2]]))
+        pairs = zip((*starts, 0.0), self.parameters, strict=True)
+        return self.replaced([(1 - temperature) * a + temperature * b for a, b in pairs])
+
+    def matrix(self):
+        """Couplings [D, D], symmetric with a zero diagonal."""
+        matrix, (first, second) = np.zeros([len(self.bias)] * 2), np.transpose(self.edges)
+        matrix[first, second] = matrix[second, first] = np.ravel(self.coupling)
+        return matrix
+
+    def states(self):
+        """All states [2^D, D], the first unit slowest."""
+        return all_states(len(self.bias))
+
+    def features(self, states):
+        """Units and the products along the edges, [..., D + M]: the energy is linear in them."""
+        first, second = np.transpose(self.edges)
+        return np.concatenate([states, states[..., first] * states[..., second]], axis=-1)
+
+    def energy(self, states):
+        """E(z), [...]; at means, the mean energy of independent units."""
+        return -self.features(states) @ np.concatenate([np.ravel(p) for p in self.parameters])
+
+    def log_partition(self):
+        return float(logsumexp(-self.energy(self.states())))
+
+    def log_probability(self, states):
+        return -self.energy(states) - self.log_partition()
+
+    def probabilities(self):
+        """p(z) of all states in the order of `states()`, [2^D]."""
+        return np.exp(self.log_probability(self.states()))
+
+    def moments(self):
+        """Means of `features` under p(z), [D + M]: the gradient of log Z, parameters in order."""
+        return self.probabilities() @ self.features(self.states())
+
+    def means(self):
+        """E[z], [D]."""
+        return self.moments()[: len(self.bias)]
+
+    def sample(self, rng, num_samples):
+        """Independent exact samples [num_samples, D]."""
+        states = self.states()
+        return states[rng.choice(len(states), size=num_samples, p=self.probabilities())]
+
+
 @dataclass(frozen=True)
-class ReferenceRBM:
-    """left_bias a [L], right_bias b [R], coupling W [L, R]; states [N, L+R], left units first."""
+class ReferenceRBM(ReferenceModel):
+    """left_bias a [L], right_bias b [R], coupling W [L, R]; states [..., L+R], left units first.
+
+    Row of a state in `states()`: left_index * 2^R + right_index.
+    """
 
     left_bias: np.ndarray
     right_bias: np.ndarray
     coupling: np.ndarray
-
-    @property
-    def parameters(self):
-        return [self.left_bias, self.right_bias, self.coupling]
+    names = ("left_bias", "right_bias", "coupling")
 
     @property
     def num_left(self):
@@ -86,47 +152,21 @@ class ReferenceRBM:
         """Both biases, [D]."""
         return np.concatenate([self.left_bias, self.right_bias])
 
-    def halves(self, states):
-        """Left and right units of states [..., D]."""
-        return states[..., : self.num_left], states[..., self.num_left :]
+    @property
+    def edges(self):
+        """In the order of the raveled coupling."""
+        left, right = np.indices(self.coupling.shape).reshape(2, -1)
+        return np.column_stack([left, self.num_left + right])
 
-    def states(self):
-        """All states [2^D, D]; left index slowest: row = left_index * 2^R + right_index."""
-        return all_states(len(self.bias))
-
-    def energy(self, states):
-        """E(z) of states [..., D], shape [...]."""
-        left, right = self.halves(states)
-        bilinear = np.einsum("...i,ij,...j->...", left, self.coupling, right)
-        return -(left @ self.left_bias + right @ self.right_bias + bilinear)
-
-    def log_partition(self):
-        return float(logsumexp(-self.energy(self.states())))
-
-    def log_probability(self, states):
-        """Log p(z) of states [..., D]."""
-        return -self.energy(states) - self.log_partition()
-
-    def probabilities(self):
-        """p(z) of all states in the order of `states()`, [2^D]."""
-        return np.exp(self.log_probability(self.states()))
-
-    def means(self):
-        """E[z], [D]."""
-        return self.probabilities() @ self.states()
-
-    def log_partition_gradient(self):
-        """Gradient of log Z with respect to a, b and W: E[z_L], E[z_R], E[z_L z_R']."""
-        p, (left, right) = self.probabilities(), self.halves(self.states())
-        return [p @ left, p @ right, np.einsum("n,ni,nj->ij", p, left, right)]
+    @property
+    def classes(self):
+        """The halves in the order in which mean field updates them."""
+        left, right = np.split(np.arange(len(self.bias)), [self.num_left])
+        return right, left
 
     def left_log_weights(self):
         """Log of the sum over z_R of exp(-E), for all z_L in counting order, [2^L]."""
         return logsumexp(-self.energy(self.states()).reshape(2**self.num_left, -1), axis=1)
-
-    def scaled(self, inverse_temperature):
-        """The RBM with all energies multiplied by inverse_temperature."""
-        return ReferenceRBM(*(inverse_temperature * parameter for parameter in self.parameters))
 
     def sweep_matrix(self, inverse_temperature=1.0):
         """Transition matrix [2^D, 2^D] (row = from) of one block-Gibbs sweep.
@@ -139,11 +179,6 @@ class ReferenceRBM:
         right_given_left = joint / joint.sum(axis=1, keepdims=True)
         from_right = left_given_right.T[:, :, None] * right_given_left[None, :, :]
         return np.tile(from_right.reshape(joint.shape[1], -1), (joint.shape[0], 1))
-
-    def sample(self, rng, num_samples):
-        """Independent exact samples [num_samples, D]."""
-        states = self.states()
-        return states[rng.choice(len(states), size=num_samples, p=self.probabilities())]
 
 
 def random_rbm(num_left, num_right, seed, bias_scale=1.0, coupling_scale=1.5):
@@ -169,14 +204,13 @@ def factorial_kl(rbm, logits):
 
 
 def factorial_kl_gradient(rbm, logits):
-    """Gradient of `factorial_kl` with respect to logits, a, b and W, as sums over all states.
+    """Gradient of `factorial_kl` by the logits, and by a, b and W in one, as sums over all states.
 
     Logits: E_q[(z - q) (log q - log p)], the score's own mean being zero. Prior: gradient of
     log Z less E_q of the sufficient statistics.
     """
     states = rbm.states()
-    log_q, (left, right) = bernoulli_log_probability(states, logits), rbm.halves(states)
+    log_q = bernoulli_log_probability(states, logits)
     q = np.exp(log_q)
-    under_q = [q @ left, q @ right, np.einsum("n,ni,nj->ij", q, left, right)]
-    by_prior = [p - own for p, own in zip(rbm.log_partition_gradient(), under_q, strict=True)]
-    return [q * (log_q - rbm.log_probability(states)) @ (states - expit(logits)), *by_prior]
+    by_logits = q * (log_q - rbm.log_probability(states)) @ (states - expit(logits))
+    return by_logits, rbm.moments() - q @ rbm.features(states)

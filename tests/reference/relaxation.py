@@ -12,7 +12,6 @@ import numpy as np
 
 from tests.reference import smoothing
 from tests.reference.counter_random import bernoulli, normal, split, uniform
-from tests.reference.shifted_gaussian import shifted_mixture_cdf
 
 STEP = 1e-20
 real = np.real
@@ -138,14 +137,14 @@ class ShiftedGaussian:
         scale = np.where(real(raw_scale) < 0, -0.2, 0.2) * raw_scale + 0.05
         z = bernoulli(for_z, real(logits)[0])
         zeta = z + real(shift) + real(scale) * normal(for_noise, z.shape)
-        zeta = implicit(shifted_mixture_cdf, zeta, expit(logits), shift, scale)
 
-        def log_normal(deviation):
-            return -0.5 * (deviation / scale) ** 2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
+        def cdf(zeta, q, shift, scale):
+            return smoothing.Gaussian(scale**-2).mixture_cdf(zeta - shift, q)
 
-        log_0 = log_normal(zeta - shift) + np.log(1 - at_most(1 - 1e-4, expit(logits)))
-        log_1 = log_normal(zeta - shift - 1) - softplus(-logits)
-        return Draw(logits, zeta, logaddexp(log_1, log_0))
+        zeta = implicit(cdf, zeta, expit(logits), shift, scale)
+        log_0, log_1 = smoothing.Gaussian(scale**-2).log_densities(zeta - shift)
+        log_0 = log_0 + np.log(1 - at_most(1 - 1e-4, expit(logits)))
+        return Draw(logits, zeta, logaddexp(log_1 - softplus(-logits), log_0))
 
 
 def negative_entropy(logits):

@@ -143,7 +143,7 @@ class UniformExponential(Smoothing):
 
 
 class Gaussian(Smoothing):
-    """N(ζ; z, 1/β) on the real line."""
+    """N(ζ; z, 1/β) on the real line; at ζ - δ and β = 1/s² the posterior of dvaes_gi."""
 
     def log_density_zero(self, zeta):
         return 0.5 * np.log(self.sharpness / (2 * np.pi)) - 0.5 * self.sharpness * zeta**2

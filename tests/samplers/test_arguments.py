@@ -23,14 +23,14 @@ from samplers.bridge_sampling import bennett_acceptance_ratio as bennett
 from samplers.energy_model import fitted_base, uniform_base
 from samplers.log_partition import Settings
 from samplers.rbm import RBM, Halves, RBMParameters, halves, left_log_marginal
-from tests.helpers.compiled_samplers import rbm_of
+from tests.helpers.compiled_samplers import params_of
 from tests.helpers.tiny_training import eager
 from tests.reference.rbm import random_rbm
 
 REFERENCE = random_rbm(3, 5, seed=23)
-REFERENCE64 = rbm_of(REFERENCE, tf.float64)
-SMALL = rbm_of(REFERENCE)
-OTHER = rbm_of(random_rbm(2, 5, seed=23))
+REFERENCE64 = params_of(REFERENCE, tf.float64)
+SMALL = params_of(REFERENCE)
+OTHER = params_of(random_rbm(2, 5, seed=23))
 MODEL = RBM(3, 5)
 KEY = counter_random.key(1)
 NOT_COUNTS = (0, -1, True, 2.0, "2", None, np.float32(3.0))
@@ -141,7 +141,7 @@ def reverse(chains):
 MISFITS = {
     "a bias of one": lambda: exact.log_partition(MODEL, SMALL._replace(left_bias=tf.zeros([1]))),
     "couplings across": lambda: exact.moments(MODEL, SMALL._replace(coupling=tf.zeros([5, 3]))),
-    "whole numbers": lambda: exact.log_partition(MODEL, rbm_of(REFERENCE, tf.int32)),
+    "whole numbers": lambda: exact.log_partition(MODEL, params_of(REFERENCE, tf.int32)),
     "half precision": lambda: pcd.init(MODEL, KEY, 4, tf.float16),
     "another RBM": lambda: exact.log_partition(MODEL, OTHER),
     "no RBM": lambda: exact.log_partition(MODEL, tuple(SMALL)),
@@ -218,7 +218,7 @@ def test_nan_stays_nan():
 
 def numbers_of(dtype):
     """Every sampler at parameters of a type: states and values, by name."""
-    rbm, start = (MODEL, rbm_of(REFERENCE, dtype)), pcd.init(MODEL, KEY, 8, dtype).chains
+    rbm, start = (MODEL, params_of(REFERENCE, dtype)), pcd.init(MODEL, KEY, 8, dtype).chains
     line, ends = ais.linear_temperatures(3, dtype), fitted_base(MODEL.units(start))
     threshold = tf.constant(0.5)  # as a program is given it, whatever the type of its RBM
     state = pa.init(MODEL, KEY, 8, dtype)

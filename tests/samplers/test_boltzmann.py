@@ -1,7 +1,5 @@
 """Boltzmann machines on graphs: against enumeration, and as RBMs where they are some."""
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,35 +15,11 @@ from samplers.boltzmann import (
 )
 from samplers.rbm import RBM, RBMParameters
 from tests.helpers import statistical
-from tests.reference.graph import king_moves, random_graph
+from tests.helpers.compiled_samplers import KERNELS, both_of, choose, params_of
+from tests.reference.graph import complete, king_moves, random_graph
 
 REFERENCE = random_graph(8, seed=3)
-MODEL = BoltzmannMachine(8, REFERENCE.edges)
-
-
-# How classes are drawn: few dense ones, lists of neighbours, or dense rows in a loop.
-KERNELS = {"products": (1000, 8), "lists": (0, 8), "rows": (1000, 0)}
-
-
-def choose(kernel, monkeypatch):
-    """Draws classes in one of these ways, whatever the graph."""
-    cost, few = KERNELS[kernel]
-    monkeypatch.setattr(class_loop, "_LIST_COST", cost)
-    monkeypatch.setattr(class_loop, "_FEW_CLASSES", few)
-    uncached = functools.cache(class_loop.layout_of.__wrapped__)
-    monkeypatch.setattr(class_loop, "layout_of", uncached)
-
-
-@pytest.fixture(params=KERNELS)
-def kernel(request, monkeypatch):
-    choose(request.param, monkeypatch)
-    return request.param
-
-
-def params_of(reference, dtype=tf.float32):
-    return BoltzmannParameters(
-        tf.constant(reference.bias, dtype), tf.constant(reference.coupling, dtype)
-    )
+MODEL, PARAMS = both_of(REFERENCE)
 
 
 def features(model, state):
@@ -91,8 +65,8 @@ def test_the_kernel_is_chosen_by_density():
     layouts.cache_clear()
     assert MODEL.layout is None
     assert strip.layout.neighbours.shape == (4, 50, 5) and strip.layout.units.shape == (4, 50)
-    complete = BoltzmannMachine(9, tuple((i, j) for j in range(9) for i in range(j)))
-    assert complete.layout.neighbours is None and complete.layout.edges.shape == (9, 1, 10)
+    dense = BoltzmannMachine(9, complete(9)).layout
+    assert dense.neighbours is None and dense.edges.shape == (9, 1, 10)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -132,7 +106,7 @@ def test_sweeps(kernel, monkeypatch, seed=1):
     temperatures = tf.constant(np.tile(at, 10_000)[:, None], tf.float32)
     state = MODEL.state(tf.constant(start, tf.float32))
     path = temperatures, tf.constant(base, tf.float32)
-    swept = MODEL.sweeps(params_of(REFERENCE), state, statistical.key(seed), 2, *path)
+    swept = MODEL.sweeps(PARAMS, state, statistical.key(seed), 2, *path)
     for which, end in enumerate(ends):
         found = features(MODEL, tf.nest.map_structure(lambda part, w=which: part[w::2], swept))
         statistical.assert_mean(found, end.moments(), largest_error=0.0052)
@@ -141,15 +115,15 @@ def test_sweeps(kernel, monkeypatch, seed=1):
 
 def test_a_loop_of_one_temperature(seed=2):
     """Of all chains, with a base: as with a temperature for each, bit for bit."""
-    complete = BoltzmannMachine(9, tuple((i, j) for j in range(9) for i in range(j)))
+    model = BoltzmannMachine(9, complete(9))
     params = BoltzmannParameters(tf.linspace(-1.0, 1.0, 9), tf.linspace(-0.5, 0.5, 36))
     base, key = tf.linspace(1.0, -1.0, 9), statistical.key(seed)
-    start = complete.start(6, key)
-    one = complete.sweeps(params, start, key, 2, 0.3, base)
-    each = complete.sweeps(params, start, key, 2, tf.fill([6, 1], 0.3), base)
-    np.testing.assert_array_equal(complete.units(one), complete.units(each))
-    fair, zero = complete.independent(tf.zeros([9])), complete.state(tf.zeros([6, 9]))
-    drawn = complete.units(complete.sweeps(fair, zero, key, 1))
+    start = model.start(6, key)
+    one = model.sweeps(params, start, key, 2, 0.3, base)
+    each = model.sweeps(params, start, key, 2, tf.fill([6, 1], 0.3), base)
+    np.testing.assert_array_equal(model.units(one), model.units(each))
+    fair, zero = model.independent(tf.zeros([9])), model.state(tf.zeros([6, 9]))
+    drawn = model.units(model.sweeps(fair, zero, key, 1))
     assert np.any(drawn[:3] != drawn[3:])  # the two halves have numbers of their own
 
 
@@ -206,9 +180,9 @@ def test_equal_models_share_a_program():
 
     for _ in range(3):
         model = BoltzmannMachine(8, tuple(REFERENCE.edges))
-        energy(model, params_of(REFERENCE), model.state(tf.zeros([5, 8])))
+        energy(model, PARAMS, model.state(tf.zeros([5, 8])))
         del model
     assert len(traces) == 1
-    other, params = BoltzmannMachine(8, REFERENCE.edges[1:]), params_of(REFERENCE)
-    energy(other, params._replace(coupling=params.coupling[1:]), other.state(tf.zeros([5, 8])))
+    other = BoltzmannMachine(8, REFERENCE.edges[1:])
+    energy(other, PARAMS._replace(coupling=PARAMS.coupling[1:]), other.state(tf.zeros([5, 8])))
     assert len(traces) == 2

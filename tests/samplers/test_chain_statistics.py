@@ -6,7 +6,6 @@ from scipy.signal import lfilter
 
 from samplers import chain_statistics
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import chains_of, features
 from tests.reference.rbm import ReferenceRBM, random_rbm
 
 
@@ -71,8 +70,7 @@ def exact_case():
 
 def draw(rng, rbm, count):
     """Sufficient statistics of exact samples, [count, L + R + L R]."""
-    rows = rng.choice(len(rbm.states()), count, p=rbm.probabilities())
-    return features(chains_of(rbm, rbm.states()[rows]))
+    return rbm.features(rbm.sample(rng, count))
 
 
 def test_cost_is_the_divergence_of_a_biased_population(seed=1):

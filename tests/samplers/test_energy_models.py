@@ -6,7 +6,6 @@ its energy and its sweep.
 
 import dataclasses
 import functools
-import itertools
 import math
 from typing import NamedTuple
 
@@ -26,9 +25,9 @@ from samplers.energy_model import (
 from samplers.log_partition import Settings, measure
 from samplers.rbm import RBM
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import rbm_of
+from tests.helpers.compiled_samplers import both_of
 from tests.helpers.tiny_training import eager
-from tests.reference.graph import ReferenceGraph, random_graph
+from tests.reference.graph import ReferenceGraph, complete, random_graph
 from tests.reference.rbm import random_rbm
 
 
@@ -84,16 +83,14 @@ class Case(NamedTuple):
 @functools.cache
 def case_of(name):
     if name == "rbm":
-        rbm, edges = random_rbm(5, 7, 51, 1.5, 1.2), itertools.product(range(5), range(5, 12))
-        model, params = RBM(5, 7), rbm_of(rbm)
-        reference = ReferenceGraph(rbm.bias, tuple(edges), rbm.coupling.ravel())
+        reference = random_rbm(5, 7, 51, 1.5, 1.2)
+        model, params = both_of(reference)
     elif name == "graph":
         reference = random_graph(8, seed=5)
-        params = (tf.constant(part, tf.float32) for part in (reference.bias, reference.coupling))
-        model, params = BoltzmannMachine(8, reference.edges), BoltzmannParameters(*params)
+        model, params = both_of(reference)
     else:
-        bias, edges = np.linspace(-1.5, 0.5, 5), tuple((i, j) for j in range(5) for i in range(j))
-        reference = ReferenceGraph(bias, edges, np.full(10, 0.6))
+        bias = np.linspace(-1.5, 0.5, 5)
+        reference = ReferenceGraph(bias, complete(5), np.full(10, 0.6))
         params = CurieWeissParameters(tf.constant(bias, tf.float32), tf.constant(0.6))
         model = CurieWeiss(5)
     return Case(model, params, reference, reference.log_partition())

@@ -9,7 +9,7 @@ import tensorflow as tf
 from samplers import counter_random, gibbs, pcd
 from samplers.rbm import RBM, Halves, RBMParameters, left_log_marginal, model_of, transposed
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import chains_of, exact_features, features, rbm_of
+from tests.helpers.compiled_samplers import chains_of, params_of
 from tests.reference.rbm import random_rbm
 
 # Couplings of a size at which the two halves decide each other, and signs of both kinds.
@@ -31,8 +31,8 @@ def program(concurrent=True):
 
 def assert_moments(chains, inverse_temperature, rows=slice(None)):
     """Means of units and products within 5 of their standard errors (at most 0.0036)."""
-    found = features(Halves(*chains))[rows]
-    expected = exact_features(REFERENCE.scaled(inverse_temperature))
+    found = REFERENCE.features(np.concatenate(chains, axis=1)[rows])
+    expected = REFERENCE.scaled(inverse_temperature).moments()
     statistical.assert_mean(found, expected, largest_error=0.0036)
 
 
@@ -41,7 +41,7 @@ def test_stationary_moments(num_chains, dtype, seed=1):
     """40 sweeps from uniform bits. Right units drawn from old left ones spoil E[z_L z_R']."""
     keys = counter_random.split(counter_random.key(seed), 2)
     start = MODEL.start(num_chains, keys[0], dtype)
-    chains = program()(rbm_of(REFERENCE, dtype), start, keys[1], tf.constant(40))
+    chains = program()(params_of(REFERENCE, dtype), start, keys[1], tf.constant(40))
     assert chains.left.dtype == chains.right.dtype == dtype
     assert_moments(chains, 1.0)
 
@@ -52,7 +52,7 @@ def test_temperature_per_chain(seed=1):
     start = MODEL.start(40_000, keys[0])
     # Alternating, so that temperatures cannot be mixed up with halves of the chains.
     temperatures = tf.tile(tf.constant([[0.3], [0.9]]), [20_000, 1])
-    chains = program()(rbm_of(REFERENCE), start, keys[1], tf.constant(60), temperatures)
+    chains = program()(params_of(REFERENCE), start, keys[1], tf.constant(60), temperatures)
     for which, inverse_temperature in enumerate((0.3, 0.9)):
         assert_moments(chains, inverse_temperature, slice(which, None, 2))
 
@@ -66,7 +66,7 @@ def test_sweep_from_one_state(inverse_temperature, seed=1):
     row = 2**8 - 2
     start = chains_of(REFERENCE, np.tile(REFERENCE.states()[row], (40_000, 1)))
     temperatures = tf.fill([40_000, 1], inverse_temperature)
-    args = rbm_of(REFERENCE), start, counter_random.key(seed), tf.constant(1), temperatures
+    args = params_of(REFERENCE), start, counter_random.key(seed), tf.constant(1), temperatures
     reached = np.concatenate([*map(np.asarray, program()(*args))], axis=1) @ 2 ** np.arange(8)[::-1]
     counts = np.bincount(reached.astype(int), minlength=256)
     expected = 40_000 * REFERENCE.sweep_matrix(inverse_temperature)[row]
@@ -84,7 +84,7 @@ def test_uniform_chains_are_fair(seed=1):
 
 
 def random_problem(num_chains, num_left, num_right, dtype=tf.float32):
-    rbm = rbm_of(random_rbm(num_left, num_right, seed=num_chains), dtype)
+    rbm = params_of(random_rbm(num_left, num_right, seed=num_chains), dtype)
     key = counter_random.key(num_chains)
     return rbm, model_of(rbm).start(num_chains, key, dtype), key
 
@@ -151,7 +151,7 @@ def test_new_parameters_do_not_trace_again():
 
 def test_energy_and_marginals_against_enumeration():
     """Energy of all 256 states; log of the sum over one half, at every state of the other."""
-    states, rbm = REFERENCE.states(), rbm_of(REFERENCE, tf.float64)
+    states, rbm = REFERENCE.states(), params_of(REFERENCE, tf.float64)
     left, right = chains = chains_of(REFERENCE, states, tf.float64)
     np.testing.assert_allclose(MODEL.energy(rbm, chains), REFERENCE.energy(states), atol=1e-12)
     table = np.exp(-REFERENCE.energy(states)).reshape(2**3, 2**5)
@@ -163,7 +163,7 @@ def test_energy_and_marginals_against_enumeration():
 
 def test_persistent_chains_go_on_and_report_their_energy():
     """`pcd.step` sweeps the chains of its state; the energy is that of the chains it returns."""
-    rbm, key = rbm_of(REFERENCE), counter_random.key(3)
+    rbm, key = params_of(REFERENCE), counter_random.key(3)
     state = pcd.init(MODEL, counter_random.key(1), 11)
     assert state.chains.left.shape == (11, 3) and state.chains.right.shape == (11, 5)
     new, info = pcd.step(MODEL, rbm, state, key, 2)

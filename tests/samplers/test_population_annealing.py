@@ -11,15 +11,9 @@ import tensorflow as tf
 
 from samplers import counter_random, population_annealing
 from samplers.population_annealing import PopulationState
-from samplers.rbm import RBM, Halves
+from samplers.rbm import RBM
 from tests.helpers import statistical
-from tests.helpers.compiled_samplers import (
-    exact_features,
-    features,
-    path_of,
-    population_program,
-    rbm_of,
-)
+from tests.helpers.compiled_samplers import params_of, path_of, population_program
 from tests.reference import counter_random as reference_random
 from tests.reference.chains import systematic
 from tests.reference.rbm import random_rbm
@@ -51,11 +45,10 @@ def test_log_partition_is_unbiased(resampling, seed=1):
     outcome = anneal(resampling, seed)
     ratios = np.exp(outcome.log_partition - LOG_Z)
     statistical.assert_mean(ratios, 1.0)
-    members = features(Halves(*(tf.reshape(h, [-1, h.shape[-1]]) for h in outcome.chains)))
-    members = members.reshape(NUM_POPULATIONS, NUM_CHAINS, -1)
+    members = REFERENCE.features(np.float64(np.concatenate(outcome.chains, axis=2)))
     weights = np.asarray(tf.nn.softmax(outcome.log_weights))
     means = np.einsum("pc,pcf->pf", weights, members)
-    statistical.assert_mean(ratios[:, None] * means, exact_features(REFERENCE))
+    statistical.assert_mean(ratios[:, None] * means, REFERENCE.moments())
     # Unnormalised weights are kept at mean one: equal ones after resampling.
     log_weights = outcome.log_weights.numpy()
     np.testing.assert_allclose(np.mean(np.exp(log_weights), axis=1), 1.0, atol=1e-4)
@@ -115,7 +108,7 @@ def test_unfinished_bridges_say_where_they_stand(monkeypatch):
     """Out of bridges, a step ends at parameters in between and reports those."""
     monkeypatch.setattr(population_annealing, "_MAX_BRIDGES", 2)
     state = population_annealing.init(MODEL, counter_random.key(1), 101)
-    target = rbm_of(REFERENCE.scaled(64.0))
+    target = params_of(REFERENCE.scaled(64.0))
     args = MODEL, target, state, counter_random.key(2), 1
     state, info = population_annealing.step(*args, bridge_ess=0.5)
     share = state.params.coupling.numpy() / target.coupling.numpy()
@@ -158,7 +151,9 @@ def test_step_info(seed=1):
     assert np.isclose(state.log_partition, 12 * np.log(2.0), atol=1e-12)
     states = np.concatenate([*map(np.asarray, state.chains)], axis=1)
     weights = np.exp(-REFERENCE.energy(states))
-    new, info = population_annealing.step(MODEL, rbm_of(REFERENCE), state, counter_random.key(2), 1)
+    new, info = population_annealing.step(
+        MODEL, params_of(REFERENCE), state, counter_random.key(2), 1
+    )
     assert np.isclose(info.ess, weights.sum() ** 2 / np.sum(weights**2), rtol=1e-4)
     expected = 12 * np.log(2.0) + np.log(np.mean(weights))
     assert np.isclose(new.log_partition, expected, atol=1e-5)

@@ -17,7 +17,7 @@ from tests.helpers.compiled_samplers import both_of
 from tests.reference.rbm import ReferenceRBM, random_rbm
 
 REFERENCE = random_rbm(5, 7, seed=51, bias_scale=1.5, coupling_scale=1.2)
-BIASES = np.linspace(-1.1, 0.7, 5), np.linspace(0.9, -0.6, 7)
+BASE = np.concatenate([np.linspace(-1.1, 0.7, 5), np.linspace(0.9, -0.6, 7)])
 
 
 def two_modes() -> ReferenceRBM:
@@ -33,7 +33,7 @@ def two_modes() -> ReferenceRBM:
 
 def arbitrary_path():
     model, params = both_of(REFERENCE)
-    return model.path(params, tf.constant(np.concatenate(BIASES), tf.float32))
+    return model.path(params, tf.constant(BASE, tf.float32))
 
 
 def estimate(reference, seed, num_ladders=64):
@@ -66,27 +66,21 @@ def test_stated_error_is_the_spread(seed=1):
     assert 0.2 < np.mean(np.square(deviations)) < 1 + 5 * np.sqrt(2 / 16)
 
 
-def mixed(t: float) -> ReferenceRBM:
-    """The RBM at an inverse temperature of the path from the arbitrary base."""
-    ends = zip((*BIASES, 0.0), REFERENCE.parameters, strict=True)
-    return ReferenceRBM(*((1 - t) * base + t * end for base, end in ends))
-
-
 @pytest.mark.parametrize("parity", [0, 1])
 def test_step_leaves_every_temperature_invariant(parity, seed=1):
     """Means of left units at each temperature, and products of neighbours, after one round from
     exact samples of 8000 ladders: standard error 0.006. Swaps that ignore the weights move means
     by up to 0.1."""
     temperatures = [0.0, 0.4, 1.0]
-    rng = np.random.default_rng(seed)
-    samples = [mixed(t).sample(rng, 8000)[:, :5] for t in temperatures]
+    rng, rungs = np.random.default_rng(seed), [REFERENCE.between(BASE, t) for t in temperatures]
+    samples = [rung.sample(rng, 8000)[:, :5] for rung in rungs]
     left = tf.constant(np.stack(samples, axis=1).reshape(-1, 5), tf.float32)
     state = TemperingState(left, tf.zeros([8000, 3], tf.int32), tf.constant(parity))
     args = state, counter_random.key(seed), tf.constant(temperatures)
     new, info = tempering.step(arbitrary_path(), *args)
     assert int(new.round) == parity + 1
     left = new.state.numpy().reshape(8000, 3, 5)
-    means = np.stack([mixed(t).means()[:5] for t in temperatures])
+    means = np.stack([rung.means()[:5] for rung in rungs])
     statistical.assert_mean(left, means)
     statistical.assert_mean(left[:, 1:] * left[:, :-1], means[1:] * means[:-1])
     assert 0.2 < np.mean(info.forward - info.backward < 0)
@@ -99,7 +93,7 @@ def test_differences_against_enumeration():
     rungs = tf.tile(tf.constant([temperatures]), [11, 1])
     states = tf.constant(left.reshape(-1, 5), tf.float32)
     forward, backward = tempering._differences(arbitrary_path(), states, rungs)
-    logs = np.stack([mixed(t).left_log_weights() for t in temperatures])
+    logs = np.stack([REFERENCE.between(BASE, t).left_log_weights() for t in temperatures])
     index = left @ 2 ** np.arange(5)[::-1]
     for pair in range(2):
         change = logs[pair + 1] - logs[pair]
