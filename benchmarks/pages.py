@@ -7,7 +7,6 @@ import statistics
 
 from benchmarks import (
     estimators_page,
-    graph_exactness,
     long_runs_page,
     methods,
     records,
@@ -33,32 +32,36 @@ def seeds_table(record: Record) -> str:
     return table(header, rows)
 
 
+def graphs_table(found: dict[str, Record]) -> str:
+    """Estimators of a known log Z over many seeds, on several models."""
+    rows = []
+    for name, record in found.items():
+        for of in record["estimators"]:
+            distances = f"{of['mean_distance']:+.4f}", f"{of['rms_distance']:.4f}"
+            share = f"{of['inside_95']} of {of['seeds']}"
+            rows.append([name.rpartition("-")[0], of["estimator"], *distances, share])
+    return table(["model", "estimator", "mean - exact", "rms distance", "in 95 %"], rows)
+
+
+def misses_table(found: dict[str, Record]) -> str:
+    """Every miss of a 95 % interval; a bound has no standard error."""
+    rows = []
+    for name, record in found.items():
+        for kind in (of["estimator"] for of in record["estimators"]):
+            here = [miss for miss in record["misses"] if miss["estimator"] == kind]
+            errors = ["" if m["errors"] is None else f" ({m['errors']:+.1f})" for m in here]
+            seeds = ", ".join(f"{m['seed']}{e}" for m, e in zip(here, errors, strict=True))
+            rows.append([*name.rsplit("-", 1), kind, seeds or "none"])
+    return table(["model", "seeds", "estimator", "seed (standard errors)"], rows)
+
+
 def priors_table(found: dict[str, Record]) -> str:
     """Estimators of log Z of trained priors, whose log Z nobody knows."""
     rows = []
-    for record in sorted(found.values(), key=lambda record: record.get("shape", [])):
-        if record["kind"] == "one seed":
-            size = "x".join(map(str, record["shape"]))
-            rows += [[size, *cells(row)[:5]] for row in record["rows"]]
+    for record in sorted(found.values(), key=lambda record: record["shape"]):
+        size = "x".join(map(str, record["shape"]))
+        rows += [[size, *cells(row)[:5]] for row in record["rows"]]
     return table(("prior", *COLUMNS[:5]), rows)
-
-
-def deviations_table(found: dict[str, Record]) -> str:
-    """What differences from the published method do, a column for each run."""
-    columns = []
-    for record in found.values():
-        bound, bases = record["largest_singular_value"], record["ais"]["bases"]
-        log_z = bases["uniform"]["right half summed out"]["value"]
-        column = {
-            "log Z tracked, by AIS": f"{record['tracked']:.1f}, {log_z:.1f}",
-            "λ, by the exact σ_max": f"{bound['lambda']:.3f}, {bound['lambda_exact']:.3f}",
-        }
-        for base, kinds in bases.items():
-            errors = (f"{kind['stderr']:.4f}" for kind in kinds.values())
-            column[f"AIS, {base} base: error, with both halves"] = ", ".join(errors)
-        columns.append(column | {"updates skipped": f"{record['run']['skipped_updates']}"})
-    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-    return table(["measured", *(name.replace("-dvaes", ", dvaes") for name in found)], rows)
 
 
 def sampler_table(record: Record) -> str:
@@ -108,7 +111,8 @@ def gpu_programs_table(record: Record) -> str:
 
 def tables() -> dict[tuple[str, str], str]:
     """Every generated table, by its file and the name of its markers."""
-    exactness, speed = map(records.read, ("exactness", "performance"))
+    speed, known = map(records.read, ("performance", "known_log_z"))
+    digits = known.pop("digits-12x12-100")
     gradients, runs = records.read("estimators"), long_runs_page.read()
     cells = methods.kept("methods")
     timed = {"sampler": sampler_table, "train_step": step_table, "start": start_table}
@@ -120,13 +124,12 @@ def tables() -> dict[tuple[str, str], str]:
         **{("docs/results.md", name): text for name, text in methods.tables(cells).items()},
         ("docs/long_runs.md", "long runs"): long_runs_page.cells_table(),
         ("docs/long_runs.md", "health"): long_runs_page.health_table(runs),
-        ("docs/exactness.md", "seeds"): seeds_table(exactness["prior-12x12"]),
-        ("docs/exactness.md", "priors"): priors_table(exactness),
-        ("docs/exactness.md", "graphs"): graph_exactness.table(),
-        ("docs/exactness.md", "misses on graphs"): graph_exactness.misses_table(),
+        ("docs/exactness.md", "seeds"): seeds_table(digits),
+        ("docs/exactness.md", "priors"): priors_table(records.read("exactness")),
+        ("docs/exactness.md", "graphs"): graphs_table(known),
+        ("docs/exactness.md", "misses on graphs"): misses_table(known),
         ("docs/priors.md", "priors"): methods.priors(methods.kept("priors")),
         ("docs/tempering.md", "samplers"): training_samplers.kept_table(),
-        ("docs/deviations.md", "measured"): deviations_table(records.read("deviations")),
         ("docs/estimators.md", "bias"): estimators_page.bias_table(gradients),
         ("docs/estimators.md", "variance"): estimators_page.variance_table(gradients, steps),
         ("docs/estimators.md", "unbiased"): estimators_page.unbiased_table(gradients),
