@@ -1,79 +1,49 @@
-"""Runs every statistical test of the given modules on other seeds: python -m tests.other_seeds.
+"""Runs statistical tests on other seeds: python -m tests.other_seeds [--count=N] FILE ...
 
-A statistical test is a test function with a default for its argument `seed`; each of its pytest
-parameters counts as a test of its own. Prints failures out of the number of seeds. Modules are
-those of tests/samplers, or by their path below tests.
+A statistical test has a default for its argument `seed`; any other is passed over. Prints on which
+seeds each one fails.
 """
 
 import argparse
-import importlib
 import inspect
-import itertools
+import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
-MODULES = [
-    *("energy_models", "diagnostics", "row_rbms", "population_annealing", "tempering"),
-    *("boltzmann", "gibbs", "counter_random", "independence"),
-]
 
+class OtherSeeds:
+    """A pytest plugin that calls each statistical test once for each seed."""
 
-def cases(function) -> Iterator[dict]:
-    """The keyword arguments that pytest would call a function with."""
-    marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
-    axes = []
-    for mark in marks:
-        names = [name.strip() for name in mark.args[0].split(",")]
-        values = [value if len(names) > 1 else (value,) for value in mark.args[1]]
-        axes.append([dict(zip(names, value, strict=True)) for value in values])
-    for combination in itertools.product(*axes):
-        yield {name: value for part in combination for name, value in part.items()}
+    def __init__(self, seeds: range) -> None:
+        self._seeds = seeds
 
-
-def statistical_tests(name: str) -> Iterator[tuple]:
-    """(name, function) of those of a module."""
-    place = name if "." in name else f"samplers.test_{name}"
-    module = importlib.import_module(f"tests.{place}")
-    for test, function in inspect.getmembers(module, inspect.isfunction):
-        if test.startswith("test_") and "seed" in inspect.signature(function).parameters:
-            yield test, function
-
-
-def fixtures(function, patch: pytest.MonkeyPatch) -> dict:
-    """What a test wants of pytest itself."""
-    names = inspect.signature(function).parameters
-    return {name: patch for name in names if name == "monkeypatch"}
-
-
-def failures(function, arguments: dict, seeds: range) -> list[int]:
-    failed = []
-    for seed in seeds:
-        with pytest.MonkeyPatch.context() as patch:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
+        test = pyfuncitem.obj
+        if "seed" not in inspect.signature(test).parameters:
+            pytest.skip("not statistical")
+        given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+        start, failed = time.process_time(), []
+        for seed in self._seeds:
             try:
-                function(**arguments, **fixtures(function, patch), seed=seed)
+                test(**given, seed=seed)
             except AssertionError:
                 failed.append(seed)
-    return failed
+        seconds = time.process_time() - start
+        print(f"{len(failed)}/{len(self._seeds)} {seconds:6.1f} s  {pyfuncitem.nodeid} {failed}")
+        return True
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", default=MODULES)
+    parser.add_argument("files", nargs="+")
     parser.add_argument("--first", type=int, default=1001)
     parser.add_argument("--count", type=int, default=100)
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.count)
-    for name in options.modules:
-        for test, function in statistical_tests(name):
-            for arguments in cases(function):
-                start = time.process_time()
-                failed = failures(function, arguments, seeds)
-                seconds = time.process_time() - start
-                label = f"{name}: {test} {arguments or ''}"
-                print(f"{len(failed)}/{len(seeds)} {seconds:6.1f} s  {label} {failed}", flush=True)
+    return pytest.main(["-q", "-s", "-m", "", *options.files], plugins=[OtherSeeds(seeds)])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

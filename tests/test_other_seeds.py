@@ -1,25 +1,24 @@
-"""Every statistical test of the modules that are listed can be run on other seeds."""
-
-import inspect
+"""Statistical tests, and they alone, can be run on other seeds."""
 
 import pytest
 
-from tests import other_seeds
+from tests.other_seeds import OtherSeeds
 
 
-@pytest.mark.parametrize("name", other_seeds.MODULES)
-def test_each_has_all_its_arguments(name, monkeypatch):
-    found = list(other_seeds.statistical_tests(name))
-    assert found
-    for _, function in found:
-        given = other_seeds.fixtures(function, monkeypatch)
-        for arguments in other_seeds.cases(function):
-            inspect.signature(function).bind(**arguments, **given, seed=2)
+@pytest.mark.parametrize("factor", [3])
+def even(factor, monkeypatch, seed=1):
+    monkeypatch.setenv("SEED", str(seed))
+    assert factor * seed % 2
 
 
-def test_failures_are_counted_by_their_seeds():
-    def even(factor, monkeypatch, seed=1):
-        monkeypatch.setenv("SEED", str(seed))
-        assert factor * seed % 2
+def exact():
+    raise AssertionError
 
-    assert other_seeds.failures(even, {"factor": 3}, range(10, 14)) == [10, 12]
+
+def test_failures_are_counted_by_their_seeds(tmp_path, capsys):
+    file = tmp_path / "test_file.py"
+    names = "even as test_even, exact as test_exact"
+    file.write_text(f"from tests.test_other_seeds import {names}\n")
+    assert pytest.main(["-q", "-s", str(file)], plugins=[OtherSeeds(range(10, 14))]) == 0
+    said = capsys.readouterr().out
+    assert "test_file.py::test_even[3] [10, 12]" in said and "1 passed, 1 skipped" in said

@@ -61,10 +61,6 @@ def start(installed, tmp_path):
     return run
 
 
-def _files(folder):
-    return {path for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"}
-
-
 def test_every_package_and_its_data_are_installed_below_dvae(installed):
     expected = {path.name: path for path in ROOT.glob("*.py") if path.name != "setup.py"}
     assert {Path(name).stem for name in expected} == set(SETUP["PROGRAMS"])

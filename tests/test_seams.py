@@ -23,8 +23,6 @@ from dvae.build import build
 from dvae.encoder import Batch
 from dvae.posteriors import MixturePosterior, PosteriorParams
 from dvae.runs.trained_model import TrainedModel
-from dvae.streams import Stream, stream_key
-from samplers import counter_random
 from tests.helpers import added_parts, statistical, tiny_models, tiny_runs
 from tests.helpers.tiny_training import config_of, eager, make_program
 from tests.reference.rbm import all_states
@@ -206,9 +204,3 @@ def test_sampler():
         before.chains.left, after.chains.left
     )
     assert program.state.skipped == 0
-
-
-def test_streams_differ():
-    """One enumeration: every purpose draws numbers of its own."""
-    keys = [stream_key(counter_random.key(3), stream).numpy().tolist() for stream in Stream]
-    assert len({tuple(key) for key in keys}) == len(Stream) == len(Stream.__members__)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import data
 from configs import command_line
 from configs.errors import UserError
-from data import amat, npz
+from data import amat
 from dvae.runs import commands, json_files, records
 from dvae.runs.checkpoints import CheckpointStore
 from dvae.runs.directory import RunDirectory
@@ -23,6 +24,7 @@ from dvae.runs.process import say
 from dvae.runs.summaries import Summaries
 from tables import documents, driver
 from tables.runs import Outcome, outcome_of, start_process
+from tests.helpers import data_files as made
 from tests.helpers import hand_made_results, stand_in_table, tiny_runs
 from tests.helpers.damaged_files import no_hang
 
@@ -44,6 +46,7 @@ STRANGE = {
     "directory": Path.mkdir,
     "socket": _socket,
     "giant": _sparse,
+    "link to nothing": lambda path: path.symlink_to(f"{path}.gone"),
 }
 
 
@@ -55,8 +58,20 @@ def _flags(path):
 
 
 def _flags_within(path):
-    (path.parent / "outer").write_text(f"--flagfile={path}\n")
-    _flags(path.parent / "outer")
+    outer = path.with_name(f"outer-{path.name}")
+    outer.write_text(f"--flagfile={path}\n")
+    _flags(outer)
+
+
+def _published(dataset):
+    """Reads one file of a published data set whose others are there."""
+
+    def read(path):
+        made.put_binarized_mnist(path.parent, ".amat")
+        (path.parent / "binarized_mnist_valid.amat").unlink()
+        data.load(dataset, str(path.parent))
+
+    return read
 
 
 READERS = {
@@ -68,19 +83,23 @@ READERS = {
     "some.flags": _flags,
     "inner.flags": _flags_within,
     "images.amat": lambda path: amat.read_amat(path, 3, ""),
-    "images.npz": lambda path: npz.read_npz(path, ("train",), ""),
+    "images.npz": lambda path: data.load(str(path), ""),
+    "binarized_mnist_valid.npz": _published("binarized_mnist"),
+    "chardata.mat": _published("omniglot"),
 }
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_file_is_refused_at_once(tmp_path, name, capsys):
     for kind, make in STRANGE.items():
+        if (name, kind) == ("metrics.jsonl", "link to nothing"):
+            continue  # no curves are none
         folder = tmp_path / kind.replace(" ", "_")
         folder.mkdir()
         make(folder / name)
         with pytest.raises(UserError) as caught, no_hang(5):
             READERS[name](folder / name)
-        assert len(str(caught.value).splitlines()) == 1, kind
+        assert len(str(caught.value).splitlines()) == 1 and name in str(caught.value), kind
 
 
 # Tensors may have any size: a giant would be read.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import struct
 import tracemalloc
 import zipfile
@@ -207,13 +206,3 @@ def test_published_settings_fit_where_they_can_run(half_gib, struct):
         of_runs.check_loading(config, "a run")
         of_runs.check_measuring(config)
         of_runs.check_images(config, 10_000, "images")
-
-
-def test_the_quickstart_fits(half_gib):
-    flags = (Path(__file__).parents[2] / "configs" / "quickstart.flags").read_text().splitlines()
-    given = dict(line[2:].split("=") for line in flags if line.startswith("--"))
-    given = {name: json.loads(v) if v.isdigit() else v for name, v in given.items()}
-    of_runs.check_training(
-        build_config(**given),
-        data.load("digits", ""),
-    )

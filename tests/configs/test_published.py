@@ -4,7 +4,6 @@ Source of the numbers: DVAE# (arXiv 1805.07445) with its supplement, and the 201
 """
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +13,6 @@ import run
 from configs import command_line, paper, registry
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
-from configs.setting import markdown_of
-from configs.settings import SETTINGS
-from configs.table_settings import TABLE_SETTINGS
 from configs.tables import PUBLISHED_BASELINES
 from dvae.runs import monitor, result
 from samplers import ais, log_partition
@@ -155,16 +151,6 @@ def test_every_flag_reaches_its_field():
     assert configured("--qupa=True").sampler == "pa"
     path = found.run_directory("logs").as_posix()
     assert path == "logs/omniglot/4-layer-nonlin/dvaes_unexp/3/pcd_beta6.5_seed5"
-
-
-@pytest.mark.parametrize(
-    ("page", "settings", "modes"),
-    [("docs/running.md", SETTINGS, "modes"), ("docs/tables.md", TABLE_SETTINGS, "ways of working")],
-)
-def test_pages_list_every_flag(page, settings, modes):
-    """As `python -m benchmarks.pages` writes them."""
-    _, _, rest = (Path(__file__).parents[2] / page).read_text().partition("flags: begin -->\n\n")
-    assert rest.partition("\n<!-- flags: end -->")[0] == markdown_of(settings.values(), modes)
 
 
 def test_sizes_of_a_structure_and_the_name_of_its_runs():

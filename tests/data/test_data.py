@@ -12,7 +12,7 @@ import pytest
 import data
 from configs.datasets import DATASETS
 from configs.errors import UserError
-from data.dataset import digest, near_square
+from data.dataset import near_square
 from tests.helpers import data_files as made
 
 ROOT = Path(__file__).parents[2]
@@ -37,22 +37,6 @@ def test_binarized_mnist_in_every_form_and_place(tmp_path, suffix, place):
     assert "not the published file" in found.notes
     assert_close(found.train_mean, made.binary_images("train").mean(axis=0), rtol=0, atol=1e-7)
     assert found.train_mean.dtype == np.float32
-
-
-def test_forms_may_be_mixed_and_give_the_same_digest(tmp_path):
-    made.put_binarized_mnist(tmp_path / "a", ".npz")
-    made.put_binarized_mnist(tmp_path / "b" / "binarized_mnist", ".amat")
-    floats = made.binary_images("valid").astype(np.float32)
-    made.put(tmp_path / "b/binarized_mnist/binarized_mnist_valid.npz", made.npz_bytes(floats))
-    first, second = (data.load("binarized_mnist", str(tmp_path / d)) for d in "ab")
-    assert first.sha256 == second.sha256 and len(first.sha256) == 64
-
-
-def test_digest_depends_on_each_array():
-    zeros, ones = np.zeros((2, 3), np.uint8), np.ones((5, 3), np.uint8)
-    others = (zeros.reshape(3, 2), ones), (zeros.astype(np.int8), ones), (zeros, ones * 0)
-    assert digest(zeros, ones) not in [digest(*arrays) for arrays in others]
-    assert digest(zeros.copy(), ones.copy()) == digest(zeros, ones)
 
 
 def test_omniglot_is_transposed_split_and_binarised(tmp_path):

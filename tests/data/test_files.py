@@ -6,7 +6,6 @@ import resource
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,26 +23,6 @@ def refused(message, read, *arguments, path, **options):
     text = str(raised.value)
     assert text.startswith(f"{path}: ") and text.endswith("; mend it"), text
     assert len(text.splitlines()) == 1
-
-
-_NO_FILES = {
-    "directory": Path.mkdir,
-    "pipe": os.mkfifo,
-    "dangling link": lambda path: path.symlink_to(path.with_name("gone")),
-}
-
-
-@pytest.mark.parametrize("name", ["binarized_mnist_valid.npz", "chardata.mat", "mine.npz"])
-@pytest.mark.parametrize("kind", _NO_FILES)
-def test_what_is_no_file_is_refused(tmp_path, name, kind):
-    made.put_binarized_mnist(tmp_path, ".amat")
-    (tmp_path / "binarized_mnist_valid.amat").unlink()
-    path = tmp_path / name
-    _NO_FILES[kind](path)
-    dataset = {"chardata.mat": "omniglot", "mine.npz": str(path)}.get(name, "binarized_mnist")
-    with pytest.raises(UserError, match=name) as raised:
-        data.load(dataset, str(tmp_path))
-    assert len(str(raised.value).splitlines()) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from tests.faults import argument, fault, result, text, value, within, wrapped
+from tests.faults import argument, fault, result, text, within, wrapped
 from tests.faults.common import STEP, same, stop
 
 SMOOTHED, SPIKES = STEP("dvaepp_exp-2-5", "dvaepp_power-2-1"), STEP("dvae_spike_exp-2-5")
@@ -60,14 +60,10 @@ with fault("the field of DVAE lets gradients through", SPIKES):
     text("SpikeGradient.__call__", "«tf.stop_gradient → »(logits - field)")
 with fault("the biases of DVAE stand at s instead of q", SPIKES):
     text("SpikeGradient.__call__", "energy(biases_only, «q_halves → s»)")
-with fault("q of DVAE's gradient is clipped elsewhere", "test_clips"):
-    value("SPIKE_Q_CLIP", 0.99)
 with fault("the relaxed KL forgets the posterior", RELAXED):
     wrapped("Relaxed.__call__", lambda f, *a: f(*a) - a[3].log_q)
 
 # The mean-field prior.
-with fault("mean field stops after four iterations", MEAN_FIELD):
-    value("MEAN_FIELD_ITERATIONS", 4)
 with fault("mean field lets gradients through", MEAN_FIELD):
     within("MeanFieldPrior.unnormalized_log_density", "tf.stop_gradient", same)
 with fault("mean field updates both halves from the old ones", MEAN_FIELD):
@@ -85,8 +81,6 @@ with fault("the relaxed prior forgets half of the entropy", LOWER_BOUND, STEP("d
 # The Gaussian integral.
 with fault("the Gaussian integral's λ has a gradient", "TestGaussianIntegral.test_gradient[rbm]"):
     within("gram_powers", "tf.stop_gradient", same)
-with fault("the Gaussian integral's λ has another margin", INTEGRAL):
-    value("LAMBDA_MARGIN", 1.0)
 with fault("the Gaussian integral forgets the determinant", INTEGRAL):
     result("log_det_identity_minus_gram", tf.zeros_like)
 with fault("the Gaussian integral's determinant has no gradient", INTEGRAL):

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tests.faults import argument, cases, fault, result, text, value, within, wrapped
+from tests.faults import argument, cases, fault, result, text, within, wrapped
 from tests.faults.common import BLOCKS, SAMPLE_BINARY, STEP, one_key, same
 
 VECTORS = "test_published_vectors[13-counter0-key0-expected0]"
@@ -21,8 +21,6 @@ FOLDED = "test_fold_in_and_split_use_streams_of_their_own"
 # The generator.
 with fault("Threefry has twelve rounds", VECTORS, STEP("dvaes_exp-1-1")):
     argument("threefry_2x32", rounds=lambda rounds: rounds - 1)
-with fault("a rotation of Threefry is another", VECTORS):
-    value("_ROTATIONS", (13, 15, 26, 6, 17, 29, 16, 25))
 with fault("fold_in forgets the number", FOLDED, ONE):
     argument("counter_random.fold_in", data=lambda _: 0)
 with fault("tensors under one key share their numbers", "test_blocks_against_numpy"):
@@ -49,8 +47,6 @@ with fault("all sweeps of an image's chains are alike", "test_row_rbms.test_swee
     text("row_rbms.sweeps", "«2 * index → 0» + 1", "«2 * index → 0»)")
 with fault("samples of the prior have half of their sweeps", "test_samples_of_the_prior_part"):
     text("Prior.samples", "(SAMPLE_SWEEPS« →  // 2»)")
-with fault("families last a step", "test_families_are_counted_anew_every_hundred_steps"):
-    value("FAMILY_WINDOW", 1)
 
 # AIS, tempering, population annealing, exact samples.
 with fault("halves share streams in posterior AIS", KERNEL("rows, AIS"), COPIES("dvaess_pwl-1-12")):

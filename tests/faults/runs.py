@@ -1,8 +1,6 @@
 """Faults of what a run evaluates, keeps, finds again and reports."""
 
-import signal
-
-from tests.faults import argument, cases, fault, result, text, value, within, wrapped
+from tests.faults import argument, cases, fault, result, text, within, wrapped
 from tests.faults.common import BATCHES, BEST, BLOCKS, FORGOTTEN, SAMPLES, nothing
 
 CHOICE = cases("test_the_choice_of_the_best_model")
@@ -13,11 +11,11 @@ SAVED_LATER = cases("test_a_model_that_cannot_be_written_is_written_later_as_it_
 )
 ALIVE = "test_living_process_of_this_machine_keeps_it[True]"
 ENDED = cases("test_lock_of_a_process_that_ended_is_taken")
-WATCHED = cases("test_a_watch_knows_every_one")
 PLACES = cases("test_the_examples_do_not_collide_in_any_order")("quickstart snippet notebook")
 FOREIGN = cases("test_what_is_damaged_or_of_another_run_is_refused")
 OTHER_RUN = (
     *FOREIGN("result of another", "result of another, exported", "result of another, shown"),
+    *FOREIGN("another checkpoint"),
     "test_a_result_of_another_run_is_named_and_not_counted[fields1-base_lr: 0.5 there, 0.003 here]",
 )
 MODES = (
@@ -114,8 +112,6 @@ with fault("validation and test images are exchanged in evaluations", BEST, SAMP
     text("result.measure", "(dataset.«validation → test», S", "(dataset.«test → validation», num")
 with fault("the test set has the samples of the selection in the end", SAMPLES):
     text("evaluate_model", "chains, key, «samples → SELECTION_SAMPLES», check")
-with fault("the final test likelihood is of the validation images", BEST, SAMPLES):
-    text("result.measure", "(dataset.«test → validation», num")
 with fault("evaluation takes the training batch", SAMPLES):
     text("result.measure", "«config.eval_batchsize → config.train_batchsize»")
 with fault("log Z is subtracted", BEST, "test_errors_add_in_squares"):
@@ -179,8 +175,6 @@ with fault("what lies in the lock's place and is none is waited for", NO_LOCK):
     text("RunLock._dead", "«not os.path.lexists(self.path) → True»")
 with fault("another user's process counts as dead", ALIVE):
     text("lock._started", '(PermissionError, OverflowError):\n        «pass → return ""»')
-with fault("batch systems announce the end in vain", WATCHED("SIGUSR2", "SIGXCPU")):
-    value("signals.STOPPING", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
 with fault("kill -INT reaches no such job", "test_an_ignored_interrupt_counts_if_it_was_sent"):
     text("SignalWatch.requested", "«found.si_code <= 0 → False»")
 with fault("a terminal that knows no ± ends the run", "test_from_python_too[ascii]"):
@@ -195,8 +189,6 @@ with fault("other settings are one trial", "test_what_decides_the_numbers_makes_
 # What belongs to a run, and what is asked for.
 with fault("a result of another run counts", OTHER_RUN):
     wrapped("_check_belongs", nothing)
-with fault("another checkpoint's result counts", FOREIGN("another checkpoint")):
-    text("_check_belongs", '«found != record.get("checkpoint") → False»')
 with fault("a changed mean is not noticed", FOREIGN("one pixel of the mean")):
     text("read_bound", 'if «record.pop("checksum", None) != digest(record) → False»:')
 with fault("other formats are read", FOREIGN("format 3 of config")):

@@ -6,7 +6,7 @@ import math
 import tensorflow as tf
 
 from configs.registry import SAMPLERS
-from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
+from tests.faults import argument, cases, entry, fault, result, text, within, wrapped
 from tests.faults.common import BLOCKS, STEP, negative, zeros
 
 PCD, ENERGY = STEP("dvaepp_exp-1-5"), STEP("dvaepp_exp-1-1")
@@ -112,8 +112,6 @@ with fault("every member has a uniform number of its own", "test_systematic_ance
     text("systematic_ancestors", "uniform(key, [« → size»], shares")
 with fault("log Z grows by the plain mean of new weights (SMC)", UNBIASED("never", "by ESS")):
     text("_reweight", "(«log_ratio → tf.math.log(tf.reduce_mean(tf.exp(change)))», tf.float64)")
-with fault("a separate population is never bridged", "test_separate[4.0-True]"):
-    value("_TRACKER_BRIDGE_ESS", 0.0)
 
 # Estimators of log Z.
 with fault("AIS sweeps before it weights (rbms)", UNIFORM):

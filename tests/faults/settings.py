@@ -6,15 +6,13 @@ import numpy as np
 
 from configs.datasets import DATASETS
 from configs.registry import BASELINES, Structure
-from tests.faults import argument, by, cases, entry, fault, result, text, value, within, wrapped
-from tests.faults.common import BATCHES, SAMPLES, STEP
+from tests.faults import argument, by, cases, entry, fault, result, text, within, wrapped
+from tests.faults.common import BATCHES, SAMPLES
 
 EVALUATION, FLAGS = "test_published.test_evaluation", "test_every_flag_reaches_its_field"
 OTHER_DATA = "test_sharpness_of_other_data_is_that_of_mnist_and_beta_overrides_it"
 STRUCTURES = cases("test_structures")
 SHARPNESS = "test_sharpness[omniglot        4-layer-nonlin 4 10 30 25 25  8 16 20]"
-CONSTANT = cases("test_constant")
-NORM, ADAM = STEP("dvaepp_exp-1-1"), STEP("dvaes_exp-1-5")
 
 EPOCHS = "test_each_epoch_is_a_permutation_of_its_own"
 OMNIGLOT = "test_omniglot_is_transposed_split_and_binarised"
@@ -63,27 +61,13 @@ with fault("--struct is not heeded", STRUCTURES("4-layer-nonlin", "1-layer-lin")
 with fault("a baseline has the smoothing of another", "test_what_each_baseline_is_made_of"):
     entry("BASELINES", "dvaes_unexp", lambda _: BASELINES["dvaes_exp"])
 
-# Constants.
-with fault("batch norm's momentum is Keras' own", CONSTANT("BATCH_NORM"), NORM):
-    entry("BATCH_NORM", "momentum", lambda _: 0.99)
-with fault("batch norm's epsilon is Keras' own", CONSTANT("BATCH_NORM"), NORM):
-    entry("BATCH_NORM", "epsilon", lambda _: 1e-3)
-with fault("Adam's first moment is another", CONSTANT("ADAM"), ADAM):
-    entry("paper.ADAM", "beta_1", lambda _: 0.5)
-with fault("Adam's second moment is another", CONSTANT("ADAM"), ADAM):
-    entry("paper.ADAM", "beta_2", lambda _: 0.99)
-with fault("Adam's epsilon is Keras' own", CONSTANT("ADAM"), ADAM):
-    entry("paper.ADAM", "epsilon", lambda _: 1e-7)
-with fault("the best model is chosen by 10 samples", EVALUATION, SAMPLES):
-    value("SELECTION_SAMPLES", 10)
+# What evaluations are made with.
 with fault("AIS starts from fair bits whatever --ais_base says", SAMPLES):
     result("ais_settings", lambda settings: settings._replace(base="uniform"))
 with fault("AIS of evaluations has the quick number of temperatures", SAMPLES):
     within("result.measure", "ais_settings", lambda f, c: f(c)._replace(num_temperatures=100))
 with fault("AIS takes as many chains as the sampler", SAMPLES):
     wrapped("ais_settings", lambda f, config: f(config)._replace(num_chains=config.num_chains))
-with fault("a lock's lease is two beats", "test_lock"):
-    value("LEASE_SECONDS", 45.0)
 
 # Batches.
 with fault("all epochs have the same order", EPOCHS):
@@ -113,8 +97,6 @@ with fault("validation images are trained on as well", OMNIGLOT):
     within("omniglot.load", "np.split", lambda _, data, at: [data, data[at[0] :]])
 with fault("omniglot's training images are binarised once", OMNIGLOT):
     within("omniglot.load", "build_dataset", dynamic(False))
-with fault("the fixed binarisation has another seed", OMNIGLOT):
-    value("BINARISATION_SEED", 0)
 with fault("grey values are rounded instead of drawn", OMNIGLOT):
     wrapped("binarise_once", lambda _, grey: (grey > 0.5).astype(np.uint8))
 with fault("fixed images are binarised anew", MNIST):
@@ -131,8 +113,6 @@ with fault("test images of digits are trained on", DIGITS):
     within("digits.load", "np.split", lambda f, levels, at: f(levels, [at[0], at[1] - at[0]]))
 with fault("test and validation are exchanged", MNIST):
     within("binarized_mnist.load", "build_dataset", exchanged_splits)
-with fault("the digits are split in another way", "test_the_digits_are_always_the_same"):
-    value("SPLIT_SEED", 1)
 with fault("the digest forgets the type of its arrays", "test_a_digest_is_of_shape_type_and_bytes"):
     text("dataset.digest", "{array.shape}« {array.dtype.str} → »")
 with fault("a published digest has another last digit", "test_published_files"):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from configs.registry import BASELINES
 from dvae.rollout import sample_of
-from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
+from tests.faults import argument, cases, entry, fault, result, text, within, wrapped
 from tests.faults.common import FORGOTTEN, PARAMS, same
 
 STRAIGHT = cases("test_reference_step.test_a_step_of_each_kind")
@@ -21,8 +21,6 @@ ESTIMATE, ALONG = (f"DoublyReparameterized.{name}" for name in ("surrogate", "al
 
 SPINS = "test_posteriors_are_of_spins[deep]"
 LIKELIHOOD = "test_likelihood_is_unbiased[1]"
-MODES = cases("test_slow_means")
-COUPLING = "test_constant[COUPLING_NORM]"
 TAKES_STEP = "test_every_method_takes_a_step[1-layer-lin-dvaess_pwl-1-pa]"
 K1, K3 = cases("test_step")("pwl-1", "pwl-3")
 SKIPPED = "test_a_bad_batch_is_skipped[dvaess_concrete]"
@@ -46,12 +44,8 @@ def training(value: bool):
 # Relaxed and hard bits.
 with fault("Concrete's noise is not sharpened", CONCRETE, STRAIGHT("gumbolt-1-5", "concrete-2-1")):
     text("Concrete.sample", "self.sharpness * «(params.logits + noise) → params.logits + noise»")
-with fault("the noise of Concrete is clipped elsewhere", CONCRETE):
-    value("CONCRETE_CLIP", 1e-3)
 with fault("no gradient flows through the slope", LINEAR, STRAIGHT("pwl-1-1", "pwl-2-5")):
     text("PiecewiseLinear.sample", "« → tf.stop_gradient»(q * (1.0 - q) + SLOPE_OFFSET)")
-with fault("the line is steeper where q is nearly certain", LINEAR, STRAIGHT("pwl-1-1")):
-    value("SLOPE_OFFSET", 1e-3)
 with fault("the line passes one half at ρ = q", ABOVE_HALF("PiecewiseLinear"), LINEAR):
     text("PiecewiseLinear.sample", "rho - «(1.0 - q) → q»")
 with fault("straight-through passes all", ORDER("StraightThrough"), STRAIGHT("st-1-1", "st-4-5")):
@@ -145,15 +139,5 @@ with fault("importance weights leave out log Z of the posterior", LIKELIHOOD):
     text("UndirectedEncoder.sample_binary", "«- tf.cast(log_weights, tf.float32) → »")
 with fault("importance weights have a chain's weight for another's", LIKELIHOOD):
     within("UndirectedEncoder.sample_binary", "row_rbms.anneal", rolled_weights)
-with fault("a mode needs only five samples", "test_hits"):
-    value("MODE_HITS", 4)
-with fault("mean field takes half of its iterations before modes are counted", MODES("0.955-1")):
-    value("MODE_ITERATIONS", 20)
-with fault("means are rounded more coarsely before modes are counted", MODES("0.965-2")):
-    value("MODE_ROUNDING", 0.02)
 with fault("undirected posteriors take several groups", "test_one_group_only"):
     entry("BASELINES", "dvaess_pwl", lambda baseline: replace(baseline, most_groups=None))
-with fault("couplings have others' norm", "test_statistics_of_couplings_move_slowly", COUPLING):
-    value("COUPLING_NORM", {"momentum": 0.8, "epsilon": 1e-2})
-with fault("posteriors are annealed at fewer temperatures", "test_temperatures_of_a_posterior"):
-    value("POSTERIOR_TEMPERATURES", 100)

@@ -1,4 +1,4 @@
-"""run_table.py as a process: started, interrupted, and what it reports but for times."""
+"""Tables as processes: started, interrupted, and what they report but for times."""
 
 import os
 import re
@@ -11,14 +11,15 @@ ROOT = Path(__file__).parents[2]
 _TIMEOUT = 1500.0
 
 
-def start(arguments):
+def start(arguments, program=("run_table.py",), **environment):
+    values = {name.upper(): str(value) for name, value in environment.items()}
     return subprocess.Popen(
-        [sys.executable, "run_table.py", *arguments],
+        [sys.executable, *program, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "TF_XLA_FLAGS": ""},
+        env={**os.environ, "TF_XLA_FLAGS": "", **values},
     )
 
 

@@ -1,9 +1,6 @@
 """Tables on one machine: interrupted, failing and abandoned, with runs that start at once."""
 
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -13,25 +10,12 @@ from tables.local import LocalExecutor
 from tests.helpers import hand_made_results, stand_in_program, stand_in_table
 from tests.helpers.odd_names import ODD_NAME
 from tests.helpers.stand_in_table import wait_until
-
-_TIMEOUT = 120.0
+from tests.helpers.table_process import finish, start
 
 
 def _start(log_dir, *arguments, **environment):
-    values = {name.upper(): str(value) for name, value in environment.items()}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.stand_in_table", str(log_dir), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=stand_in_table.ROOT,
-        env={**os.environ, **values},
-    )
-
-
-def _finish(process):
-    out, _ = process.communicate(timeout=_TIMEOUT)
-    return process.returncode, out
+    program = ["-m", "tests.helpers.stand_in_table"]
+    return start([log_dir, *arguments], program, **environment)
 
 
 def _files(log_dir, pattern):
@@ -49,7 +33,7 @@ def _report(log_dir):
 def whole(tmp_path_factory):
     """The report of a table that nothing interrupted."""
     log_dir = tmp_path_factory.mktemp("whole") / ODD_NAME
-    code, out = _finish(_start(log_dir))
+    code, out = finish(_start(log_dir))
     assert code == 0, out
     return _report(log_dir)
 
@@ -72,14 +56,14 @@ def test_a_table_interrupted_twice_gives_the_same_report(tmp_path, whole):
             )
         )
         process.send_signal(number)
-        ended, out = _finish(process)
+        ended, out = finish(process)
         assert ended == code, out
         assert "the same command goes on from there" in out
         assert not _files(tmp_path, "lock.json")
         begun = [path.parent for path in _files(tmp_path, "checkpoint.json")]
         assert not all((path / "result.json").exists() for path in begun)
         assert "Not finished" in (tmp_path / "report.md").read_text()
-    code, out = _finish(_start(tmp_path))
+    code, out = finish(_start(tmp_path))
     assert code == 0, out
     assert any("resumed at step" in path.read_text() for path in _files(tmp_path, "*.txt"))
     assert _report(tmp_path) == whole
@@ -87,12 +71,12 @@ def test_a_table_interrupted_twice_gives_the_same_report(tmp_path, whole):
 
 def test_a_failed_run_is_reported_and_stops_no_other(tmp_path):
     power, other = stand_in_table.plan(tmp_path, stand_in_table.SMALL_GRID)
-    code, out = _finish(_start(tmp_path, "small", stand_in_failing="dvaes_exp"))
+    code, out = finish(_start(tmp_path, "small", stand_in_failing="dvaes_exp"))
     assert code == 1
     assert f"failed: {other.name}: exit code 2: made to fail" in out
     assert power.is_finished() and not other.is_finished()
     assert f"| {other.name} |" in (tmp_path / "report.md").read_text()
-    code, out = _finish(_start(tmp_path, "small"))
+    code, out = finish(_start(tmp_path, "small"))
     assert code == 0, out
     assert "1 of 2 runs are finished" in out
     assert other.is_finished()
@@ -103,7 +87,7 @@ def test_runs_of_a_killed_table_end_in_good_order(tmp_path):
     process = _start(tmp_path, "small", stand_in_seconds=60)
     wait_until(lambda: len(_files(tmp_path, "checkpoint.json")) == 2)
     process.kill()
-    _finish(process)
+    finish(process)
     wait_until(lambda: not _files(tmp_path, "lock.json"))
     assert not _files(tmp_path, "result.json")
 

@@ -69,7 +69,7 @@ _FIELDS = {
         *(("protocol__checkpoint", ["best"]), ("protocol__num_test_images", {}), ("protocol", [])),
         *(("protocol__data", 7), ("protocol__data_sha256", 7), ("nll_interval__log_z", "ab")),
         *(("nll_interval__log_z", []), ("device", "\ud800"), ("device", "a\0b"), ("seed", HUGE)),
-        *(("ms_per_step", HUGE), ("ms_per_step", "36"), ("seed", True)),
+        *(("ms_per_step", HUGE), ("ms_per_step", "36"), ("seed", True), ("test_nll", math.inf)),
     ],
     "config.json": [
         *(("base_lr", HUGE), ("base_lr", math.inf), ("k", HUGE), ("dataset", "a\0.npz")),
@@ -82,6 +82,7 @@ _NOT_COUNTED = {
     for file, fields in _FIELDS.items()
 }
 _NOT_COUNTED["config.json"]["missing"] = _bytes(b"{}")
+_NOT_COUNTED["result.json"] |= {"torn": _bytes(b"{"), "lacking": _bytes(b'{"test_nll": 3.0}')}
 _NOT_SHOWN = {
     "metrics.jsonl": {name: _ANY[name] for name in ("pipe", "endless", "directory")},
     "samples.png": {
@@ -117,6 +118,8 @@ def _spoiled(tree, name, kinds, field):
 @pytest.mark.parametrize("name", _NOT_COUNTED)
 def test_damaged_results_are_listed_and_the_rest_goes_on(tmp_path, name):
     spoiled = _spoiled(tmp_path, name, _NOT_COUNTED[name], "seed")
+    moved = write(tmp_path, 70.0, seed=9)  # set aside by --fresh: no result, and no problem
+    moved.rename(moved.with_name(f"{moved.name}.old-20260101-000000"))
     with works(UserError), no_hang(60):
         document = driver.write_report(tmp_path, tmp_path)
     [row] = csv.DictReader(io.StringIO((tmp_path / "report.csv").read_text()))

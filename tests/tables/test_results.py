@@ -1,12 +1,8 @@
 """Finished runs read back: each counted once, and damaged ones not at all."""
 
-import json
-import math
-
 import pytest
 
 from configs.errors import UserError
-from dvae.runs.json_files import digest
 from tables import driver
 from tables.results import gather, read_tree
 from tests.helpers.hand_made_results import write
@@ -24,29 +20,6 @@ def test_the_same_run_twice_counts_once(tmp_path):
     assert sorted(run.nll for run in cell.results) == [85.0, 87.0]
     with pytest.raises(UserError, match="are the same run"):
         gather([run for tree in "ab" for run in read_tree(tmp_path / tree).results])
-
-
-def test_damaged_and_moved_results_are_not_counted(tmp_path):
-    good, torn, lacking, infinite, swapped, moved = (
-        write(tmp_path, 85.0, seed=seed) for seed in range(6)
-    )
-    record = json.loads((infinite / "result.json").read_text()) | {"test_nll": math.inf}
-    record["checksum"] = digest({k: v for k, v in record.items() if k != "checksum"})
-    for folder, text in (
-        (torn, "{"),
-        (lacking, '{"test_nll": 3.0}'),
-        (infinite, json.dumps(record)),
-    ):
-        (folder / "result.json").write_text(text)
-    (swapped / "config.json").write_text((good / "config.json").read_text())
-    moved.rename(moved.with_name(f"{moved.name}.old-20260101-000000"))
-    tree = read_tree(tmp_path)
-    assert [result.directory for result in tree.results] == [good]
-    assert len(tree.problems) == 4
-    for directory in (torn, lacking, infinite, swapped):
-        assert sum(str(directory) in problem for problem in tree.problems) == 1
-    table = driver.write_report(tmp_path, tmp_path).tables[-1]
-    assert table.title == "Not counted" and len(table.rows) == 4
 
 
 _OTHERS = [
