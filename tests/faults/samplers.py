@@ -163,7 +163,7 @@ with fault("AIS may end before 1", "test_temperatures_rise_from_0_to_1[(0.0, 0.5
 
 # What programs are laid out for.
 with fault("a layout has another one's program", "test_no_layout_gets_the_program_of_another"):
-    text("hardware.Program.__call__", 'key = «layout() → "cpu"»,')
+    text("hardware.Program._current", 'key = «layout() → "cpu"»,')
 with fault("a layout stays when its context is left", SET):
     result("hardware.use", contextlib.nullcontext)
 with fault("a GPU is not seen", SET):
