@@ -53,7 +53,7 @@ def mean_square(state: AdamState) -> tf.Tensor:
 
 
 def flatten(tensors: list) -> tf.Tensor:
-    """All elements of a list of float32 tensors or variables as one vector."""
+    """All elements of a list of tensors or variables of one type as one vector."""
     parts = [tf.reshape(tf.convert_to_tensor(t), [-1]) for t in tensors]
     return tf.concat(parts, axis=0) if parts else tf.zeros([0])
 

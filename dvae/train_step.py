@@ -20,6 +20,7 @@ from dvae.build import build
 from dvae.encoder import Batch
 from dvae.estimators.base import Inputs, Step
 from dvae.metrics import MetricSums
+from dvae.packing import Packed, pack, unpack
 from dvae.prior_chains import PriorChains
 from dvae.priors import log_partition_surrogate
 from dvae.streams import StepKey, Stream, stream_key
@@ -200,20 +201,22 @@ class TrainProgram:
 
         one = tf.cast(num_steps > 0, tf.float32) if hardware.on_gpu() else 1.0
 
-        def step(index: tf.Tensor, state: TrainState) -> tuple:
-            return index + 1, self.one_step(images, indices[index], state, run_key, one)
+        def step(index: tf.Tensor, packed: Packed) -> tuple:
+            now = unpack(packed, state)
+            return index + 1, pack(self.one_step(images, indices[index], now, run_key, one))
 
-        def steps(first: tf.Tensor, state: TrainState) -> tuple:
-            def nth(index: tf.Tensor, state: TrainState) -> tuple:
-                return index + 1, step(first + index, state)[1]
+        def steps(first: tf.Tensor, packed: Packed) -> tuple:
+            def nth(index: tf.Tensor, packed: Packed) -> tuple:
+                return index + 1, step(first + index, packed)[1]
 
             # A loop of a known length.
             zero = tf.constant(0)
-            _, state = tf.while_loop(lambda index, _: index < group, nth, (zero, state))
-            return first + group, state
+            _, packed = tf.while_loop(lambda index, _: index < group, nth, (zero, packed))
+            return first + group, packed
 
-        start, body = (tf.constant(0), state), step if group == 1 else steps
-        return tf.while_loop(lambda index, _: index < num_steps, body, start)[1]
+        start, body = (tf.constant(0), pack(state)), step if group == 1 else steps
+        packed = tf.while_loop(lambda index, _: index < num_steps, body, start)[1]
+        return unpack(packed, state)
 
     def trace(self, steps_per_call: int) -> None:
         """Builds the graph of `run` for calls of up to `steps_per_call` steps; compiles nothing."""
