@@ -12,7 +12,7 @@ import pytest
 
 import run
 import run_table
-from configs import datasets, registry
+from tests.helpers.page_code import blocks, execute
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,14 +27,9 @@ _PROGRAMS = {
 }
 
 
-def _blocks(page, kind):
-    fences = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.S | re.M)
-    return [text for found, text in fences if found == kind]
-
-
 def _lines(page):
     """Command lines of blocks and of code in sentences."""
-    lines = "\n".join(_blocks(page, "")).splitlines()
+    lines = "\n".join(blocks(page, "")).splitlines()
     return lines + re.findall(r"`((?:\.venv/bin/)?(?:python|sbatch) [^`]+)`", page.read_text())
 
 
@@ -85,19 +80,8 @@ def test_readme_names_every_page_and_architecture_every_file():
 
 
 def _run_python(page, folder, monkeypatch):
-    """Its blocks after each other, as they are printed; what they register is forgotten."""
     monkeypatch.chdir(folder)
-    tables = [vars(registry)[name] for name in vars(registry) if name.isupper()]
-    tables.append(datasets.DATASETS)
-    kept = [(table, dict(table)) for table in tables if isinstance(table, dict)]
-    names = {"__name__": page.stem}
-    try:
-        for block in _blocks(page, "python"):
-            exec(compile(block, page.name, "exec"), names)
-    finally:
-        for table, entries in kept:
-            table.clear()
-            table.update(entries)
+    execute(page, blocks(page, "python"))
 
 
 @pytest.mark.parametrize("name", sorted(QUICK))

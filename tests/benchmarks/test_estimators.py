@@ -112,7 +112,7 @@ def made_of(estimator):
     """A baseline of binary latents, by the name "made", with this estimator."""
 
     def method(*given):
-        return added_parts.score_function(*given)._replace(estimator=estimator)
+        return added_parts.reinforce(*given)._replace(estimator=estimator)
 
     registry.BASELINES["made"] = Baseline(method, added_parts.SHARPNESS)
     try:
@@ -121,7 +121,7 @@ def made_of(estimator):
         del registry.BASELINES["made"]
 
 
-class TooLong(added_parts.ScoreFunction):
+class TooLong(added_parts.Reinforce):
     """1.5 times the gradient."""
 
     def step(self, *arguments):
@@ -137,7 +137,7 @@ def statistics_of(small, seed, kl_weight):
 
 def test_reinforce_has_no_bias(seed=1):
     """All parts within the limits; one of 20 % in the encoder, 5 % elsewhere would be seen."""
-    with made_of(added_parts.ScoreFunction):
+    with made_of(added_parts.Reinforce):
         small = small_models.small_model("made", 2, 1)
     found = statistics_of(small, statistical.seed(seed), kl_weight=0.5)
     for part, most in (("encoder", 0.2), ("prior", 0.05), ("decoder", 0.05)):

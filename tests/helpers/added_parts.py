@@ -1,9 +1,8 @@
-"""One example of everything that can be added, each as a user would write it: a class, a name."""
+"""Parts that can be added: those that docs/extending.md writes, and others of each kind."""
 
 import contextlib
-import dataclasses
 import math
-from typing import Any, NamedTuple
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,23 +10,23 @@ import pytest
 import tensorflow as tf
 
 from configs import registry
-from configs.datasets import DATASETS, DatasetEntry
 from configs.registry import Baseline, Structure
-from data.dataset import build_dataset
 from dvae.decoder import Decoder
 from dvae.encoder import HierarchicalEncoder
-from dvae.estimators.base import Estimator, Step
 from dvae.likelihood import Likelihood
-from dvae.log_ratio import Binary, Factorial
-from dvae.methods import Method, dvaepp
+from dvae.methods import dvaepp
 from dvae.networks import layer_seed
-from dvae.posteriors import BernoulliPosterior, MixturePosterior
-from dvae.prior_chains import ChainSampler
 from dvae.smoothing import Smoothing
-from samplers import ais, counter_random, tempering
-from samplers.energy_model import EnergyModel, LinearPath, uniform_base
+from samplers import counter_random
+from tests.helpers.page_code import blocks, execute
 
 SHARPNESS = {"2-layer-nonlin": 4.0}
+_EXTENDING = Path(__file__).parents[2] / "docs" / "extending.md"
+# All of the page but its last block, which trains.
+_PAGE, _REGISTERED = execute(_EXTENDING, blocks(_EXTENDING, "python")[:-1])
+IndependentBits, Reinforce, reinforce = (
+    _PAGE[name] for name in ("IndependentBits", "Reinforce", "reinforce")
+)
 
 
 class Lopsided(Smoothing):
@@ -100,136 +99,19 @@ class WideDecoder(Decoder):
         super().__init__(wide, train_mean, likelihood, seed)
 
 
-class ScoreFunction(Estimator):
-    """REINFORCE without a baseline on binary latents: its surrogate's value means nothing."""
-
-    def step(self, model, inputs, state):
-        batch, params, key, kl_weight = inputs
-        sample = model.sample(batch, 1, key, training=True)
-        terms = self.objective.terms(model, batch, params, sample)
-        values = terms.log_weights(kl_weight)
-        bound = tf.reduce_mean(values)
-        score = tf.stop_gradient(values) * sample.log_q[:, None]
-        return Step(bound + tf.reduce_mean(score), self.metrics(terms, bound), state)
-
-
-def score_function(structure, sharpness, energy_model):
-    """The method that uses it: bits, and their log ratio."""
-    del structure, sharpness, energy_model
-    return Method(BernoulliPosterior(), Binary(), ScoreFunction)
-
-
-class BitsParameters(NamedTuple):
-    """bias: [D]."""
-
-    bias: tf.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class IndependentBits(EnergyModel):
-    """p(z) = Π_i Bernoulli(z_i; σ(c_i)): no halves, and log Z = Σ softplus(c_i)."""
-
-    num_units: int
-
-    def independent(self, logits):
-        return BitsParameters(logits)
-
-    def energy(self, params, state):
-        return -tf.linalg.matvec(state, params.bias)
-
-    def sweeps(self, params, state, key, num_sweeps, inverse_temperature=1.0, base=None):
-        """A sweep is an exact sample: one for all."""
-        del num_sweeps
-        t = tf.cast(inverse_temperature, state.dtype)
-        logits = t * params.bias + (0.0 if base is None else (1.0 - t) * base)
-        return counter_random.bernoulli_logits(key, tf.broadcast_to(logits, state.shape))
-
-
-class BitsState(NamedTuple):
-    """chains: [C, D], drawn anew at each step."""
-
-    chains: tf.Tensor
-
-
-class ExactBits(ChainSampler):
-    """Exact samples of independent bits."""
-
-    metric_names = ("sampler/fraction_of_ones",)
-
-    def init(self, key):
-        return BitsState(self._model.start(self._config.num_chains, key))
-
-    def step(self, params, state, key, step):
-        del step
-        chains = self._model.sweeps(params, state.chains, key, 1)
-        return BitsState(chains), {self.metric_names[0]: tf.reduce_mean(chains)}
-
-
-class TemperedState(NamedTuple):
-    """ladders: of `samplers.tempering`; chains: the model's states at their cold ends."""
-
-    ladders: tempering.TemperingState
-    chains: Any
-
-
-class Tempered(ChainSampler):
-    """Chains at the cold end of parallel tempering, one ladder of three temperatures each."""
-
-    TEMPERATURES = ais.linear_temperatures(2)
-
-    def _path(self, params):
-        return LinearPath(self._model, params, uniform_base(self._model))
-
-    def _cold(self, ladders):
-        last = len(self.TEMPERATURES) - 1
-        return tf.nest.map_structure(lambda part: part[last :: last + 1], ladders.state)
-
-    def init(self, key):
-        path = self._path(self._model.independent(uniform_base(self._model)))
-        ladders = tempering.init(path, key, self._config.num_chains, len(self.TEMPERATURES))
-        return TemperedState(ladders, self._cold(ladders))
-
-    def step(self, params, state, key, step):
-        del step
-        path = self._path(params)
-        ladders, _ = tempering.step(path, state.ladders, key, self.TEMPERATURES)
-        return TemperedState(ladders, self._cold(ladders)), {}
-
-
-def smoothed_bits(structure, sharpness, energy_model, *, smoothing):
-    """A method of one's own from parts that are there: any prior will do."""
-    del structure, energy_model
-    return Method(MixturePosterior(registry.resolve(smoothing)(sharpness)), Factorial())
-
-
-def noise(entry, data_dir):
-    """A data set: bits of which a share of 0.3 is one."""
-    del data_dir
-    height, width = entry.image_shape
-    rng = np.random.default_rng(0)
-    splits = [np.uint8(rng.random((size, height * width)) < 0.3) for size in entry.sizes]
-    return build_dataset(
-        *splits, image_shape=entry.image_shape, dynamic_binarization=False, notes=" of noise"
-    )
-
-
 @contextlib.contextmanager
 def registered():
-    """All of them under their names, each by one entry."""
-    weighted = Baseline(smoothed_bits, SHARPNESS, {"smoothing": Lopsided}, importance_weighted=True)
+    """All of them and those of the page under their names, each by one entry."""
+    own = {"sharpness": SHARPNESS, "options": {"smoothing": Lopsided}}
+    weighted = Baseline(_PAGE["smoothed"], importance_weighted=True, **own)
     entries = (
-        (registry.BASELINES, "lopsided", Baseline(dvaepp, SHARPNESS, {"smoothing": Lopsided})),
+        (registry.BASELINES, "lopsided", Baseline(dvaepp, **own)),
         (registry.BASELINES, "weighted", weighted),
-        (registry.BASELINES, "score_function", Baseline(score_function, SHARPNESS)),
-        (registry.SAMPLERS, "tempered", Tempered),
-        (registry.SAMPLERS, "exact_bits", ExactBits),
         (registry.ENCODERS, "linear", LinearEncoder),
         (registry.DECODERS, "wide", WideDecoder),
         (registry.LIKELIHOODS, "flipped", FlippedPixels),
-        (DATASETS, "noise", DatasetEntry(noise, "nobody", (2, 3), (20, 5, 5))),
-        (registry.PRIORS, "bits", lambda structure: IndependentBits(structure.num_latents)),
     )
     with pytest.MonkeyPatch.context() as patch:
-        for names, name, part in entries:
+        for names, name, part in (*_REGISTERED, *entries):
             patch.setitem(names, name, part)
         yield
