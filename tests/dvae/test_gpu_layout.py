@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from samplers import ais, counter_random, diagnostics, gibbs, hardware, tempering
-from samplers import population_annealing as annealing
 from samplers.rbm import RBM, RBMParameters, model_of
 from tests.helpers.tiny_training import STRUCTURES, config_of, make_program, snapshot
 
@@ -102,19 +101,6 @@ def test_annealing_and_tempering(steps):
         return forward, backward, tempered
 
     compare(lambda: compiled(run), assert_close)
-
-
-def test_families_stay_in_order():
-    """What `count_families` counts by."""
-    model = RBM(5, 7)
-    state = annealing.init(model, KEY, 29)
-    for step in range(1, 5):
-        rbm = RBMParameters(*(0.2 * step * p for p in random_rbm(5, 7)))
-        state, info = annealing.step(model, rbm, state, counter_random.key(step), 1)
-        family = state.family.numpy()
-        assert np.all(np.diff(family) >= 0)
-        assert info.surviving_families == len(np.unique(family))
-    assert len(np.unique(family)) < 29
 
 
 MANY_LAYERS = ("dvaes_gi", "pwl", "dvaes_power", "dvae_spike_exp", "disarm", "rodeo")

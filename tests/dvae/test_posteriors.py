@@ -86,11 +86,6 @@ class TestSmoothing:
         # method: 58 % of the draws at β = 30 fall below the constant.
         statistical.assert_fraction(drawn < 1e-7, np.array(1e-7 ** (1 / 30)))
 
-    def test_share_of_the_uniform(self):
-        """5 % uniform: at β = 60 nearly all draws above 0.5 are of it. Standard error 0.0004."""
-        drawn = ours.UniformExponential(60.0).sample(ZEROS, statistical.key(4)).numpy()
-        statistical.assert_fraction(drawn > 0.5, np.array(0.025))
-
 
 def sample_gradient(posterior, row, key):
     """Five samples at a row of logits, and the gradient of their weighted sum by each logit."""

@@ -11,6 +11,7 @@ METHOD = cases("test_no_method_draws_a_block_twice")
 COPIES = cases("test_evaluation_of_equal_images_differs")
 FOLLOW = "test_persistent_posterior.TestChains.test_follow"
 ONE, PCD = STEP("dvaes_exp-1-5"), STEP("dvaepp_exp-1-5")
+REFERENCE = "test_numbers_are_those_of_the_reference[2-3-shape4]"
 HALVES = "test_keys_sweeps_and_halves_draw_different_numbers"
 WEIGHTS = (
     "test_weights_are_unbiased[1]",
@@ -23,7 +24,10 @@ with fault("Threefry has twelve rounds", VECTORS, STEP("dvaes_exp-1-1")):
     argument("threefry_2x32", rounds=lambda rounds: rounds - 1)
 with fault("fold_in forgets the number", FOLDED, ONE):
     argument("counter_random.fold_in", data=lambda _: 0)
-with fault("tensors under one key share their numbers", "test_blocks_against_numpy"):
+with fault(
+    "tensors under one key share their numbers",
+    REFERENCE,
+):
     argument("counter_random._blocks", stream=lambda _: 0)
 with fault("bits of zero and one are exchanged", ONE):
     text("counter_random._hits", "+ u «< → >» 2.0")

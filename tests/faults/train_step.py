@@ -50,7 +50,7 @@ with fault("gradients are clipped to their norm", ONE):
     within("TrainProgram.gradient", "adam.flatten", lambda f, g: tf.clip_by_norm(f(g), 1.0))
 
 # Keys and batches.
-with fault("all steps are binarised alike", "test_grey_images_are_binarised_anew", BLOCKS):
+with fault("all steps are binarised alike", BLOCKS, GREY):
     argument("TrainProgram.batch", key=tf.zeros_like)
 with fault("the binarisation has the key of the posterior", GREY):
     text("TrainProgram.one_step", "keys[«StepKey.BINARIZATION → StepKey.POSTERIOR»]")

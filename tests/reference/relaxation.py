@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import entr
 
 from tests.reference import smoothing
 from tests.reference.counter_random import bernoulli, normal, split, uniform
+from tests.reference.prior import mean_field_means
+from tests.reference.rbm import ReferenceRBM
 
 STEP = 1e-20
 real = np.real
@@ -187,15 +190,10 @@ def spike_kl(rbm, draw, terms, last):
 def mean_field_log_prior(rbm, zeta, densities):
     """Bound of log p(ζ) + log Z after five iterations, whose means are constants."""
     log_0, log_1 = densities(zeta)
-    odds = log_1 - log_0
-    field_left, field_right = rbm.halves(real(odds))
-    fixed = rbm.stopped()
-    left = np.full(field_left.shape, 0.5)
-    for _ in range(5):
-        right = expit(left @ fixed.coupling + fixed.right_bias + field_right)
-        left = expit(right @ np.swapaxes(fixed.coupling, -1, -2) + fixed.left_bias + field_left)
-    means = np.concatenate(np.broadcast_arrays(left, right), axis=-1)
-    entropy = -np.sum(means * np.log(means) + (1 - means) * np.log1p(-means), axis=-1)
+    odds, (left, right, coupling) = log_1 - log_0, rbm.stopped()
+    fixed = ReferenceRBM(left[0, 0], right[0, 0], coupling[0])
+    means = mean_field_means(fixed, fixed.classes, real(odds)[0])[None]
+    entropy = np.sum(entr(means) + entr(1 - means), axis=-1)
     return rbm.negative_energy(means) + np.sum(means * odds + log_0, axis=-1) + entropy
 
 

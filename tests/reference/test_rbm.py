@@ -12,7 +12,7 @@ import pytest
 from scipy import integrate, stats
 from scipy.special import expit
 
-from tests.reference import prior
+from tests.reference import prior, relaxation
 from tests.reference.kl import joint_kl, kl_gradient, table_posterior
 from tests.reference.rbm import (
     ReferenceRBM,
@@ -208,21 +208,15 @@ class TestRelaxedPrior:
         assert np.allclose(found, exact, atol=1e-12)
 
     def test_gaussian_integral_against_the_closed_form(self):
-        rbm, strength = self.rbm, 9.0
-        matrix = prior.precision_matrix(rbm, strength)
+        """That of `relaxation`, whose λ is what is asked for where that is large."""
+        rbm, strength = self.rbm, 15.0
         zeta = np.random.default_rng(1).normal(0.5, 0.6, (7, 5))
-        inner = np.eye(3) - rbm.coupling.T @ rbm.coupling / strength**2
-        field = zeta @ matrix
-        closed = (
-            -rbm.log_partition()
-            - 2.5 * np.log(2 * np.pi / strength)
-            + 0.5 * np.linalg.slogdet(inner)[1]
-            - 0.5 * np.sum(field * zeta, axis=1)
-            + np.logaddexp(0, field + rbm.bias - strength / 2).sum(axis=1)
-        )
+        rows = relaxation.RBM(*(p[None, None] for p in rbm.parameters[:2]), rbm.coupling[None])
+        closed = relaxation.gaussian_integral_log_prior(rows, zeta[None], strength)[0]
+        closed -= rbm.log_partition()
         found = prior.gaussian_integral_log_prior(rbm, zeta, strength)
         assert np.allclose(found, closed, atol=1e-11)
         pairs = zip(rbm.states(), rbm.probabilities(), strict=True)
-        covariance = np.linalg.inv(matrix)
+        covariance = np.linalg.inv(prior.precision_matrix(rbm, strength))
         total = sum(p * stats.multivariate_normal(z, covariance).pdf(zeta) for z, p in pairs)
         assert np.allclose(np.log(total), closed, atol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from samplers import counter_random, gibbs, pcd
+from samplers import counter_random, gibbs
 from samplers.rbm import RBM, Halves, RBMParameters, left_log_marginal, model_of, transposed
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import chains_of, params_of
@@ -29,32 +29,29 @@ def program(concurrent=True):
     return tf.function(swept, jit_compile=True, autograph=False)
 
 
-def assert_moments(chains, inverse_temperature, rows=slice(None)):
-    """Means of units and products within 5 of their standard errors (at most 0.0036)."""
-    found = REFERENCE.features(np.concatenate(chains, axis=1)[rows])
-    expected = REFERENCE.scaled(inverse_temperature).moments()
-    statistical.assert_mean(found, expected, largest_error=0.0036)
+CHAINS = [
+    (20_000, tf.float32, [1.0]),
+    (20_001, tf.float64, [1.0]),
+    (40_000, tf.float32, [0.3, 0.9]),
+]
 
 
-@pytest.mark.parametrize("num_chains, dtype", [(20_000, tf.float32), (20_001, tf.float64)])
-def test_stationary_moments(num_chains, dtype, seed=1):
-    """40 sweeps from uniform bits. Right units drawn from old left ones spoil E[z_L z_R']."""
+@pytest.mark.parametrize("num_chains, dtype, temperatures", CHAINS)
+def test_stationary_moments(num_chains, dtype, temperatures, seed=1):
+    """60 sweeps from uniform bits: units and products, standard errors of at most 0.0036.
+
+    Right units drawn from old left ones spoil E[z_L z_R']. Two temperatures in one call alternate,
+    so that they cannot be mixed up with halves of the chains.
+    """
     keys = counter_random.split(counter_random.key(seed), 2)
-    start = MODEL.start(num_chains, keys[0], dtype)
-    chains = program()(params_of(REFERENCE, dtype), start, keys[1], tf.constant(40))
+    start, at = MODEL.start(num_chains, keys[0], dtype), tf.constant(temperatures, dtype)
+    at = tf.tile(at[:, None], [num_chains // 2, 1]) if len(temperatures) > 1 else 1.0
+    chains = program()(params_of(REFERENCE, dtype), start, keys[1], tf.constant(60), at)
     assert chains.left.dtype == chains.right.dtype == dtype
-    assert_moments(chains, 1.0)
-
-
-def test_temperature_per_chain(seed=1):
-    """Chains at 0.3 and at 0.9 in one call, each of its own distribution."""
-    keys = counter_random.split(counter_random.key(seed), 2)
-    start = MODEL.start(40_000, keys[0])
-    # Alternating, so that temperatures cannot be mixed up with halves of the chains.
-    temperatures = tf.tile(tf.constant([[0.3], [0.9]]), [20_000, 1])
-    chains = program()(params_of(REFERENCE), start, keys[1], tf.constant(60), temperatures)
-    for which, inverse_temperature in enumerate((0.3, 0.9)):
-        assert_moments(chains, inverse_temperature, slice(which, None, 2))
+    for which, inverse_temperature in enumerate(temperatures):
+        rows = np.concatenate(chains, axis=1)[which :: len(temperatures)]
+        expected = REFERENCE.scaled(inverse_temperature).moments()
+        statistical.assert_mean(REFERENCE.features(rows), expected, largest_error=0.0036)
 
 
 @pytest.mark.parametrize("inverse_temperature", [1.0, 0.375])
@@ -159,14 +156,3 @@ def test_energy_and_marginals_against_enumeration():
     np.testing.assert_allclose(found, np.log(table.sum(axis=1)), rtol=1e-12)
     found = left_log_marginal(transposed(rbm), right[: 2**5])
     np.testing.assert_allclose(found, np.log(table.sum(axis=0)), rtol=1e-12)
-
-
-def test_persistent_chains_go_on_and_report_their_energy():
-    """`pcd.step` sweeps the chains of its state; the energy is that of the chains it returns."""
-    rbm, key = params_of(REFERENCE), counter_random.key(3)
-    state = pcd.init(MODEL, counter_random.key(1), 11)
-    assert state.chains.left.shape == (11, 3) and state.chains.right.shape == (11, 5)
-    new, info = pcd.step(MODEL, rbm, state, key, 2)
-    assert_same(new.chains, MODEL.sweeps(rbm, state.chains, key, 2))
-    energies = REFERENCE.energy(np.concatenate(new.chains, axis=1))
-    assert np.isclose(info.mean_energy, np.mean(energies), atol=1e-5)

@@ -146,7 +146,7 @@ def test_families():
 
 
 def test_step_info(seed=1):
-    """ESS and families of a step against NumPy; the population starts exact at zero."""
+    """ESS of a step against NumPy, and families of four; the population starts exact at zero."""
     state = population_annealing.init(MODEL, counter_random.key(seed), 29)
     assert np.isclose(state.log_partition, 12 * np.log(2.0), atol=1e-12)
     states = np.concatenate([*map(np.asarray, state.chains)], axis=1)
@@ -157,8 +157,13 @@ def test_step_info(seed=1):
     assert np.isclose(info.ess, weights.sum() ** 2 / np.sum(weights**2), rtol=1e-4)
     expected = 12 * np.log(2.0) + np.log(np.mean(weights))
     assert np.isclose(new.log_partition, expected, atol=1e-5)
-    assert info.surviving_families == len(np.unique(new.family))
     assert info.resampled == 1.0 and info.bridges == 1.0
+    for step in range(4):
+        family = new.family.numpy()
+        assert np.all(np.diff(family) >= 0)  # what `count_families` counts by
+        assert info.surviving_families == len(np.unique(family)) < 29
+        target, key = params_of(REFERENCE.scaled(0.2 * step)), counter_random.key(step)
+        new, info = population_annealing.step(MODEL, target, new, key, 1)
 
 
 def test_systematic_ancestors():
