@@ -13,24 +13,20 @@ from configs import registry
 from configs.registry import Baseline
 from dvae.estimators.base import Estimator, Step
 from tests.helpers import added_parts, statistical, tiny_models
+from tests.reference.enumeration import objective
 
 PARTS = estimators_page.PARTS
 
 
 def reference_objective(small, k, kl_weight):
     """The mean over images of E log mean_K w over all K-tuples of states, by NumPy."""
-    vae, posterior_of = tiny_models.reference_vae_of(small.model, small.train_mean)
-    log_p = vae.rbm.log_probability(vae.rbm.states())
-    total = 0.0
-    for image in small.images:
-        log_q = vae.log_posterior(posterior_of(image))
-        log_w = vae.pixel_log_likelihood(image) + kl_weight * (log_p - log_q)
-        log_probability, log_sum = np.float64(0.0), np.float64(-np.inf)
-        for _ in range(k):
-            log_probability = np.add.outer(log_probability, log_q)
-            log_sum = np.logaddexp.outer(log_sum, log_w)
-        total += np.sum(np.exp(log_probability) * (log_sum - np.log(k)))
-    return total / len(small.images)
+    images = tiny_models.reference_images(small.model, small.images, small.train_mean, kl_weight)
+    states, log_z = images[0].rbm.states(), images[0].rbm.log_partition()
+    values = [
+        objective(image.log_q(states), image.value(states) - kl_weight * log_z, k)[0]
+        for image in images
+    ]
+    return np.mean(values)
 
 
 @pytest.mark.parametrize(

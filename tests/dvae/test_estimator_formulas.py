@@ -39,14 +39,7 @@ def found(made, values):
 
 def references(model):
     """The images of the model, in float64."""
-    networks = [tiny_models.reference_network(network) for network in model.encoder.networks]
-    vae = tiny_models.reference_generator_of(model)
-    decoder = tiny_models.reference_network(model.decoder.network)
-    mean = np.float64(tiny_models.train_mean())
-    return [
-        score_functions.Image(np.float64(pixels), networks, decoder, vae.rbm, mean, KL_WEIGHT)
-        for pixels in binary_models.images(IMAGES)
-    ]
+    return tiny_models.reference_images(model, binary_models.images(IMAGES), kl_weight=KL_WEIGHT)
 
 
 def samples(seed):

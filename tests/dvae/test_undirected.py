@@ -60,45 +60,14 @@ def test_temperatures_of_a_posterior():
 
 
 class TestEvaluation:
-    """Test likelihood against log p(x) enumerated, at temperatures so few that weights matter."""
+    """Its likelihood is that of test_evaluation.py."""
 
-    @pytest.fixture(scope="class")
-    def exact(self):
-        """(model, images, log Z, NLL [11], log q of all states [11, 32])."""
-        model = make(structure=models.DEEP, scale=0.15).model
-        vae, images = tiny_models.reference_generator_of(model), tiny_models.images()
-        spins = spin_parameters(model.encoder, images)
-        log_q = np.array([reference.spin_log_probabilities(*fields) for fields in spins])
-        nll = np.array([-vae.log_likelihood(image) for image in images])
-        return model, images, vae.rbm.log_partition(), nll, log_q
-
-    def evaluator(self, exact, num_temperatures):
-        exact[0].encoder.num_temperatures = num_temperatures
-        return tiny_models.graph_evaluator(exact[0])
-
-    @pytest.mark.parametrize("num_temperatures", [1, 3])
-    def test_likelihood_is_unbiased(self, exact, num_temperatures):
-        """Each of 11 images within 5 of its own errors, below 0.02 nats, of 20,000 samples."""
-        _, images, log_z, nll, _ = exact
-        evaluator = self.evaluator(exact, num_temperatures)
-        found = evaluator.per_image(images, 20_000, 11, statistical.key(1))
-        assert found.variance.max() < 0.02**2
-        assert np.all(np.abs(found.nll + log_z - nll) < 5 * np.sqrt(found.variance))
-
-    def test_batches_change_no_number(self, exact, monkeypatch):
-        """Images by 4, the last batch short, and samples by 3: the same as all at once."""
-        evaluator, images = self.evaluator(exact, 1), exact[1]
-        whole = evaluator.per_image(images, 5, 11, statistical.key(4))
-        monkeypatch.setattr("dvae.evaluation._ROWS_PER_PASS_CPU", 12)
-        monkeypatch.setattr(type(evaluator), "images_per_call", lambda *_: 4)
-        cut = evaluator.per_image(images, 5, 4, statistical.key(4))
-        for ours, theirs in zip(cut, whole, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-
-    def test_samples(self, exact):
+    def test_samples(self):
         """At 300 temperatures log q is nearly the log probability of the state; logits are given
         the other half."""
-        encoder, log_q = exact[0].encoder, exact[4]
+        encoder = make(structure=models.DEEP, scale=0.15).model.encoder
+        spins = spin_parameters(encoder, tiny_models.images())
+        log_q = np.array([reference.spin_log_probabilities(*fields) for fields in spins])
         encoder.num_temperatures = 300
         condition = encoder.condition(Batch(float_images()))
         found = encoder.sample_binary(condition, 50, statistical.key(3))
@@ -110,13 +79,13 @@ class TestEvaluation:
         logits = found.params.logits.numpy().reshape(11, 50, 5)
         for row in range(11):
             rbm = reference_of(condition, row)
-            left = rbm.left_bias + states[row][:, 2:] @ rbm.coupling.T
-            right = rbm.right_bias + states[row][:, :2] @ rbm.coupling
-            assert np.allclose(logits[row], np.concatenate([left, right], axis=1), atol=1e-4)
+            fields = rbm.bias + states[row] @ rbm.matrix()
+            assert np.allclose(logits[row], fields, atol=1e-4)
 
-    def test_images_of_a_call(self, exact):
+    def test_images_of_a_call(self):
         """So few that a pass has a hundred samples of each, or all there are."""
-        evaluator = self.evaluator(exact, 1)
+        evaluator = Evaluator(make().model)
+        evaluator.model.encoder.num_temperatures = 1
         assert evaluator.images_per_call(1000, 4000) == 8
         assert evaluator.images_per_call(1000, 20) == 12
         assert Evaluator(tiny_models.make_model()).images_per_call(1000, 4000) == 1000

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.faults import argument, cases, fault, result, text, within, wrapped
 from tests.faults.common import BLOCKS, PARAMS, SAMPLE_BINARY
 
-ENUMERATION = "TestAgainstEnumeration.test_per_image"
+ENUMERATION = "TestAgainstEnumeration.test_per_image[directed]"
 CUTS = cases("test_batches_and_passes_change_no_number")
 DETERMINISTIC = cases("TestDeterministic.test_batches")
 COPIES = cases("test_evaluation_of_equal_images_differs")
@@ -39,11 +39,11 @@ with fault("the NLL forgets the number of samples", ENUMERATION):
     within("Evaluator.per_image", "math.log", lambda *_: 0.0)
 with fault("samples beyond the number asked for count", DETERMINISTIC("700-4")):
     argument("evaluation._add", valid=tf.ones_like)
-with fault("all passes of an evaluation draw the same samples", CUTS("11-22")):
+with fault("all passes of an evaluation draw the same samples", CUTS("directed-11-22")):
     text("Evaluator._batch", "fold_in(image_keys[:, None], «samples → tf.range(per_pass)»)")
 with fault("all batches of an evaluation draw the same samples", BLOCKS, COPIES("dvaes_exp-2-4")):
     argument("Evaluator._batch", first=tf.zeros_like)
-with fault("the samples of an image follow its batch", CUTS("4-800")):
+with fault("the samples of an image follow its batch", CUTS("directed-4-800")):
     argument("Evaluator._batch", first=lambda first: 2 * first)
 with fault("a single sample has an error of 0", DETERMINISTIC("1-11")):
     result("Evaluator.per_image", lambda r: r._replace(variance=np.nan_to_num(r.variance)))

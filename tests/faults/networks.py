@@ -8,7 +8,7 @@ from tests.faults.common import BLOCKS, PARAMS, SAMPLE_BINARY, STEP, same, stop
 
 ONE, TWO = STEP("dvaes_exp-1-5"), STEP("dvaes_exp-2-5")
 BOTH_KINDS = STEP("dvaepp_exp-1-1", "dvaes_exp-2-5")
-ENUMERATION = "test_per_image"
+ENUMERATION = "test_per_image[directed]"
 WARM_UP, LOO = "test_kl_weight", "test_mean_over_all_samples[2-loo]"
 AVERAGES = "test_batch_norm_in_one_pass"
 

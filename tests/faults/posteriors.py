@@ -12,7 +12,7 @@ EXPONENTIAL, POWER, GAUSSIAN = (
     STEP("dvaes_power-1-5"),
     STEP("dvaes_gauss-1-5"),
 )
-SHARE = "test_sampler[0.0-UniformExponential(sharpness=16.0, epsilon=0.05)]"
+SHARE = "TestSmoothing.test_sampler[0.0-UniformExponential(sharpness=16.0, epsilon=0.05)]"
 SPIKE, SHIFTED = STEP("dvae_spike_exp-2-5"), STEP("dvaes_gi-1-5")
 METHODS = cases("test_no_method_draws_a_block_twice")
 

@@ -21,10 +21,7 @@ ENUMERATION = cases("test_energy_models.test_enumeration")
 BASE_IS_USED = "test_the_base_that_is_asked_for_is_used"
 LINEAR = AIS("graph-fitted", "made here-fitted")
 SWEPT = "path.sweep(state, counter_random.fold_in(key, step), new)"
-WEIGHTS = (
-    "test_weights_are_unbiased[1]",
-    "test_undirected.TestEvaluation.test_likelihood_is_unbiased[1]",
-)
+WEIGHTS = "test_weights_are_unbiased[1]", "test_per_image[undirected-1]"
 FOLLOW = "test_persistent_posterior.TestChains.test_follow"
 COUNTED = cases("test_what_is_counted_is_a_whole_number_from_one")
 STARTS = "test_a_run_keeps_the_layout_that_it_starts_with[cpu]"

@@ -71,7 +71,7 @@ def reference(groups, num_images):
     model = make(groups, "loo", 1).model
     networks = [tiny_models.reference_network(n) for n in model.encoder.networks]
     decoder = tiny_models.reference_network(model.decoder.network)
-    rbm = tiny_models.reference_generator_of(model).rbm
+    rbm = tiny_models.reference_rbm(model)
     mean = tiny_models.train_mean()
     return BinaryVAE(networks, decoder, rbm, images(num_images), mean, KL_WEIGHT)
 

@@ -109,20 +109,21 @@ def reference_network(network: Network):
     return vae.Network(hidden, last, network.bias.numpy())
 
 
-def reference_vae_of(model: DVAE, mean=None):
-    """(vae, posterior of an image) of a model, in float64; mean: of training, for other models."""
-    mean = np.float64(train_mean() if mean is None else mean)
-    networks = [reference_network(network) for network in model.encoder.networks]
-    generator = reference_generator_of(model, mean)
-    return generator, lambda image: vae.network_posterior(networks, image, mean)
+def reference_rbm(model: DVAE):
+    return ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
 
 
-def reference_generator_of(model: DVAE, mean=None):
-    """Prior and decoder of a model, in float64."""
+def reference_images(model: DVAE, pixels, mean=None, kl_weight=1.0):
+    """Images [B, X] of a model, in float64; mean: of training, for other models.
+
+    Undirected posteriors, which are no networks of groups, are left out.
+    """
     mean = np.float64(train_mean() if mean is None else mean)
-    rbm = ReferenceRBM(*(np.float64(p.numpy()) for p in model.prior.parameters()))
-    decoder = vae.network_decoder(reference_network(model.decoder.network), mean)
-    return vae.ReferenceVAE(rbm, decoder)
+    encoder = [reference_network(network) for network in getattr(model.encoder, "networks", ())]
+    decoder = reference_network(model.decoder.network)
+    return vae.images_of(
+        encoder, decoder, reference_rbm(model), mean, np.float64(pixels), kl_weight
+    )
 
 
 def graph_evaluator(model: DVAE) -> Evaluator:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tests.reference.rbm import ReferenceRBM, bernoulli_log_probability, numerical_gradient
-from tests.reference.score_functions import Image
-from tests.reference.vae import Network
+from tests.reference.rbm import ReferenceRBM, numerical_gradient
+from tests.reference.vae import Network, images_of
 
 MAX_TUPLES = 2**24
 
@@ -62,14 +61,15 @@ class BinaryVAE:
         remaining = iter(arrays)
         *encoder, decoder = (_with_arrays(network, remaining) for network in self._networks)
         rbm = ReferenceRBM(*remaining)
-        return [Image(pixels, encoder, decoder, rbm, *self._options) for pixels in self._pixels]
+        mean, kl_weight = self._options
+        return images_of(encoder, decoder, rbm, mean, self._pixels, kl_weight)
 
     def _state_terms(self, arrays):
         """log q(z | x) and log w(z) of all images and states, [2, B, S]."""
         images = self._images_of(arrays)
         states = images[0].rbm.states()
-        log_q = [bernoulli_log_probability(states, image.logits(states)) for image in images]
-        return np.array([log_q, [image.value(states) for image in images]])
+        pairs = [(image.log_q(states), image.value(states)) for image in images]
+        return np.swapaxes(pairs, 0, 1)
 
     @property
     def log_q(self):
@@ -78,7 +78,7 @@ class BinaryVAE:
 
     def logits(self, image):
         """Logits of q for all states, [S, D]: those of a group depend on the groups before it."""
-        return self._images[image].logits(self._images[image].rbm.states())
+        return self._images[image].posterior.logits(self._images[image].rbm.states())
 
     def gradient(self, num_samples):
         """Of the ELBO (K = 1) or of L_K, averaged over the images."""

@@ -1,46 +1,13 @@
 """What each estimator of binary models makes of given samples, in float64: no expectation.
 
 G [K, D] is what the K samples of an image say of the gradient of their logits, from the formulas of
-the papers; expectations over samples are in `enumeration`.
+the papers, with f of `vae.Image`; expectations over samples are in `enumeration`.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, softmax
 
-from tests.reference.rbm import ReferenceRBM, bernoulli_log_probability, numerical_gradient
-from tests.reference.vae import Network, network_decoder, network_posterior
-
-
-@dataclass(frozen=True)
-class Image:
-    """f(z) = log p(x | z) - κ (log q(z | x) + E(z)) of one image, at bits and between them."""
-
-    pixels: np.ndarray
-    encoder: Sequence[Network]
-    decoder: Network
-    rbm: ReferenceRBM
-    train_mean: np.ndarray
-    kl_weight: float
-
-    def logits(self, latents):
-        """Logits [N, D] at latents [N, D]: those of a group by the groups before it."""
-        return network_posterior(self.encoder, self.pixels, self.train_mean).logits(latents)
-
-    def value(self, latents):
-        """f, [N]."""
-        outputs = network_decoder(self.decoder, self.train_mean)(latents)
-        likelihood = bernoulli_log_probability(self.pixels, outputs)
-        log_q = bernoulli_log_probability(latents, self.logits(latents))
-        return likelihood - self.kl_weight * (log_q + self.rbm.energy(latents))
-
-    def slopes(self, latents):
-        """∇f, [N, D]: of f as a function of real numbers."""
-        return np.stack(
-            [numerical_gradient(lambda z: self.value(z[0][None])[0], [row])[0] for row in latents]
-        )
+from tests.reference.rbm import numerical_gradient
 
 
 def mean_of_others(values):
@@ -50,13 +17,13 @@ def mean_of_others(values):
 
 def leave_one_out(image, z):
     """Kool et al. 2019: averaged over samples, each compared with the mean of the others."""
-    f, r = image.value(z), z - expit(image.logits(z))
+    f, r = image.value(z), z - expit(image.posterior.logits(z))
     return (f - mean_of_others(f))[:, None] * r / len(z)
 
 
 def vimco(image, z):
     """Mnih and Rezende 2016, eq. 10 and the geometric mean of section 2; a sum over samples."""
-    f, r = image.value(z), z - expit(image.logits(z))
+    f, r = image.value(z), z - expit(image.posterior.logits(z))
     bound = np.log(np.mean(np.exp(f)))
     without = []
     for k in range(len(z)):
@@ -79,11 +46,11 @@ def disarm(image, noise, sizes):
         z = np.zeros_like(noise)
         for number, units in enumerate(groups):
             sign = -1.0 if number == partner_of else 1.0
-            z[:, units] = image.logits(z)[:, units] + sign * noise[:, units] > 0
+            z[:, units] = image.posterior.logits(z)[:, units] + sign * noise[:, units] > 0
         return z
 
     main, partners = chain(None), [chain(number) for number in range(len(sizes))]
-    logits, found = image.logits(main), np.zeros_like(noise)
+    logits, found = image.posterior.logits(main), np.zeros_like(noise)
     for units, partner in zip(groups, partners, strict=True):
         half = 0.5 * (image.value(main) - image.value(partner))[:, None]
         pair = main[:, units] - partner[:, units]
@@ -94,7 +61,7 @@ def disarm(image, noise, sizes):
 def rodeo(image, z, coefficients):
     """Shi et al. 2022, section 4: coefficients [2, groups] are alpha and beta of each group."""
     alpha, beta = np.repeat(coefficients, z.shape[1] // coefficients.shape[1], axis=1)
-    f, q = image.value(z), expit(image.logits(z))
+    f, q = image.value(z), expit(image.posterior.logits(z))
     r, s = z - q, mean_of_others(image.slopes(z))
     others = mean_of_others(f - (alpha * s * r).sum(axis=1))
     signal = f - others - (beta * s * r).sum(axis=1)

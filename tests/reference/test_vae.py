@@ -5,6 +5,7 @@ Its networks are held against those of the program in tests/dvae.
 
 import itertools
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from tests.reference.rbm import random_rbm
 from tests.reference.vae import (
     HiddenLayer,
     Network,
-    ReferenceVAE,
+    images_of,
     network_decoder,
     network_posterior,
 )
@@ -42,51 +43,49 @@ def random_network(sizes, seed, scale=1.0):
 
 @pytest.fixture(scope="module")
 def tiny():
-    """(vae, images [11, 7], posteriors): two groups of two units."""
+    """Eleven images of seven pixels: two groups of two units."""
     rng = np.random.default_rng(4)
-    images = (rng.random((11, NUM_PIXELS)) < 0.4).astype(np.uint8)
+    images = np.float64(rng.random((11, NUM_PIXELS)) < 0.4)
     train_mean = np.append(0.0, rng.random(NUM_PIXELS - 1))  # one pixel is never lit
-    decoder = network_decoder(random_network([4, 5, NUM_PIXELS], seed=5, scale=2.0), train_mean)
+    decoder = random_network([4, 5, NUM_PIXELS], seed=5, scale=2.0)
     networks = [random_network([NUM_PIXELS + n, 3, 2], seed=6 + n, scale=2.0) for n in (0, 2)]
-    posteriors = [network_posterior(networks, image, train_mean) for image in images]
-    return ReferenceVAE(random_rbm(2, 2, seed=9), decoder), images, posteriors
+    return images_of(networks, decoder, random_rbm(2, 2, seed=9), train_mean, images)
 
 
 def test_log_likelihood_against_loops(tiny):
-    vae, images, _ = tiny
-    for image in images[:3]:
+    for image in tiny[:3]:
         total = 0.0
         for z in itertools.product((0.0, 1.0), repeat=4):
-            means = expit(vae.decoder(np.array([z]))[0])
-            pixels = [m if x else 1 - m for m, x in zip(means, image, strict=True)]
-            total += math.exp(vae.rbm.log_probability(np.array(z))) * math.prod(pixels)
-        assert np.isclose(vae.log_likelihood(image), math.log(total), atol=1e-12)
+            means = expit(image.decoder(np.array([z]))[0])
+            pixels = [m if x else 1 - m for m, x in zip(means, image.pixels, strict=True)]
+            total += math.exp(image.rbm.log_probability(np.array(z))) * math.prod(pixels)
+        assert np.isclose(image.log_likelihood(), math.log(total), atol=1e-12)
 
 
 def test_bounds_are_ordered_and_tight_where_they_should_be(tiny):
-    vae, images, posteriors = tiny
-    image, posterior = images[1], posteriors[1]
-    elbo, exact = vae.elbo(image, posterior), vae.log_likelihood(image)
-    log_q, log_w = vae.log_posterior(posterior), vae.log_weights(image, posterior)
+    image = tiny[1]
+    (elbo, _), exact = image.elbo(), image.log_likelihood()
+    log_q, log_w = image.log_weights()
     bounds = [objective(log_q, log_w, k)[0] for k in (1, 2, 3, 4)]
     assert np.isclose(bounds[0], elbo, atol=1e-12)
     assert np.all(np.diff(bounds) > 1e-3) and bounds[-1] < exact - 1e-3
     q, w = np.exp(log_q), np.exp(log_w)
     assert np.isclose(q.sum(), 1, atol=1e-12)
-    assert np.ptp(posterior.logits(vae.rbm.states())[:, 2:], axis=0).min() > 0.05  # sees the first
+    logits = image.posterior.logits(image.rbm.states())
+    assert np.ptp(logits[:, 2:], axis=0).min() > 0.05  # sees the first
     pairs = itertools.product(range(16), repeat=2)
     two = sum(q[i] * q[j] * math.log((w[i] + w[j]) / 2) for i, j in pairs)
     assert np.isclose(bounds[1], two, atol=1e-12)
     # log p(x) - ELBO is the KL from q(z|x) to the true posterior, 0 for that posterior itself.
-    gap = np.sum(q * (log_q - (vae.log_joint(image) - exact)))
+    gap = np.sum(q * (log_q - (image.log_joint() - exact)))
     assert np.isclose(exact - elbo, gap, atol=1e-12)
     with pytest.raises(ValueError, match="too many"):
         objective(log_q, log_w, 7)
 
 
 def test_exact_posterior_gives_the_exact_likelihood(tiny):
-    vae, images, _ = tiny
-    states, probability = vae.rbm.states(), np.exp(vae.log_joint(images[2]))
+    image = tiny[2]
+    states, probability = image.rbm.states(), np.exp(image.log_joint())
 
     def unit(index):
         def logits(previous):
@@ -96,10 +95,9 @@ def test_exact_posterior_gives_the_exact_likelihood(tiny):
 
         return logits
 
-    posterior = Posterior(tuple(map(unit, range(4))))
-    exact = vae.log_likelihood(images[2])
-    assert np.isclose(vae.elbo(images[2], posterior), exact, atol=1e-10)
-    assert np.isclose(vae.elbo_variance(images[2], posterior), 0, atol=1e-10)
+    elbo, variance = replace(image, posterior=Posterior(tuple(map(unit, range(4))))).elbo()
+    assert np.isclose(elbo, image.log_likelihood(), atol=1e-10)
+    assert np.isclose(variance, 0, atol=1e-10)
 
 
 def test_network_inputs_and_constants():

@@ -11,45 +11,61 @@ import numpy as np
 from scipy.special import logit, logsumexp
 
 from tests.reference.kl import Posterior
-from tests.reference.rbm import ReferenceRBM, bernoulli_log_probability
+from tests.reference.rbm import ReferenceRBM, bernoulli_log_probability, numerical_gradient
 
 
 @dataclass(frozen=True)
-class ReferenceVAE:
-    """An RBM prior and a decoder: binary latents [N, D] -> pixel logits [N, X]."""
+class Image:
+    """One image [X] of a VAE: its posterior, the decoder (latents [N, D] -> pixel logits), prior.
 
-    rbm: ReferenceRBM
+    f(z) = log p(x | z) - κ (log q(z | x) + E(z)), at bits and between them; κ is `kl_weight`. What
+    sums over all states has κ = 1.
+    """
+
+    pixels: np.ndarray
+    posterior: Posterior
     decoder: Callable[[np.ndarray], np.ndarray]
+    rbm: ReferenceRBM
+    kl_weight: float = 1.0
 
-    def pixel_log_likelihood(self, image):
-        """log p(x|z), summed over pixels."""
-        return bernoulli_log_probability(image, self.decoder(self.rbm.states()))
+    def pixel_log_likelihood(self, latents):
+        """log p(x|z), summed over pixels, [N]."""
+        return bernoulli_log_probability(self.pixels, self.decoder(latents))
 
-    def log_joint(self, image):
-        """log p(x, z)."""
-        return self.pixel_log_likelihood(image) + self.rbm.log_probability(self.rbm.states())
+    def log_q(self, latents):
+        """log q(z|x), [N]; later groups see the latents before them."""
+        return bernoulli_log_probability(latents, self.posterior.logits(latents))
 
-    def log_likelihood(self, image):
-        """Exact log p(x)."""
-        return float(logsumexp(self.log_joint(image)))
+    def value(self, latents):
+        """f, [N]."""
+        ratio = self.log_q(latents) + self.rbm.energy(latents)
+        return self.pixel_log_likelihood(latents) - self.kl_weight * ratio
 
-    def log_posterior(self, posterior):
-        """log q(z|x); later groups see the binary latents."""
+    def slopes(self, latents):
+        """∇f, [N, D]: of f as a function of real numbers."""
+        return np.stack(
+            [numerical_gradient(lambda z: self.value(z[0][None])[0], [row])[0] for row in latents]
+        )
+
+    def log_joint(self):
+        """log p(x, z) of all states, [2^D]."""
         states = self.rbm.states()
-        return bernoulli_log_probability(states, posterior.logits(states))
+        return self.pixel_log_likelihood(states) + self.rbm.log_probability(states)
 
-    def log_weights(self, image, posterior):
-        """log w = log p(x, z) - log q(z|x)."""
-        return self.log_joint(image) - self.log_posterior(posterior)
+    def log_likelihood(self):
+        """Exact log p(x)."""
+        return float(logsumexp(self.log_joint()))
 
-    def elbo(self, image, posterior):
-        """E_q[log w], exact."""
-        return float(np.exp(self.log_posterior(posterior)) @ self.log_weights(image, posterior))
+    def log_weights(self):
+        """log q(z|x) and log w = log p(x, z) - log q(z|x) of all states, [2^D]."""
+        log_q = self.log_q(self.rbm.states())
+        return log_q, self.log_joint() - log_q
 
-    def elbo_variance(self, image, posterior):
-        """Var_q[log w]: the variance of a one-sample estimate of the ELBO."""
-        deviations = self.log_weights(image, posterior) - self.elbo(image, posterior)
-        return float(np.exp(self.log_posterior(posterior)) @ deviations**2)
+    def elbo(self):
+        """E_q[log w], exact, and the variance of a one-sample estimate of it."""
+        log_q, log_w = self.log_weights()
+        mean = float(np.exp(log_q) @ log_w)
+        return mean, float(np.exp(log_q) @ (log_w - mean) ** 2)
 
 
 @dataclass(frozen=True)
@@ -108,3 +124,12 @@ def network_decoder(network, train_mean):
     """Pixel logits net(z) + logit(clip(mean_x, 0.001, 0.999))."""
     constant = logit(np.clip(np.float64(train_mean), 0.001, 0.999))
     return lambda latents: network(latents) + constant
+
+
+def images_of(encoder, decoder, rbm, train_mean, pixels, kl_weight=1.0):
+    """An `Image` of each row of pixels [B, X], from the networks of groups and decoder."""
+    decode = network_decoder(decoder, train_mean)
+    return [
+        Image(row, network_posterior(encoder, row, train_mean), decode, rbm, kl_weight)
+        for row in pixels
+    ]

@@ -190,28 +190,29 @@ def test_another_process_elsewhere_without_data(trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def enumerated(trained):
-    """A model with random weights whose prior and posterior are enumerated in float64."""
+    """A model with random weights, and its images enumerated in float64."""
     run, images = dvae.load(trained[0].path), trained[1]
     tiny_models.randomize(run.model.variables, scale=0.5, seed=11)
     mean = json.loads((run.path / "data.json").read_text())["train_mean"]
-    return run, images, *tiny_models.reference_vae_of(run.model, mean)
+    return run, images, tiny_models.reference_images(run.model, images.reshape(17, 30), mean)
 
 
 def test_log_partition_and_samples(enumerated):
-    run, _, vae, _ = enumerated
+    run, _, exact = enumerated
+    rbm = exact[0].rbm
     found = run.log_partition()
     assert found.status == "exact"
     assert found.low == found.value == found.high
-    assert found.value == pytest.approx(vae.rbm.log_partition(), abs=1e-5)
+    assert found.value == pytest.approx(rbm.log_partition(), abs=1e-5)
     assert abs(found.value - 6.0 * math.log(2.0)) > 0.1  # a zero RBM's would not do
     latents = run.sample_latents(4000, seed=statistical.seed(4))
-    statistical.assert_fraction(latents, vae.rbm.means())
+    statistical.assert_fraction(latents, rbm.means())
 
 
 def test_log_likelihood(enumerated):
     """Each value within 5 stated errors of 0.035 nats: notices 0.18 nats in any image."""
-    run, images, vae, _ = enumerated
-    exact = np.array([vae.log_likelihood(image) for image in images.reshape(17, 30)])
+    run, images, enumerated = enumerated
+    exact = np.array([image.log_likelihood() for image in enumerated])
     found = run.log_likelihood(images, num_samples=10_000, seed=statistical.seed(100))
     assert found.stderr.max() < 0.035
     assert np.abs((found.values - exact) / found.stderr).max() < statistical.SIGMAS
@@ -219,12 +220,11 @@ def test_log_likelihood(enumerated):
 
 def test_encode(enumerated):
     """log q(z | x) and probabilities of the very latents that were drawn, and their means."""
-    run, images, _, posterior_of = enumerated
+    run, images, exact = enumerated
     found = run.encode(images, seed=statistical.seed(2))
     assert found.latents.dtype == np.uint8 and found.latents.shape == (17, 6)
-    for row, image in enumerate(images.reshape(17, 30)):
-        posterior = posterior_of(image)
-        logits = posterior.logits(np.float64(found.latents[row : row + 1]))[0]
+    for row, image in enumerate(exact):
+        logits = image.posterior.logits(np.float64(found.latents[row : row + 1]))[0]
         probabilities = 1.0 / (1.0 + np.exp(-logits))
         np.testing.assert_allclose(found.probabilities[row], probabilities, rtol=1e-4)
         hit = np.where(found.latents[row], probabilities, 1.0 - probabilities)
@@ -235,8 +235,8 @@ def test_encode(enumerated):
 
 
 def test_decode_and_reconstruct(enumerated):
-    run, images, vae, _ = enumerated
-    means = 1.0 / (1.0 + np.exp(-vae.decoder(np.float64(run.encode(images).latents))))
+    run, images, exact = enumerated
+    means = 1.0 / (1.0 + np.exp(-exact[0].decoder(np.float64(run.encode(images).latents))))
     found = run.reconstruct(images)
     assert found.dtype == np.float32 and found.shape == (17, 6, 5)
     np.testing.assert_allclose(found.reshape(17, 30), means, rtol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from samplers import counter_random, gibbs
-from samplers.rbm import RBM, Halves, RBMParameters, left_log_marginal, model_of, transposed
+from samplers.rbm import RBM, Halves, left_log_marginal, model_of, transposed
 from tests.helpers import statistical
 from tests.helpers.compiled_samplers import chains_of, params_of
 from tests.reference.rbm import random_rbm
@@ -110,40 +110,6 @@ def test_how_it_runs_changes_nothing(num_chains, dtype):
 def test_one_chain():
     chains = sweeps(*random_problem(1, 3, 2), 1)
     assert chains.left.shape == (1, 3) and chains.right.shape == (1, 2)
-
-
-def test_a_sweep_forgets_the_left_half_and_only_it():
-    rbm, start, key = random_problem(50, 7, 5)
-    other = Halves(1 - start.left, start.right)
-    assert_same(sweeps(rbm, start, key, 1), sweeps(rbm, other, key, 1))
-    other = Halves(start.left, 1 - start.right)
-    assert np.any(sweeps(rbm, start, key, 1).left != sweeps(rbm, other, key, 1).left)
-
-
-def test_keys_sweeps_and_halves_draw_different_numbers():
-    """At zero every draw shows its bit: no two of sweeps, halves, keys or chain halves agree."""
-    rbm = RBMParameters(tf.zeros([40]), tf.zeros([40]), tf.zeros([40, 40]))
-    start = RBM(40, 40).start(20, counter_random.key(0))
-    counts = [(seed, num_sweeps) for seed in range(2) for num_sweeps in range(3)]
-    results = [sweeps(rbm, start, counter_random.key(seed), number) for seed, number in counts]
-    halves = np.array([half for result in results for half in result]).reshape(-1, 10, 40)
-    different = {half.tobytes() for half in halves}
-    assert len(different) == len(halves) - 4  # no sweep at all: the start, twice
-
-
-def test_new_parameters_do_not_trace_again():
-    traces = []
-
-    @tf.function(jit_compile=True, autograph=False)
-    def traced(rbm, chains, key):
-        traces.append(1)
-        return sweeps(rbm, chains, key, 2)
-
-    rbm, chains, key = random_problem(6, 3, 2)
-    for step in range(3):
-        chains = traced(rbm, chains, counter_random.fold_in(key, step))
-        rbm = RBMParameters(*(parameter + 0.1 for parameter in rbm))
-    assert len(traces) == 1
 
 
 def test_energy_and_marginals_against_enumeration():
