@@ -65,6 +65,16 @@ def _data(config: ExperimentConfig) -> Dataset:
     return data.load(config.dataset, _value("data_dir"), size)
 
 
+def _with_kernels(config: ExperimentConfig, job: Job) -> Job:
+    def go() -> int:
+        from dvae.runs import gpu_kernel
+
+        with gpu_kernel.taken(_value("gpu_kernel"), config):
+            return job()
+
+    return go
+
+
 def _train() -> Job:
     config = config_from_flags()
     names = ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps", "start_from")
@@ -78,7 +88,7 @@ def _train() -> Job:
 
         return commands.train(config, dataset, **place, options=RunOptions(**options))
 
-    return go
+    return _with_kernels(config, go)
 
 
 def _time() -> Job:
@@ -90,7 +100,7 @@ def _time() -> Job:
 
         return commands.time(config, dataset)
 
-    return go
+    return _with_kernels(config, go)
 
 
 def _run_path() -> Path:
@@ -127,7 +137,7 @@ def _of_run(command: str, *more: str) -> Callable[[], Job]:
             model = commands.TrainedModel(path, **which, **changed)
             return getattr(commands, command)(model, out_dir, **arguments)
 
-        return go
+        return _with_kernels(read_config(path).config, go)
 
     return checked
 

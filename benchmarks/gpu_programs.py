@@ -1,13 +1,15 @@
 """Compiles our programs for GPUs that need not be there, and counts what a GPU is told to do.
 
-    python -m benchmarks.gpu_programs [--targets=h100,t4] [--programs=sweeps,...] [--keep]
+    python -m benchmarks.gpu_programs [--targets=h100,...] [--programs=sweeps,kernel,...] [--keep]
 
-Counts are of XLA's thunks, the host's list of things to launch; microseconds are estimates.
+Counts are of XLA's thunks, the host's list of things to launch; microseconds are estimates, which
+kernels of our own, larger than any other operation, do not have.
 """
 
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +27,8 @@ from benchmarks.records import Record
 from benchmarks.speed import NUM_IMAGES, random_images
 from configs.experiment import build_config
 from dvae.train_step import TrainProgram
-from samplers import counter_random, hardware
+from samplers import ais, counter_random, hardware, tempering
+from samplers.energy_model import uniform_base
 
 # Microseconds: of one operation inside a graph (a small kernel from start to start), and what the
 # host needs for a launch, for a graph's launch and for asking the GPU whether a loop goes on.
@@ -133,6 +136,20 @@ def sweeps(size: int, chains: int = 1000, num: int = 40) -> Call:
     return Call(function, (params, model.start(chains, key), key))
 
 
+def annealing(temperatures: int = 1000) -> Call:
+    """AIS of an RBM of 100x100, as evaluations do it."""
+    model, params, _ = speed.problem(100, 1024)
+    path = params, uniform_base(model), counter_random.key(1)
+    return Call(ais._run, (model, *path, ais.linear_temperatures(temperatures), 1024))
+
+
+def rounds() -> Call:
+    """Tempering of an RBM of 100x100: 64 ladders of 16 temperatures."""
+    model, params, _ = speed.problem(100, 1024)
+    path = params, uniform_base(model), counter_random.key(1)
+    return Call(tempering._run, (model, *path, ais.linear_temperatures(15), 64, 900, 100))
+
+
 def steps(num: int = 100, **fields: Any) -> Call:
     """Training steps, of dvaes_power on 1-layer-nonlin with k = 1 and pa but for some fields."""
     config = build_config(**{"struct": "1-layer-nonlin", "baseline": "dvaes_power"} | fields)
@@ -150,36 +167,48 @@ PROGRAMS: dict[str, Callable[[], Call]] = {
     "training dvaes_gi": lambda: steps(baseline="dvaes_gi"),
     "training dvaes_power, k=5, pcd": lambda: steps(k=5, sampler="pcd"),
     "training dvaes_power, 4-layer-nonlin": lambda: steps(struct="4-layer-nonlin"),
+    "AIS 100x100": annealing,
+    "tempering 100x100": rounds,
 }
 
 
+_OF_A_CALL = {"sweeps": "40 sweeps"}
+_OF_A_LOOP = {"AIS": "temperature", "tempering": "round", "training": "step"}
+KERNEL = ", kernel"  # ends the name of a program that takes kernels of ours
+
+
 def measure(name: str, make: Callable[[], Call], target: str) -> Record:
-    """Compiles a program for a GPU, and counts 40 sweeps, or one training step."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Compiles a program for a GPU, and counts 40 sweeps, or one of a loop's steps."""
+    kernels = gpu_compiler.gpu_of(target) if name.endswith(KERNEL) else None
+    with tempfile.TemporaryDirectory() as folder, hardware.use_kernels(kernels):
+        begun = time.perf_counter()
         gpu_compiler.compile_program(exported.export(make).hlo, target, Path(folder) / "made")
+        seconds = time.perf_counter() - begun
         found = count(Path(folder) / "made")
-    of_sweeps = name.startswith("sweeps")
-    counted = found.in_call if of_sweeps else found.in_loop
-    units = 1 if of_sweeps else hardware.STEPS_A_TRIP
+    kind = name.split()[0]
+    counted = found.in_call if kind in _OF_A_CALL else found.in_loop
+    units = 1 if kind in _OF_A_CALL else hardware.STEPS_A_TRIP
     per_unit = {key: counted.get(key, 0) / units for key in KEYS}
-    about = {"program": name, "gpu": target, "unit": "40 sweeps" if of_sweeps else "step"}
-    return about | per_unit | {"microseconds": microseconds(per_unit)}
+    unit = (_OF_A_CALL | _OF_A_LOOP)[kind]
+    about = {"program": name, "gpu": target, "unit": unit, "seconds_to_compile": round(seconds, 1)}
+    return about | per_unit | {"microseconds": None if kernels else microseconds(per_unit)}
 
 
 def main() -> None:
     """Prints what is counted of each program and GPU."""
     parser = records.parser(__doc__)
-    parser.add_argument("--targets", type=records.names, default=["h100", "t4"])
+    parser.add_argument("--targets", type=records.names, default=["h100", "a100", "t4"])
     parser.add_argument("--programs", type=records.names, default=[""], help="words of the names")
     parser.add_argument("--keep", action="store_true", help="keep the numbers for the page")
     options = parser.parse_args()
     records.prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
     found = []
-    for name in (n for n in PROGRAMS if any(word in n for word in options.programs)):
+    names = [name + end for name in PROGRAMS for end in ("", KERNEL)]
+    for name in (n for n in names if any(word in n for word in options.programs)):
         for target in options.targets:
             try:
-                found.append(measure(name, PROGRAMS[name], target))
+                found.append(measure(name, PROGRAMS[name.removesuffix(KERNEL)], target))
             except gpu_compiler.NoCompilerError as error:
                 raise SystemExit(f"nothing was compiled: {error}") from None
             print(found[-1], flush=True)

@@ -250,6 +250,15 @@ SETTINGS = by_name(
         (*MODES, "table"),
         unset="$XDG_CACHE_HOME/dvae-xla or ~/.cache/dvae-xla",
     ),
+    Setting(
+        "gpu_kernel",
+        "off",
+        "sweeps of an RBM prior as one kernel of a GPU: auto (where a GPU can hold it), on (or an "
+        "error), off; it has not run on a GPU yet",
+        str,
+        (*(mode for mode in MODES if mode != "export"), "table"),
+        choices=("auto", "on", "off"),
+    ),
     _count("num_images", 100, "images that --mode=generate draws", ("generate",)),
     _count(
         "num_chains", 1000, "chains, or population size, of the prior's sampler", _RUN, "training"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from samplers import checks, counter_random, hardware
+from samplers.gpu_kernels import sweeps as sweeps_kernel
 
 # Sweeps in one trip of the loop on a GPU, where each trip is a launch of its own.
 _UNROLLED = 10
@@ -100,6 +101,26 @@ def check_temperature(value: float | tf.Tensor, num_chains: int) -> None:
         raise ValueError(f"inverse_temperature of shape {shape} must be a scalar or [C, 1]")
 
 
+def in_one_kernel(
+    blocks: Sequence[Block],
+    state: tf.Tensor,
+    key: tf.Tensor,
+    num_sweeps: int | tf.Tensor,
+    inverse_temperature: float | tf.Tensor,
+    base: Sequence[tf.Tensor] | None,
+    parts: int,
+) -> tuple[tf.Tensor, ...] | None:
+    """`sweeps` of two classes that draw each other, as one operation of a GPU; None: not here.
+
+    state: units of the second class. parts: of the chains, each drawn on its own.
+    """
+    if [block.sources for block in blocks] != [(1,), (0,)]:
+        return None
+    biases, couplings = [block.bias for block in blocks], [block.coupling for block in blocks]
+    how = num_sweeps, inverse_temperature, base, parts
+    return sweeps_kernel.sweeps(biases, couplings, state, key, *how)
+
+
 def sweeps(
     blocks: Sequence[Block],
     state: Sequence[tf.Tensor],
@@ -137,6 +158,9 @@ def sweeps(
     if concurrent is None:
         concurrent = not hardware.on_gpu()
     halves = 2 if num_chains % 2 == 0 else 1
+    how = num_sweeps, inverse_temperature, base, halves
+    if (swept := in_one_kernel(blocks, state[-1], key, *how)) is not None:
+        return swept
     groups = halves if concurrent else 1
     scale = tf.cast(inverse_temperature, blocks[0].coupling.dtype)
     scales = [scale] * groups if scale.shape.rank == 0 else tf.split(scale, groups)

@@ -149,6 +149,12 @@ class MarginalPath(Path):
         self, state: tf.Tensor, key: tf.Tensor, inverse_temperature: tf.Tensor
     ) -> tf.Tensor:
         t, coupling = inverse_temperature, self._params.coupling
+        right = gibbs.Block(self._params.right_bias, coupling, (1,))
+        left = gibbs.Block(self._params.left_bias, tf.transpose(coupling), (0,))
+        base = self._right, self._left
+        swept = gibbs.in_one_kernel((right, left), state, key, 1, t, base, parts=1)
+        if swept is not None:
+            return swept[1]
         right = counter_random.bernoulli_logits(key, self._right_field(state, t), stream=0)
         bias = (1.0 - t) * self._left + t * self._params.left_bias
         if hardware.on_gpu() or t.shape.rank:  # no scaled copy of the couplings

@@ -7,12 +7,15 @@ entry with a description of a GPU (`targets`): no GPU, driver or CUDA is needed,
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+
+from samplers.hardware import Gpu
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "gpu_compiler"
@@ -24,6 +27,14 @@ _FLAGS += " --xla_gpu_experimental_aot_compiled_thunks=true"
 
 class NoCompilerError(Exception):
     """Nothing can be compiled here; the message says in one line why."""
+
+
+def gpu_of(target: str) -> Gpu:
+    """What kernels of ours must know of a GPU of `TARGETS`."""
+    text = TARGETS[target].read_text(encoding="utf-8")
+    names = ("major", "minor", "shared_memory_per_block_optin")
+    major, minor, memory = (int(re.search(rf"^ +{name}: (\d+)$", text, re.M)[1]) for name in names)
+    return Gpu((major, minor), memory)
 
 
 def _command(binary: Path) -> list[str]:

@@ -93,7 +93,7 @@ def test_every_combination_compiles(baseline, struct):
                 arguments = program.arguments(indices, tf.constant(20), hardware.STEPS_A_TRIP)
                 return exported.Call(program.compiled, arguments, program.state)
 
-            found = gpu_programs.measure("step", make, "h100")
+            found = gpu_programs.measure("training", make, "h100")
             assert found["operations"] > 0
             assert found["host_round_trips"] == 1 / hardware.STEPS_A_TRIP
 

@@ -182,6 +182,7 @@ _HEEDED = {
         ("--ais_chains=7", "--ais_temperatures=7", "--ais_base=fitted"), f"{_TRAIN} evaluate log_z"
     ),
     "--compile_cache=": _ANY,
+    "--gpu_kernel=auto": "train time evaluate generate log_z",
 }
 _HEEDED |= dict.fromkeys(
     "--struct=1-layer-lin --baseline=vimco --k=7 --sampler=pcd --noqupa --beta=3 --base_lr=0.1 "
