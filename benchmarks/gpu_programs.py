@@ -29,6 +29,7 @@ from configs.experiment import build_config
 from dvae.train_step import TrainProgram
 from samplers import ais, counter_random, hardware, tempering
 from samplers.energy_model import uniform_base
+from samplers.gpu_kernels import sweeps as sweeps_kernel
 
 # Microseconds: of one operation inside a graph (a small kernel from start to start), and what the
 # host needs for a launch, for a graph's launch and for asking the GPU whether a loop goes on.
@@ -177,6 +178,12 @@ _OF_A_LOOP = {"AIS": "temperature", "tempering": "round", "training": "step"}
 KERNEL = ", kernel"  # ends the name of a program that takes kernels of ours
 
 
+def takes_kernels(target: str) -> bool:
+    """Whether a GPU can hold the sweeps of any RBM."""
+    with hardware.use("gpu"), hardware.use_kernels(gpu_compiler.gpu_of(target)):
+        return sweeps_kernel.holds(1, 8, 2)
+
+
 def measure(name: str, make: Callable[[], Call], target: str) -> Record:
     """Compiles a program for a GPU, and counts 40 sweeps, or one of a loop's steps."""
     kernels = gpu_compiler.gpu_of(target) if name.endswith(KERNEL) else None
@@ -207,6 +214,8 @@ def main() -> None:
     names = [name + end for name in PROGRAMS for end in ("", KERNEL)]
     for name in (n for n in names if any(word in n for word in options.programs)):
         for target in options.targets:
+            if name.endswith(KERNEL) and not takes_kernels(target):
+                continue
             try:
                 found.append(measure(name, PROGRAMS[name.removesuffix(KERNEL)], target))
             except gpu_compiler.NoCompilerError as error:

@@ -12,6 +12,7 @@ from benchmarks import (
     records,
     training_samplers,
 )
+from benchmarks.gpu_programs import KERNEL
 from benchmarks.records import ROOT, Record, table
 from configs.setting import markdown_of
 from configs.settings import SETTINGS
@@ -99,14 +100,19 @@ def start_table(record: Record) -> str:
 
 
 def gpu_programs_table(record: Record) -> str:
-    """What compiled programs for an H100 are made of."""
+    """What compiled programs for an H100 are made of, and operations with kernels of ours."""
+    found = {(row["program"], row["gpu"]): row for row in record["programs"]}
     rows = []
-    for row in (row for row in record["programs"] if row["gpu"] == "h100"):
-        counts = (row[name] for name in ("operations", "graph_launches", "host_round_trips"))
-        cells = [row["program"], row["unit"], *(f"{count:.4g}" for count in counts)]
-        rows.append([*cells, f"{row['microseconds']:.0f}"])
+    for (name, gpu), row in found.items():
+        if gpu != "h100" or name.endswith(KERNEL):
+            continue
+        counts = (row[key] for key in ("operations", "graph_launches", "host_round_trips"))
+        cells = [name, row["unit"], *(f"{count:.4g}" for count in counts)]
+        cells.append(f"{row['microseconds']:.0f}")
+        others = ((name + KERNEL, "h100"), (name, "a100"), (name + KERNEL, "a100"))
+        rows.append([*cells, *(f"{found[other]['operations']:.4g}" for other in others)])
     header = ("program", "unit", "operations", "graphs", "round trips", "us, estimated")
-    return table(header, rows)
+    return table((*header, "operations with kernels", "A100", "A100 with kernels"), rows)
 
 
 def tables() -> dict[tuple[str, str], str]:
