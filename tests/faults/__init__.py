@@ -41,7 +41,8 @@ def _modules(*tops):
     """All modules of some packages by name."""
     files = [file for top in tops for file in (ROOT / f"{top}.py", *(ROOT / top).rglob("*.py"))]
     parts = {file: file.relative_to(ROOT).with_suffix("").parts for file in files if file.is_file()}
-    return {".".join(p).removesuffix(".__init__"): file for file, p in parts.items()}
+    found = {".".join(p).removesuffix(".__init__"): file for file, p in parts.items()}
+    return {module: file for module, file in found.items() if not module.startswith(_WITH_TRITON)}
 
 
 def _defined(body):
@@ -83,8 +84,7 @@ def full_name(name):
 def import_all():
     """Imports our modules, so that none is first imported while it would take in a fault."""
     for module in _modules(*OURS):
-        if not module.startswith(_WITH_TRITON):
-            importlib.import_module(module)
+        importlib.import_module(module)
 
 
 def find(name):
