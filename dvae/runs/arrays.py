@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from configs.settings import SETTINGS
 from data import conversions
 from data.checks import wrong_values
 from data.dataset import is_binary
@@ -77,11 +76,6 @@ def check_count(name: str, value: int) -> None:
     """Raises ValueError unless the value is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
-
-
-def checked_seed(value: int) -> int:
-    """The seed as a plain number. Raises ValueError."""
-    return SETTINGS["seed"].checked(value)
 
 
 def binary_rows(what: str, values: np.ndarray, shapes: list[tuple[int, ...]]) -> np.ndarray:

@@ -16,7 +16,6 @@ import tensorflow as tf
 from configs.errors import NothingTrained, UserError, name_of
 from configs.experiment import ExperimentConfig
 from configs.files import one_line
-from configs.settings import SETTINGS
 from dvae.runs.checkpoint_store import CheckpointStore, DamagedCheckpoint
 from dvae.runs.directory import RunDirectory
 from dvae.runs.records import checkpoint_digest, checkpoint_name, read_config
@@ -60,7 +59,7 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What decides how a run is kept, and none of its numbers.
+    """What decides how a run is kept, and none of its numbers: settings that were checked.
 
     start_from: a run from which a new one starts; start: what `starting_point` says of it.
     """
@@ -70,10 +69,6 @@ class RunOptions:
     keep_steps: tuple[int, ...] = ()
     start_from: str | None = None
     start: dict[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("checkpoint_minutes", "max_unsaved_minutes", "keep_steps"):
-            SETTINGS[name].checked(getattr(self, name))
 
 
 # What a run and the one that it starts from must have in common: the shapes of weights and chains.

@@ -187,7 +187,7 @@ class RunDirectory:
         Raises UserError when the file is missing, damaged, or of another run.
         """
         try:
-            facts, run = records.read_bound(self.data), records.read_config(self.path)
+            facts, run = records.read_bound(self.data, _LOST), records.read_config(self.path)
             height, width = (int(extent) for extent in facts["image_shape"])
             mean = np.array(facts["train_mean"], np.float32)
             sound = (
@@ -197,8 +197,8 @@ class RunDirectory:
                 and height > 0
                 and np.all((mean >= 0.0) & (mean <= 1.0))
             )
-        except UserError as error:
-            raise UserError(f"{str(error).partition(': restore')[0]}: {_LOST}") from None
+        except UserError:
+            raise
         except (KeyError, TypeError, ValueError, OverflowError):
             sound = False
         if not sound:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from configs.errors import UserError, name_of
-from configs.files import aside_of, exists, open_to_read
+from configs.files import aside_of, exists, open_to_read, writing_to
 from dvae.runs import records
 from dvae.runs.checkpoints import best_files
 from dvae.runs.directory import RunDirectory
@@ -110,22 +110,21 @@ def export_run(path: Path, target: Path | None = None) -> Path:
     if target.exists():
         raise UserError(f"{target} exists: remove it, or choose another {name_of('out_dir')}")
     aside = RunDirectory(aside_of(target))
+    # A card is for others, and says nothing of the places of a machine.
+    beside, shown = target.absolute(), Path(target.name)
+    if beside.is_relative_to(Path.cwd()):
+        shown = beside.relative_to(Path.cwd())
     try:
-        aside.path.mkdir(parents=True)
-        _fill(run, aside)
-        arrays = TrainedModel(aside.path).arrays()
-        write_weights(aside.path / "weights.npz", arrays)
-        # A card is for others, and says nothing of the places of a machine.
-        beside, shown = target.absolute(), Path(target.name)
-        if beside.is_relative_to(Path.cwd()):
-            shown = beside.relative_to(Path.cwd())
-        result, facts = records.read_result(aside.result), read_json(aside.data)
-        card = model_card(config, result, facts, arrays, shown)
-        with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(card)
-        os.rename(aside.path, target)
-    except OSError as error:
-        raise UserError(f"cannot write {target} ({error.strerror})") from None
+        with writing_to(target.parent, f"choose another {name_of('out_dir')}"):
+            aside.path.mkdir()
+            _fill(run, aside)
+            arrays = TrainedModel(aside.path).arrays()
+            write_weights(aside.path / "weights.npz", arrays)
+            result, facts = records.read_result(aside.result), read_json(aside.data)
+            card = model_card(config, result, facts, arrays, shown)
+            with aside.card.open("x", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(card)
+            os.rename(aside.path, target)
     finally:
         shutil.rmtree(aside.path, ignore_errors=True)
     return target

@@ -10,6 +10,7 @@ from typing import Any
 from configs.errors import UserError
 from configs.files import read_bytes, replacing
 
+RESTORE = "restore it or train anew"
 _MAX_JSON_BYTES = 1 << 26
 
 
@@ -24,10 +25,12 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 _NO_TEXT = re.compile(r"\\u0000|[\ud800-\udc7f\udd00-\udfff]")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object of text and finite numbers. Raises UserError when there is none."""
-    remedy, problem = "restore it or train anew", None
-    content = read_bytes(path, _MAX_JSON_BYTES, remedy)
+def read_json(path: Path, remedy: str = RESTORE) -> dict[str, Any]:
+    """Reads a JSON object of text and finite numbers. Raises UserError when there is none.
+
+    remedy: what the user can do; ends the message.
+    """
+    problem, content = None, read_bytes(path, _MAX_JSON_BYTES, remedy)
     numbers = dict(parse_int=_whole_number, parse_float=_finite, parse_constant=_finite)
     try:
         record = json.loads(content, **numbers)

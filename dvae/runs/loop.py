@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from configs.errors import NothingTrained, UserError
 from configs.experiment import ExperimentConfig
+from configs.files import writing_to
 from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
@@ -66,7 +67,8 @@ class Run:
           Stopped: a signal asked for it; a checkpoint was written.
           UserError: the numbers stay bad, or no checkpoint or result can be written.
         """
-        try:
+        # Checkpoints and summaries bear their failures themselves.
+        with writing_to(self.directory.path, "mend that and start again"):
             self._resume()
             with self._signals:
                 try:
@@ -75,11 +77,6 @@ class Run:
                     self.save()
                     raise
                 self._finish()
-        except OSError as error:  # checkpoints and summaries bear their failures themselves
-            raise UserError(
-                f"cannot write to {self.directory.path} ({error.strerror}): mend that and start "
-                "again"
-            ) from None
 
     def _resume(self) -> None:
         """Goes back to the newest checkpoint; without one, starts with empty logs."""

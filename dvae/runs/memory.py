@@ -94,7 +94,7 @@ def check_measuring(config: ExperimentConfig) -> None:
     _require(_ais_bytes(config), f"AIS with {config.ais_chains} chains", _MEASURING)
 
 
-def check_images(config: ExperimentConfig, count: int, what: str) -> None:
+def check_images(config: ExperimentConfig, count: int) -> None:
     """Raises UserError when so many images with their latents take more memory than are free."""
     floats = count * (config.structure.num_latents + config.input_size)
-    _require(_FLOAT * floats, f"{count} {what}", "ask for fewer at once")
+    _require(_FLOAT * floats, f"{count} images", "ask for fewer at once")

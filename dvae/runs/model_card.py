@@ -124,12 +124,11 @@ def model_card(
     result: dict[str, Any],
     facts: dict[str, Any],
     arrays: dict[str, np.ndarray],
-    path: Path | None = None,
+    path: Path,
 ) -> str:
     """The text of an exported model's README.md, all of it from result.json and data.json.
 
-    arrays: of weights.npz. path: where it lies: its last part is the title; None: as those of this
-    repository.
+    arrays: of weights.npz. path: where it lies: its last part is the title.
     """
     nll, z, protocol = result["nll_interval"], result["log_z_interval"], result["protocol"]
     wide = span(nll["low_with_test_set"], nll["high_with_test_set"])
@@ -137,7 +136,6 @@ def model_card(
     steps, published = config.num_train_iter, ExperimentConfig.num_train_iter
     reduced = f"a schedule of {steps:,} steps where the papers have {published:,}"
     dataset = Path(config.dataset).stem
-    path = Path("models", model_name(config)) if path is None else path
     file = one_row(config.dataset_name)
     return as_started(_CARD).format(
         c=config,

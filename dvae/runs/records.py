@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from configs.errors import NothingTrained, UnknownName, UserError
 from configs.experiment import ExperimentConfig
 from configs.files import bad_file, exists
-from dvae.runs.json_files import digest, read_json, write_json
+from dvae.runs.json_files import RESTORE, digest, read_json, write_json
 
 # Of all files of a run. Another number: another version, and a converter where it is needed.
 FORMAT = 2
-_AGAIN = "remove it and start again"  # a checkpoint is there still
+_AGAIN = "restore it, or remove it and start again"  # a checkpoint is there still
 _Types = tuple | list | dict  # of values of JSON: any of these; [of each]; {of those of a name}
 _TEXT, _WHOLE, _KNOWN, _NUMBER = (str,), (int,), (float,), (int, float, NoneType)
 
@@ -113,9 +113,12 @@ def write_bound(path: Path, record: dict[str, Any], identity: str) -> None:
     write_json(path, {**record, "checksum": digest(record)})
 
 
-def read_bound(path: Path) -> dict[str, Any]:
-    """Reads a file of any run. Raises UserError: none is there, damaged, of another format."""
-    record = read_json(path)
+def read_bound(path: Path, remedy: str = RESTORE) -> dict[str, Any]:
+    """Reads a file of any run. Raises UserError: none is there, damaged, of another format.
+
+    remedy: what the user can do; ends the message.
+    """
+    record = read_json(path, remedy)
     found = record.get("format")
     if found != FORMAT:
         raise UserError(
@@ -123,7 +126,7 @@ def read_bound(path: Path) -> dict[str, Any]:
             "version that wrote it"
         )
     if record.pop("checksum", None) != digest(record):
-        raise UserError(f"{path} does not match its checksum: restore it or train anew")
+        raise UserError(f"{path} does not match its checksum: {remedy}")
     return record
 
 
@@ -150,7 +153,7 @@ def read_config(directory: Path) -> RunConfig:
     except UserError as error:
         raise bad_file(path, f"is damaged ({error})", "") from None
     if identity != run.identity or not isinstance(sha256, str):
-        raise UserError(f"{path} is damaged (another identity): restore it or train anew")
+        raise UserError(f"{path} is damaged (another identity): {RESTORE}")
     return run
 
 
@@ -193,12 +196,12 @@ def write_result(directory: Path, record: dict[str, Any]) -> None:
 
 def _check_belongs(path: Path, record: dict[str, Any]) -> None:
     """Raises UserError unless a result is of the config.json and best checkpoint beside it."""
-    run, remedy = read_config(path.parent), f"restore it, or {_AGAIN}"
+    run = read_config(path.parent)
     if record.get("identity") != run.identity:
         other = record.get("config")
         differences = run.differences(other if isinstance(other, dict) else {}, "here")
         raise UserError(
-            f"{path} is of another run than the config.json beside it ({differences}): {remedy}"
+            f"{path} is of another run than the config.json beside it ({differences}): {_AGAIN}"
         )
     best = path.parent / "checkpoints" / checkpoint_name("best", record["best_step"])
     places = sorted(best.parent.glob("best-*"))
@@ -206,14 +209,14 @@ def _check_belongs(path: Path, record: dict[str, Any]) -> None:
         return
     if best not in places:
         raise UserError(
-            f"{path} is of {best.name}, and not of {places[-1].name} beside it: {remedy}"
+            f"{path} is of {best.name}, and not of {places[-1].name} beside it: {_AGAIN}"
         )
     try:
         found = checkpoint_digest(best)
     except UserError:
         return  # damaged, which whoever loads it says
     if found != record.get("checkpoint"):
-        raise UserError(f"{path} is of another {best.name} than the one beside it: {remedy}")
+        raise UserError(f"{path} is of another {best.name} than the one beside it: {_AGAIN}")
 
 
 def _agree(result: dict[str, Any]) -> bool:
@@ -236,12 +239,12 @@ def read_result(path: Path) -> dict[str, Any]:
     Raises UserError when it is not what the run wrote, or of another run or checkpoint than those
     beside it.
     """
-    record = read_bound(path)
+    record = read_bound(path, _AGAIN)
     for name in ("log_z_interval", "nll_interval"):
         if isinstance(record.get(name), dict):  # earlier runs did not record it
             record[name] = {"trusted": True, "reasons": [], **record[name]}
     if not (_fits(record, _TYPES) and _agree(record)):
-        raise UserError(f"{path} is damaged: restore it, or {_AGAIN}")
+        raise UserError(f"{path} is damaged: {_AGAIN}")
     _check_belongs(path, record)
     if record["num_train_iter"] == record.get("skipped_updates"):
         raise NothingTrained(f"{path} is of a run that took no update: it is no result")

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, check_config
+from configs.settings import SETTINGS
 from data.dataset import Dataset
 from dvae.build import build
 from dvae.encoder import Batch
@@ -24,7 +25,6 @@ from dvae.runs.arrays import (
     binary_rows,
     block_key,
     check_count,
-    checked_seed,
     in_blocks,
 )
 from dvae.runs.checkpoints import restore_model
@@ -187,7 +187,7 @@ class TrainedModel:
 
     def _stream_key(self, stream: Stream, seed: int | None = None) -> tf.Tensor:
         """The key of one purpose, from a seed or from the run's own."""
-        key = self._key if seed is None else counter_random.key(checked_seed(seed))
+        key = self._key if seed is None else counter_random.key(SETTINGS["seed"].checked(seed))
         return stream_key(key, stream)
 
     @isolated()
@@ -198,7 +198,7 @@ class TrainedModel:
         one. The first ones do not depend on how many follow. Arguments and errors as in `sample`.
         """
         check_count("num", num)
-        memory.check_images(self.config, num, "images")
+        memory.check_images(self.config, num)
         key = self._stream_key(Stream.GENERATE, seed)
         prior, chains = self.model.prior, self._chains
         drawn = []

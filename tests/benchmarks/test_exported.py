@@ -13,10 +13,7 @@ import tensorflow as tf
 import data
 from benchmarks import exported, gpu_training, run_exported
 from configs.errors import UserError
-from dvae.runs.checkpoints import RunOptions
-from dvae.runs.directory import RunDirectory
 from dvae.runs.json_files import read_json
-from dvae.runs.loop import Run
 from dvae.train_state import named_leaves
 from tests.helpers import tiny_runs, tiny_training
 
@@ -72,17 +69,14 @@ def begun(tmp_path, steps, **fields):
     """A run that stands at a step where one of its calls ends, its directory and its data."""
     path = tiny_runs.write_data(tmp_path / "tiny.npz", grey=False)
     config = tiny_runs.tiny_config(path, eval_every=20, summary_every=10, **fields)
-    dataset = data.load(config.dataset, ".")
-    directory = RunDirectory(tmp_path / "run")
-    directory.open(config, dataset.sha256, fresh=False)
-    current = Run(config, dataset, directory, RunOptions(checkpoint_minutes=0.0))
+    current = tiny_runs.made(config, tmp_path / "run")
     if steps:
         current._resume()
         current._boundary(None)
         current._advance(steps)
         current.save()
-    directory.unlock()
-    return current, directory, dataset
+    current.directory.unlock()
+    return current, current.directory, current.dataset
 
 
 def values(program):

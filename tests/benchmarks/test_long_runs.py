@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from benchmarks import long_runs, long_runs_page, records
-from dvae.runs.checkpoints import RunOptions
 from samplers import exact, mixing
 from samplers.rbm import model_of
 from tests.helpers import tiny_runs
@@ -81,8 +80,7 @@ def test_a_run_is_measured_model_by_model(quick, tmp_path, monkeypatch):
     monkeypatch.setattr(long_runs, "AIS_CHAINS", 256)
     monkeypatch.setattr(long_runs, "AIS_TEMPERATURES", 50)
     config = tiny_runs.tiny_config(tiny_runs.write_data(tmp_path / "own.npz", grey=False))
-    options = RunOptions(checkpoint_minutes=0.0, keep_steps=(30, 60))
-    tiny_runs.train(config, tmp_path / "run", options)
+    tiny_runs.train(config, tmp_path / "run", keep_steps=(30, 60))
     long_runs.measure_run(tmp_path / "run", again=False)
     [record] = records.read("long_runs").values()
     found, best = record["models"], long_runs.steps_kept(tmp_path / "run", "best")

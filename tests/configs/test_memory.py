@@ -205,4 +205,4 @@ def test_published_settings_fit_where_they_can_run(half_gib, struct):
         of_runs.check_training(config, _as_large_as_mnist())
         of_runs.check_loading(config, "a run")
         of_runs.check_measuring(config)
-        of_runs.check_images(config, 10_000, "images")
+        of_runs.check_images(config, 10_000)

@@ -19,7 +19,7 @@ OMNIGLOT = "test_omniglot_is_transposed_split_and_binarised"
 MNIST = "test_binarized_mnist_in_every_form_and_place[.-.npz]"
 DIGITS = "test_digits"
 BYTES = "test_lines_that_convert_arrays_are_those_of_errors[bytes, 0 to 255]"
-REFUSED = "test_a_refused_call_leaves_nothing[batch]"
+REFUSED = "test_a_refused_call_is_one_line_and_leaves_nothing[batch]"
 
 
 def dynamic(binarization: bool):

@@ -47,21 +47,26 @@ def tiny_config(data_path, **fields):
     return ExperimentConfig(**(values | dict(log_z_chains=31) | fields))
 
 
-def train(config, directory, options=None):
-    """Trains in this process, from wherever the directory stands; returns the result."""
+def made(config, directory, **options):
+    """A run in a directory, which it holds; a checkpoint after each call unless told otherwise."""
     import data
     from dvae.runs.checkpoints import RunOptions
     from dvae.runs.directory import RunDirectory
     from dvae.runs.loop import Run
 
-    dataset = data.load(config.dataset, ".")
-    place = RunDirectory(directory)
+    dataset, place = data.load(config.dataset, "."), RunDirectory(directory)
     place.open(config, dataset.sha256, fresh=False)
+    return Run(config, dataset, place, RunOptions(**{"checkpoint_minutes": 0.0, **options}))
+
+
+def train(config, directory, **options):
+    """Trains in this process, from wherever the directory stands."""
+    run = made(config, directory, **options)
     try:
-        place.keep_data_facts(dataset)
-        return Run(config, dataset, place, options or RunOptions(checkpoint_minutes=0.0)).train()
+        run.directory.keep_data_facts(run.dataset)
+        run.train()
     finally:
-        place.unlock()
+        run.directory.unlock()
 
 
 def train_in_child(config_json, directory, actions=(), steps_per_call=100, **options):
@@ -71,9 +76,8 @@ def train_in_child(config_json, directory, actions=(), steps_per_call=100, **opt
       actions: pairs (steps, function): called, without arguments, when the process has trained so
         many steps of its own.
       steps_per_call: at most, so that calls are cut elsewhere than usual.
-      **options: of `RunOptions`; a checkpoint after each call unless told otherwise.
+      **options: of `RunOptions`, as in `made`.
     """
-    from dvae.runs.checkpoints import RunOptions
     from dvae.runs.loop import Run
     from dvae.runs.process import Stopped
 
@@ -90,9 +94,8 @@ def train_in_child(config_json, directory, actions=(), steps_per_call=100, **opt
         return seconds
 
     Run._advance = cut
-    options = RunOptions(**{"checkpoint_minutes": 0.0, **options})
     try:
-        train(ExperimentConfig.from_json(config_json), directory, options)
+        train(ExperimentConfig.from_json(config_json), directory, **options)
     except Stopped as stop:
         sys.exit(stop.exit_code)
     except UserError as error:

@@ -57,6 +57,10 @@ def contents(path):
     return {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
+def card_of(config, result, facts, arrays=None):
+    return model_card(config, result, facts, arrays or {}, Path("models", model_name(config)))
+
+
 _TENSORS = "manifest.json", "tensors.index", "tensors.data-00000-of-00001"
 
 
@@ -105,15 +109,15 @@ def test_the_card_says_what_the_results_say(finished, exported):
     assert "DVAE#" in text and "arXiv 1805.07445" in text and "1,000,000" in text
     interval = {**result["log_z_interval"], "exact": None, "upper_status": "checked"}
     facts = json.loads((exported / "data.json").read_text())
-    checked = model_card(config, {**result, "log_z_interval": interval}, facts, {})
+    checked = card_of(config, {**result, "log_z_interval": interval}, facts)
     assert f"reverse AIS {interval['reverse_ais']:.3f}" in checked
     assert "no certificate" in " ".join(checked.split())
     full = dataclasses.replace(config, num_train_iter=1_000_000, baseline="dvae_spike_exp")
-    assert "the published number of steps" in model_card(full, result, facts, {})
-    assert "arXiv 1609.02200" in model_card(full, result, facts, {})
+    assert "the published number of steps" in card_of(full, result, facts)
+    assert "arXiv 1609.02200" in card_of(full, result, facts)
     for baseline in set(BASELINES) - {"exact"}:  # which nobody published
         named = dataclasses.replace(config, baseline=baseline)
-        assert "the method: your own" not in model_card(named, result, facts, {}), baseline
+        assert "the method: your own" not in card_of(named, result, facts), baseline
 
 
 def test_by_default_it_is_no_shipped_model_and_the_card_says_so(finished, tmp_path, monkeypatch):
@@ -128,7 +132,7 @@ def test_by_default_it_is_no_shipped_model_and_the_card_says_so(finished, tmp_pa
     assert "LOG_DIR/data" in text and "prior.edges" not in text
     public = dataclasses.replace(finished[1], dataset="digits")
     facts, result = json.loads((path / "data.json").read_text()), read_result(path / "result.json")
-    text = model_card(public, result, facts, {"prior.edges": np.zeros([3, 2])})
+    text = card_of(public, result, facts, {"prior.edges": np.zeros([3, 2])})
     assert "--data_dir=datasets" in text and "LOG_DIR/data" not in text
     assert "in row m of\n`prior.edges`" in text
     elsewhere = export_run(finished[0], tmp_path / "a b" / "mine")
@@ -188,7 +192,7 @@ def test_names_of_others_are_text_in_the_card(finished, exported):
     result["code"] = {"commit": "c\n# h <b>", "sources": None}
     result["protocol"] |= {"data_sha256": "`x`", "ais_base": "|", "test_binarization": "<i>"}
     facts["notes"] = "x | y\n\n<script> ![p](http://e)"
-    text = model_card(dataclasses.replace(config, dataset=odd), result, facts, {})
+    text = card_of(dataclasses.replace(config, dataset=odd), result, facts)
     markup = re.sub(r"(?<!\\)`[^`\n]*`", "", "\n".join(text.split("```")[::2]))
     assert not any(piece in markup for piece in ("<img", "<script", "<i>", "<b>", "://"))
     assert "\\[l\\](e)" in markup

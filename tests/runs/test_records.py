@@ -207,7 +207,6 @@ _FOREIGN = {
     "data gone": (DIGITS, lambda path: (path / "data.json").unlink(), _load, _ANEW),
     "no JSON": (DIGITS, _write("config.json", "{"), _load, "config.json is damaged .no valid JSON"),
     "config": (DIGITS, _set("config.json", k=5), _load, "does not match its checksum"),
-    "older": (DIGITS, _write("config.json", '{"k": 1}'), _load, "the version that wrote it"),
     "no checkpoint": (
         *(DIGITS, lambda path: shutil.rmtree(path / "checkpoints"), _load),
         "no best checkpoint",

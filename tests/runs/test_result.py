@@ -148,9 +148,8 @@ def test_a_contradicted_log_z_is_not_called_checked(case, judged):
     # The card of a stored model with this log Z says it too.
     path = ROOT / "models" / "digits-1-layer-nonlin-dvaes_power-k1"
     facts, stored = (json.loads((path / f"{n}.json").read_text()) for n in ("data", "result"))
-    card = model_card(
-        hand_made_results.config_of(dataset="digits"), {**stored, **record}, facts, {}
-    )
+    config = hand_made_results.config_of(dataset="digits")
+    card = model_card(config, {**stored, **record}, facts, {}, path)
     assert card.count("not to be trusted") >= 2
     assert "reverse AIS from the run's own chains is a check" not in card
 

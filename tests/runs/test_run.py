@@ -89,6 +89,8 @@ _PYTHON = {
     "keep_steps one": (_digits(keep_steps=10), "keep_steps is 10; it must be a list of whole"),
     "keep_steps text": (_digits(keep_steps="10"), "keep_steps is '10'; it must be a list"),
     "keep_steps half": (_digits(keep_steps=[10, 1.5]), "it must be a list of whole numbers"),
+    "negative time": (_digits(max_unsaved_minutes=-1.0), "max_unsaved_minutes=-1 must be at"),
+    "no time": (_digits(checkpoint_minutes=np.nan), "checkpoint_minutes=nan must be at least 0"),
     "log_dir": (_digits(log_dir=3), "log_dir is 3, not of type str or path"),
     "no such run": (lambda: dvae.load("nowhere"), "there is no run at /"),
     "no path": (lambda: dvae.load(3), "path is 3, not a path"),

@@ -20,7 +20,6 @@ from configs.errors import UserError
 from dvae.evaluation import Evaluator, LikelihoodEstimate
 from dvae.runs import commands, loop
 from dvae.runs.checkpoints import RunOptions, restore_model
-from dvae.runs.directory import RunDirectory
 from dvae.runs.export import export_run
 from dvae.runs.loop import Run
 from dvae.runs.monitor import Monitor
@@ -95,9 +94,7 @@ def _made(folder):
     """A run of 65 steps."""
     own = dict(eval_batchsize=7, eval_iw_samples=4321, ais_base="fitted")
     config = _config(folder, grey=True, ais_temperatures=10, **own)  # not the summaries'
-    directory, dataset = RunDirectory(folder / "run"), data.load(config.dataset, ".")
-    directory.open(config, dataset.sha256, fresh=False)
-    return Run(config, dataset, directory, RunOptions())
+    return tiny_runs.made(config, folder / "run", checkpoint_minutes=10.0)
 
 
 @pytest.fixture
