@@ -1,8 +1,7 @@
-"""Times of the sampler, of training steps and of an evaluation, each beside its floor.
+"""Times of the sampler and of training steps, each beside its floor.
 
     python -m benchmarks.speed sampler [--sizes=100,200] [--chains=1000] [--keep=sampler]
     python -m benchmarks.speed step [--structs=...] [--baselines=all] [--ks=1] [--keep=train_step]
-    python -m benchmarks.speed evaluation [--images=10000] [--samples=4000] [--keep=evaluation]
 
 A floor is one XLA loop of the same matrix products and nothing else. Programs run in turns, so that
 other work on the machine meets them all: compare ratios. Images are random, models untrained.
@@ -10,7 +9,6 @@ other work on the machine meets them all: compare ratios. Images are random, mod
 
 import argparse
 import itertools
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -25,8 +23,6 @@ from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
 from configs.registry import BASELINES, SAMPLERS
 from data.dataset import Dataset
-from dvae import evaluation
-from dvae.build import build
 from dvae.train_step import TrainProgram
 from samplers import counter_random, gibbs
 from samplers.rbm import RBM, Halves, RBMParameters
@@ -174,47 +170,10 @@ def time_step(options: argparse.Namespace) -> Record:
     return {"results": results}
 
 
-def time_evaluation(options: argparse.Namespace) -> Record:
-    """Seconds and peak memory of one evaluation, and the decoder's products before and after it."""
-    struct, baseline = options.structs[0], options.baselines[0]
-    config = build_config(struct=struct, baseline=baseline)
-    images = np.resize(random_images().train, [options.images, config.input_size])
-    model, _ = build(config, np.full(config.input_size, 0.2, np.float32))
-    evaluator = evaluation.Evaluator(model)
-    arguments = (options.samples, config.eval_batchsize, counter_random.key(1))
-    evaluator.per_image(images[: config.eval_batchsize], *arguments)  # compiles
-    network = model.decoder.network
-    first, *rest = [layer.kernel.value for layer in (network.first[0], *network.rest)]
-    per_pass = evaluation.rows_per_pass(config.eval_batchsize, options.samples)
-    passes = options.images * options.samples // per_pass
-    rows = np.random.default_rng(1).integers(0, 2, [per_pass, first.shape[0]])
-
-    def products(rows: tf.Tensor, *kernels: tf.Tensor) -> tf.Tensor:
-        values = rows
-        for kernel in kernels:
-            values = tf.matmul(values, kernel)
-        return rows + 1e-30 * values[:, : rows.shape[1]]  # so that no pass is left out
-
-    part = max(passes // 50, 1)
-    floor = repeated(products, tf.constant(rows, tf.float32), part, first, *rest)
-    times = []
-    for program in (floor, floor, lambda: evaluator.per_image(images, *arguments), floor):
-        start = time.perf_counter()
-        program()
-        times.append(time.perf_counter() - start)
-    return {
-        **{"struct": struct, "baseline": baseline},
-        **{"images": options.images, "samples": options.samples},
-        "seconds": times[2],
-        "matrix_products_alone": [times[1] * passes / part, times[3] * passes / part],
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-    }
-
-
 def main() -> None:
     """Times what is asked for."""
     parser = records.parser(__doc__)
-    parts = {"sampler": time_sampler, "step": time_step, "evaluation": time_evaluation}
+    parts = {"sampler": time_sampler, "step": time_step}
     parser.add_argument("part", choices=parts)
     parser.add_argument("--sizes", type=records.numbers, default=[100, 200, 400, 1000])
     parser.add_argument("--chains", type=records.numbers, default=[100, 1000])
@@ -224,8 +183,6 @@ def main() -> None:
     parser.add_argument("--ks", type=records.numbers, default=[1])
     parser.add_argument("--sampler", choices=SAMPLERS, default="pa")
     parser.add_argument("--steps", type=int, default=20, help="in one compiled call")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--repeats", type=int, default=30, help="rounds of a small problem")
     parser.add_argument("--keep", metavar="NAME", help="in benchmarks/results/performance")
     options = parser.parse_args()

@@ -1,7 +1,6 @@
 """Times the start of a training run: from the command to the end of its first step.
 
     python -m benchmarks.start --data_dir=datasets [--struct=...] [--repeats=5] [--keep]
-        [--against=CHECKOUT]    alternates with another checkout, whose rows say "before"
 
 Each repeat starts `run.py` twice with a new cache of compiled programs, which the second finds.
 """
@@ -31,13 +30,13 @@ run.program()
 """
 
 
-def first_step(root: Path, folder: Path, flags: list[str]) -> tuple[float, float]:
-    """Seconds and processor seconds of a fresh run of a checkout up to its first step."""
+def first_step(folder: Path, flags: list[str]) -> tuple[float, float]:
+    """Seconds and processor seconds of a fresh run up to its first step."""
     command = [sys.executable, "-c", _PROGRAM, f"--compile_cache={folder / 'cache'}", *flags]
     command.append(f"--log_dir={tempfile.mkdtemp(dir=folder)}")
     used, start = sum(os.times()[2:4]), time.time()
     done = subprocess.run(
-        command, cwd=root, capture_output=True, text=True, encoding="utf-8", timeout=900
+        command, cwd=records.ROOT, capture_output=True, encoding="utf-8", timeout=900
     )
     if done.returncode:
         raise SystemExit(f"the run did not start:\n{done.stderr[-2000:]}")
@@ -50,17 +49,14 @@ def main() -> None:
     parser.add_argument("--data_dir", default="datasets")
     parser.add_argument("--struct", default="1-layer-nonlin")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
     parser.add_argument("--keep", action="store_true", help="keep the numbers for the page")
     options = parser.parse_args()
     flags = [f"--data_dir={options.data_dir}", f"--struct={options.struct}"]
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(options.repeats):
-        for root in (records.ROOT, *filter(None, [options.against])):
-            with tempfile.TemporaryDirectory() as name:
-                for kind in ("compiling", "from the cache"):
-                    label = kind if root == records.ROOT else f"{kind} before"
-                    found.setdefault(label, []).append(first_step(root, Path(name), flags))
+        with tempfile.TemporaryDirectory() as name:
+            for kind in ("compiling", "from the cache"):
+                found.setdefault(kind, []).append(first_step(Path(name), flags))
     names = ("seconds", "processor_seconds")
     columns = {n: {k: [t[i] for t in v] for k, v in found.items()} for i, n in enumerate(names)}
     print(pages.start_table(columns))
