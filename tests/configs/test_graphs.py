@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import re
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from configs import graphs
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig, build_config
 from configs.registry import STRUCTURES, Structure
+from tests.helpers.works import refused
 
 ONE = STRUCTURES["1-layer-nonlin"]
 GRID = [(i, j) for i in range(36) for j in (i + 1, i + 6) if j < 36 and (j % 6 or j == i + 6)]
@@ -73,9 +75,8 @@ BAD = {
 @pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
 def test_bad_files(text, message, tmp_path):
     """One line each, before anything slow is imported."""
-    with pytest.raises(UserError) as raised:
+    with refused(re.escape(message)):
         graphs.with_prior(ONE, str(write(tmp_path / "bad.txt", text)))
-    assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -90,17 +91,15 @@ def test_bad_files(text, message, tmp_path):
     ],
 )
 def test_bad_names(name, message):
-    with pytest.raises(UserError, match=message) as raised:
+    with refused(message):
         build_config(struct="1-layer-nonlin", prior=name)
-    assert "\n" not in str(raised.value)
 
 
 def test_a_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "dwave.graphs", None)
     graphs.hardware.cache_clear()
-    with pytest.raises(UserError, match="pip install dwave-graphs networkx") as raised:
+    with refused("pip install dwave-graphs networkx"):
         build_config(prior="zephyr:4")
-    assert "\n" not in str(raised.value)
 
 
 def test_a_file_in_a_configuration(tmp_path):

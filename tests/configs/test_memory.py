@@ -25,6 +25,7 @@ from dvae.runs import memory as of_runs
 from dvae.runs.checkpoints import RunOptions
 from dvae.runs.records import RunConfig, write_config
 from tests.helpers import tiny_runs
+from tests.helpers.works import refused
 
 MODEL = Path(__file__).parents[2] / "models" / "digits-1-layer-nonlin-dvaes_power-k1"
 GIB = 1 << 30
@@ -160,9 +161,8 @@ def test_a_model_whose_configuration_is_absurd_is_not_built(tmp_path, half_gib, 
     """The number alone decides: there is nothing else in these directories."""
     structure = dataclasses.replace(tiny_runs.TINY, **{ABSURD[kind]: 10**7})
     _run_of(tmp_path / "run", tiny_runs.tiny_config("own.npz", structure=structure))
-    with pytest.raises(UserError, match=rf"^the model of {tmp_path}/run {NEEDS}") as caught:
+    with refused(rf"^the model of {tmp_path}/run {NEEDS}"):
         dvae.load(tmp_path / "run")
-    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["num_chains", "ais_chains", "k", "log_z_chains"])

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from absl import flags
+from absl.testing import flagsaver
 
 import run
 from configs import command_line, paper, registry
@@ -46,17 +46,9 @@ PARTS = {
 
 def configured(*arguments):
     """The configuration of a command line."""
-    saved = flags.FLAGS.flag_values_dict()
-    flags.FLAGS.unparse_flags()
-    try:
+    with flagsaver.flagsaver():
         command_line.parse(["run.py", *arguments])
         return run.config_from_flags()
-    finally:
-        flags.FLAGS.unparse_flags()
-        for name, value in saved.items():
-            flags.FLAGS[name].value = value
-            flags.FLAGS[name].present = 0
-        flags.FLAGS.mark_as_parsed()
 
 
 @pytest.mark.parametrize("line", SHARPNESS.strip().splitlines())

@@ -13,6 +13,10 @@ PARAMS, SAMPLE_BINARY = "DenseEncoder.group_params", "HierarchicalEncoder.sample
 # What a whole run trains on, evaluates and keeps.
 BEST, BATCHES = "test_the_best_validation_model_is_what_counts", "test_batches_of_a_run"
 SAMPLES = "test_samples_batches_and_keys_of_evaluations"
+# Numbers that images of equal pixels must not share, chains of images, weights of their posteriors.
+COPIES = cases("test_evaluation_of_equal_images_differs")
+FOLLOW = "test_persistent_posterior.TestChains.test_follow"
+WEIGHTS = "test_weights_are_unbiased[1]", "test_per_image[undirected-1]"
 # What a resumed run does not take from its checkpoint: for a field of the state.
 FORGOTTEN = "program.state = «state → state._replace({0}=program.state.{0})»"
 

@@ -6,12 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from tests.faults import argument, cases, fault, result, text, within, wrapped
-from tests.faults.common import BLOCKS, PARAMS, SAMPLE_BINARY
+from tests.faults.common import BLOCKS, COPIES, PARAMS, SAMPLE_BINARY
 
 ENUMERATION = "TestAgainstEnumeration.test_per_image[directed]"
 CUTS = cases("test_batches_and_passes_change_no_number")
 DETERMINISTIC = cases("TestDeterministic.test_batches")
-COPIES = cases("test_evaluation_of_equal_images_differs")
 
 
 def mean_of_batches(f, self, images: np.ndarray, num_samples: int, batch_size: int, key, *a):

@@ -3,16 +3,13 @@
 import tensorflow as tf
 
 from tests.faults import argument, cases, fault, result, text, within, wrapped
-from tests.faults.common import BLOCKS, SAMPLE_BINARY, STEP, one_key, same
+from tests.faults.common import BLOCKS, COPIES, FOLLOW, SAMPLE_BINARY, STEP, WEIGHTS, one_key, same
 
 VECTORS = "test_published_vectors[13-counter0-key0-expected0]"
 KERNEL = cases("test_numbers_of_its_own")
 METHOD = cases("test_no_method_draws_a_block_twice")
-COPIES = cases("test_evaluation_of_equal_images_differs")
-FOLLOW = "test_persistent_posterior.TestChains.test_follow"
 ONE, PCD = STEP("dvaes_exp-1-5"), STEP("dvaepp_exp-1-5")
 REFERENCE = "test_numbers_are_those_of_the_reference[2-3-shape4]"
-WEIGHTS = "test_weights_are_unbiased[1]", "test_per_image[undirected-1]"
 FOLDED = "test_fold_in_and_split_use_streams_of_their_own"
 
 # The generator.

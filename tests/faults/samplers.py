@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from configs.registry import SAMPLERS
 from tests.faults import argument, cases, entry, fault, result, text, within, wrapped
-from tests.faults.common import BLOCKS, STEP, negative, zeros
+from tests.faults.common import BLOCKS, FOLLOW, STEP, WEIGHTS, negative, zeros
 
 PCD, ENERGY = STEP("dvaepp_exp-1-5"), STEP("dvaepp_exp-1-1")
 ALWAYS, BY_ESS = STEP("dvae_spike_exp-1-1"), STEP("dvaepp_exp-1-1")
@@ -21,8 +21,6 @@ ENUMERATION = cases("test_energy_models.test_enumeration")
 BASE_IS_USED = "test_the_base_that_is_asked_for_is_used"
 LINEAR = AIS("graph-fitted", "made here-fitted")
 SWEPT = "path.sweep(state, counter_random.fold_in(key, step), new)"
-WEIGHTS = "test_weights_are_unbiased[1]", "test_per_image[undirected-1]"
-FOLLOW = "test_persistent_posterior.TestChains.test_follow"
 COUNTED = cases("test_what_is_counted_is_a_whole_number_from_one")
 STARTS = "test_a_run_keeps_the_layout_that_it_starts_with[cpu]"
 SET = "test_what_is_set_counts_and_else_what_is_seen[gpu]"
