@@ -48,12 +48,17 @@ class _Filter:
     def __init__(self, target: int) -> None:
         self.target = _identity(target)
         harmless = _HARMLESS + ([] if Path("/proc/driver/nvidia").exists() else [_NO_GPU])
+        command = ["grep", "--line-buffered", "--text", "-Ev", f"^({'|'.join(harmless)})"]
+        environment = {**os.environ, "LC_ALL": "C"}  # what is written need not be text
+        tried = subprocess.run(command, input=b"", capture_output=True, env=environment)
+        if tried.returncode != 1:  # of no lines; 2: small systems have one without these options
+            raise OSError("no such grep")
         self._process = subprocess.Popen(
-            ["grep", "--line-buffered", "--text", "-Ev", f"^({'|'.join(harmless)})"],
+            command,
             stdin=subprocess.PIPE,
             stdout=target,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "LC_ALL": "C"},  # what is written need not be text
+            env=environment,
             start_new_session=True,  # Ctrl-C is not for it
         )
         self.entrance = self._process.stdin.fileno()
