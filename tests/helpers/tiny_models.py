@@ -101,8 +101,9 @@ def reference_network(network: Network):
     *inner, last = kernels(network)
     hidden = tuple(
         vae.HiddenLayer(
-            *(kernel, np.zeros(kernel.shape[1]), norm.moving_mean.numpy()),
-            *(norm.moving_variance.numpy(), norm.gamma.numpy(), norm.beta.numpy()),
+            kernel,
+            *(norm.moving_mean.numpy(), norm.moving_variance.numpy()),
+            *(norm.gamma.numpy(), norm.beta.numpy()),
         )
         for kernel, norm in zip(inner, network.norms, strict=True)
     )

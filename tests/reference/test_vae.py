@@ -33,9 +33,9 @@ def random_network(sizes, seed, scale=1.0):
 
     def layer(kernel):
         size = kernel.shape[1]
-        bias, mean, offset = np.array([[0.3], [0.5], [0.5]]) * rng.standard_normal((3, size))
+        mean, offset = 0.5 * rng.standard_normal((2, size))
         variance, factor = rng.uniform(0.2, 2.0, size), rng.uniform(0.5, 1.5, size)
-        return HiddenLayer(kernel, bias, mean, variance, factor, offset)
+        return HiddenLayer(kernel, mean, variance, factor, offset)
 
     hidden = tuple(map(layer, kernels[:-1]))
     return Network(hidden, kernels[-1], 0.3 * rng.standard_normal(sizes[-1]))
@@ -108,6 +108,6 @@ def test_network_inputs_and_constants():
     seen = network_posterior([identity, Network((), np.eye(6), np.zeros(6))], image, mean)
     latents = np.arange(6.0).reshape(2, 3)
     assert np.allclose(seen.logits(latents)[1], [1, -0.25, 0, 1, -0.25, 0, 3, 4, 5])
-    none, one = np.zeros(1), np.ones(1)
-    layer = HiddenLayer(np.eye(1), none, none, none, one, none, epsilon=4.0)
+    none = np.zeros(1)
+    layer = HiddenLayer(np.eye(1), none, none, np.ones(1), none, epsilon=4.0)
     assert np.isclose(layer(np.array([[0.6]]))[0, 0], math.tanh(0.3))

@@ -72,12 +72,11 @@ class Image:
 class HiddenLayer:
     """Dense layer, batch normalisation by moving averages, tanh.
 
-    kernel [in, out], bias [out] (0 where the layer has none), and per unit [out] the moving mean,
-    moving variance, scale (gamma) and offset (beta).
+    kernel [in, out], and per unit [out] the moving mean, moving variance, scale (gamma) and offset
+    (beta).
     """
 
     kernel: np.ndarray
-    bias: np.ndarray
     mean: np.ndarray
     variance: np.ndarray
     scale: np.ndarray
@@ -86,7 +85,7 @@ class HiddenLayer:
 
     def __call__(self, inputs):
         """Activations [N, out] of inputs [N, in]."""
-        dense = inputs @ np.float64(self.kernel) + self.bias
+        dense = inputs @ np.float64(self.kernel)
         normalised = (dense - self.mean) / np.sqrt(np.float64(self.variance) + self.epsilon)
         return np.tanh(normalised * self.scale + self.offset)
 
