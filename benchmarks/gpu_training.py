@@ -3,6 +3,7 @@
     python -m benchmarks.gpu_training export FOLDER RUN_DIR ...
     python FOLDER/run_exported.py FOLDER OUT --seconds=540     there, then OUT is brought back
     python -m benchmarks.gpu_training take FOLDER OUT RUN_DIR ...
+    python -m benchmarks.gpu_training rehearse SCRATCH RUN_DIR ...     the hop on this machine's CPU
 
 `take` gives the run directory a checkpoint of where it came to, as if run.py had trained those
 steps there, and run.py goes on. Models that come back on the way are evaluated; the best is kept.
@@ -12,6 +13,9 @@ import hashlib
 import json
 import math
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -23,6 +27,7 @@ from benchmarks import exported, records
 from benchmarks.run_exported import read_arrays, read_job
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig
+from data.batches import call_indices
 from data.dataset import Dataset
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.code_version import code_version
@@ -192,15 +197,50 @@ def take(
     say(f"{directory.path} stands at step {facts['step']}: run.py goes on from there")
 
 
+def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
+    """Hops a copy of a run by JAX's CPU, and prints how far it ended from its own program's end.
+
+    That is the root mean square over all numbers of a kind, and how far the steps moved them.
+    """
+    path, folder, out = (scratch / name for name in ("run", "folder", "out"))
+    shutil.copytree(source, path)
+    directory, (config, _) = RunDirectory(path), read_config(path)
+    program = TrainProgram(config, dataset)
+    saver, progress = restored(directory, program)
+    first = progress.step if progress else 0
+    ends = [_values(program)]
+    export(folder, directory, dataset, last=first + steps)
+    command = [sys.executable, str(folder / "run_exported.py"), str(folder), str(out)]
+    say(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip())
+    take(folder, out, directory, dataset, [])
+    shape = len(dataset.train), config.train_batchsize, config.seed
+    for step in range(first, first + steps, STEPS_PER_CALL):
+        size = min(STEPS_PER_CALL, first + steps - step)
+        if step % config.summary_every == 0:
+            program.take_metrics()
+        program.run(call_indices(*shape, step, size, STEPS_PER_CALL), size)
+    ends.append(_values(program))
+    saver.restore()
+    ends.append(_values(program))
+    for kind in ("weights", "averages", "adam", "sampler"):
+        names = [name for name in ends[0] if name.split("/")[0] == kind and name != "adam/count"]
+        start, here, there = (
+            np.concatenate([end[name].ravel() for name in names], dtype=np.float64) for end in ends
+        )
+        apart, moved = (np.sqrt(np.mean((here - other) ** 2)) for other in (there, start))
+        say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}")
+
+
 def main() -> None:
-    """Exports runs, or takes them back."""
+    """Exports, takes back, or rehearses runs."""
     parser = records.parser(__doc__)
-    parser.add_argument("mode", choices=["export", "take"])
+    parser.add_argument("mode", choices=["export", "take", "rehearse"])
     parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER [OUT] RUN_DIR ...")
     parser.add_argument("--data_dir", default="datasets")
     parser.add_argument("--to", type=int, help="export: step to train to; default: the last")
     parser.add_argument("--model_every", type=int, help="export: steps between models")
     parser.add_argument("--keep_steps", type=records.numbers, default=[], help="take: as of run.py")
+    parser.add_argument("--steps", type=int, default=200, help="of a rehearsal")
     options = parser.parse_args()
     folder, *runs = options.paths
     out = runs.pop(0) if options.mode == "take" and runs else None
@@ -214,7 +254,9 @@ def main() -> None:
             dataset = data.load(config.dataset, options.data_dir, config.input_size)
             if dataset.sha256 != sha256:
                 raise UserError(f"{path} was trained on other data than {options.data_dir}'s")
-            if options.mode == "export":
+            if options.mode == "rehearse":
+                rehearse(folder / path.name, path, dataset, options.steps)
+            elif options.mode == "export":
                 export(folder, directory, dataset, options.to, options.model_every)
             else:
                 take(folder, out, directory, dataset, options.keep_steps)
