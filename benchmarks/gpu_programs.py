@@ -1,6 +1,6 @@
 """Compiles our programs for GPUs that need not be there, and counts what a GPU is told to do.
 
-    python -m benchmarks.gpu_programs [--targets=h100,...] [--programs=sweeps,kernel,...] [--keep]
+    python -m benchmarks.gpu_programs [--targets=h100,...] [--programs=kernel,sweeps,...] [--keep]
 
 Counts are of XLA's thunks, the host's list of things to launch; microseconds are estimates, which
 kernels of our own, larger than any other operation, do not have.
@@ -201,6 +201,14 @@ def measure(name: str, make: Callable[[], Call], target: str) -> Record:
     return about | per_unit | {"microseconds": None if kernels else microseconds(per_unit)}
 
 
+def _asked(words: list[str]) -> list[str]:
+    """Names that words are in; with kernels where one of the words is "kernel" or there is none."""
+    ends = ("", KERNEL) if "" in words else (KERNEL,) if "kernel" in words else ("",)
+    asked = [word for word in words if word != "kernel"] or [""]
+    names = [name + end for name in PROGRAMS for end in ends]
+    return [name for name in names if any(word in name for word in asked)]
+
+
 def main() -> None:
     """Prints what is counted of each program and GPU."""
     parser = records.parser(__doc__)
@@ -213,8 +221,7 @@ def main() -> None:
     records.prepare_device()
     tf.random.set_seed(1)  # TensorFlow draws a number to find its device
     found = []
-    names = [name + end for name in PROGRAMS for end in ("", KERNEL)]
-    for name in (n for n in names if any(word in n for word in options.programs)):
+    for name in _asked(options.programs):
         for target in options.targets:
             if name.endswith(KERNEL) and not takes_kernels(target):
                 continue

@@ -109,8 +109,9 @@ def gpu_programs_table(record: Record) -> str:
         counts = (row[key] for key in ("operations", "graph_launches", "host_round_trips"))
         cells = [name, row["unit"], *(f"{count:.4g}" for count in counts)]
         cells.append(f"{row['microseconds']:.0f}")
-        others = ((name + KERNEL, "h100"), (name, "a100"), (name + KERNEL, "a100"))
-        rows.append([*cells, *(f"{found[other]['operations']:.4g}" for other in others)])
+        for other in ((name + KERNEL, "h100"), (name, "a100"), (name + KERNEL, "a100")):
+            cells.append(f"{found[other]['operations']:.4g}" if other in found else "")
+        rows.append(cells)
     header = ("program", "unit", "operations", "graphs", "round trips", "us, estimated")
     return table((*header, "operations with kernels", "A100", "A100 with kernels"), rows)
 

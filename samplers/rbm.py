@@ -149,12 +149,8 @@ class MarginalPath(Path):
         self, state: tf.Tensor, key: tf.Tensor, inverse_temperature: tf.Tensor
     ) -> tf.Tensor:
         t, coupling = inverse_temperature, self._params.coupling
-        right = gibbs.Block(self._params.right_bias, coupling, (1,))
-        left = gibbs.Block(self._params.left_bias, tf.transpose(coupling), (0,))
-        base = self._right, self._left
-        swept = gibbs.in_one_kernel((right, left), state, key, 1, t, base, parts=1)
-        if swept is not None:
-            return swept[1]
+        if (swept := self._in_one_kernel(state, key, t)) is not None:
+            return swept
         right = counter_random.bernoulli_logits(key, self._right_field(state, t), stream=0)
         bias = (1.0 - t) * self._left + t * self._params.left_bias
         if hardware.on_gpu() or t.shape.rank:  # no scaled copy of the couplings
@@ -162,6 +158,15 @@ class MarginalPath(Path):
         else:
             field = bias + tf.matmul(right, t * coupling, transpose_b=True)
         return counter_random.bernoulli_logits(key, field, stream=1)
+
+    def _in_one_kernel(self, left: tf.Tensor, key: tf.Tensor, t: tf.Tensor) -> tf.Tensor | None:
+        if hardware.kernel_gpu() is None:
+            return None
+        params, base = self._params, (self._right, self._left)
+        first = gibbs.Block(params.right_bias, params.coupling, (1,))
+        blocks = first, gibbs.Block(params.left_bias, tf.transpose(params.coupling), (0,))
+        swept = gibbs.in_one_kernel(blocks, left, key, 1, t, base, parts=1)
+        return None if swept is None else swept[1]
 
 
 def transposed(params: RBMParameters) -> RBMParameters:

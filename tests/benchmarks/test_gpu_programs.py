@@ -56,6 +56,15 @@ def test_counts(written):
     assert gpu_programs.microseconds(shares) == pytest.approx(12 * 3.0 * 0 + max(26.4, 27.0) + 12.0)
 
 
+def test_words_choose_programs():
+    """ "kernel" those with kernels of ours, among which other words choose."""
+    names = [*gpu_programs.PROGRAMS]
+    assert sorted(gpu_programs._asked([""])) == sorted([*names, *(f"{n}, kernel" for n in names)])
+    assert gpu_programs._asked(["kernel"]) == [f"{name}, kernel" for name in names]
+    assert gpu_programs._asked(["200", "AIS"]) == ["sweeps 200x200", "AIS 100x100"]
+    assert gpu_programs._asked(["kernel", "AIS"]) == ["AIS 100x100, kernel"]
+
+
 def test_without_a_compiler_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_compiler, "BUILD", tmp_path)
     monkeypatch.setattr(gpu_compiler.shutil, "which", lambda name: None)
@@ -106,10 +115,14 @@ def test_every_combination_compiles(baseline, struct):
         ("sweeps 100x100", 172, 6),
         ("training dvaes_power", 273.5, 8),
         ("training dvaes_gi", 330, 8),
+        ("training dvaes_power, kernel", 112, 4),
+        ("AIS 100x100, kernel", 4, 0.5),
+        ("tempering 100x100, kernel", 12, 0.5),
     ],
 )
 def test_operations_stay_few(name, operations, graph_launches):
     """On an H100; half an operation more is the loop over ten steps."""
-    found = gpu_programs.measure(name, gpu_programs.PROGRAMS[name], "h100")
+    make = gpu_programs.PROGRAMS[name.removesuffix(gpu_programs.KERNEL)]
+    found = gpu_programs.measure(name, make, "h100")
     assert found["operations"] <= operations and found["graph_launches"] <= graph_launches
     assert found["host_round_trips"] <= 0.1

@@ -6,7 +6,7 @@ import math
 import tensorflow as tf
 
 from configs.registry import SAMPLERS
-from tests.faults import argument, cases, entry, fault, result, text, within, wrapped
+from tests.faults import argument, cases, entry, fault, result, text, value, within, wrapped
 from tests.faults.common import BLOCKS, FOLLOW, STEP, WEIGHTS, negative, zeros
 
 PCD, ENERGY = STEP("dvaepp_exp-1-5"), STEP("dvaepp_exp-1-1")
@@ -23,6 +23,8 @@ LINEAR = AIS("graph-fitted", "made here-fitted")
 SWEPT = "path.sweep(state, counter_random.fold_in(key, step), new)"
 COUNTED = cases("test_what_is_counted_is_a_whole_number_from_one")
 STARTS = "test_a_run_keeps_the_layout_that_it_starts_with[cpu]"
+NO_KERNEL = cases("test_what_no_kernel_does_is_done_without")
+KERNEL_BITS = cases("test_bits_are_those_without_a_kernel")
 SET = "test_what_is_set_counts_and_else_what_is_seen[gpu]"
 
 
@@ -165,3 +167,28 @@ with fault("a GPU is not seen", SET):
     text("hardware.layout", '"«gpu → cpu»" if')
 with fault("a run is laid out for a CPU wherever it is", STARTS):
     text("isolation.isolated", "hardware.use(«hardware.layout() → 'cpu'»)")
+
+# Where kernels of our own are taken, and what they are given.
+with fault("a program is not made anew for kernels", "test_a_program_for_kernels_is_no_other"):
+    text("hardware.Program._current", "«kernel_gpu() → None»")
+with fault("programs for a CPU take a kernel", "test_only_a_gpu_that_can_hold_a_kernel_takes_it"):
+    text("hardware.kernel_gpu", "if «on_gpu() → True»")
+with fault("a kernel is taken beyond a GPU's memory", "test_only_a_gpu_that_holds_it_gets_it"):
+    text("embedded.fits", "return «gpu.shared_memory >= kernel.shared_memory → True»")
+with fault(
+    "a kernel is held against no memory",
+    "test_the_driver_says_what_a_gpu_can_hold",
+):
+    value("hardware._SHARED_MEMORY", 76)
+with fault("a kernel leaves chains out", NO_KERNEL("model0-20-1-dtype0", "model1-5-1-dtype1")):
+    text("gpu_kernels.sweeps.holds", "% «(4 * parts) → 1» == 0")
+with fault("a kernel takes the chains for one part", KERNEL_BITS("sweeps_resident_128-plain")):
+    argument("gpu_kernels.sweeps.sweeps", parts=lambda parts: 1)
+with fault("a kernel knows no base", KERNEL_BITS("sweeps_streamed_128-path per chain")):
+    argument("gpu_kernels.sweeps.sweeps", base=lambda base: None)
+with fault("a kernel counts a matrix three times", KERNEL_BITS("sweeps_streamed_256-plain")):
+    text("sweeps._parts", "rest -= «upper → 0.0 * upper»")
+with fault("a kernel is given a matrix the other way", KERNEL_BITS("sweeps_streamed_128-plain")):
+    argument("gpu_kernels.sweeps.sweeps", couplings=lambda both: both[::-1])
+with fault("a kernel that cannot be is no error", "test_on_says_why_it_cannot_be[no GPU]"):
+    text("gpu_kernel.taken", 'setting == "«on → none»"')

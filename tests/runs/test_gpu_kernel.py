@@ -44,6 +44,7 @@ def test_on_takes_what_can_sweep_the_chains(sampler, monkeypatch):
         (H100, {"num_chains": 1001}, "num_chains=1001 is no multiple of 8"),
         (H100, {"prior": "complete", "num_latents": 20}, "the prior is no RBM, but Boltzmann"),
     ],
+    ids=["no GPU", "old GPU", "small GPU", "large prior", "chains", "graph"],
 )
 def test_on_says_why_it_cannot_be(gpu, fields, words, monkeypatch):
     with pytest.raises(UserError, match=f"gpu_kernel=on cannot be done: .*{words}") as caught:
