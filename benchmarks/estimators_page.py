@@ -3,15 +3,11 @@
 import math
 from collections.abc import Callable
 
-import matplotlib
+from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmarks.records import Record, table
 from configs.registry import BASELINES
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 
 PARTS = ("encoder", "prior", "decoder")
 UNBIASED = ("loo", "vimco", "disarm", "rodeo")  # as docs/estimators.md says
@@ -100,9 +96,10 @@ def unbiased_table(found: dict[str, Record]) -> str:
     return table(header, rows)
 
 
-def draw(found: dict[str, Record]) -> plt.Figure:
+def draw(found: dict[str, Record]) -> Figure:
     """Bias and variance of the encoder's gradient at k = 1, a row for each method."""
-    figure, panels = plt.subplots(1, 2, figsize=(11.0, 6.0), layout="constrained", sharey=True)
+    figure = Figure(figsize=(11.0, 6.0), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
     rows = _measured(found).items()
     measured = {key: row["parts"]["encoder"] for key, row in rows if key[2] == 1}
     names = [name for name in BASELINES if any(key[0] == name for key in measured)]

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import matplotlib
+from matplotlib.figure import Figure
 from scipy import stats
 
 from benchmarks import records
@@ -12,10 +12,6 @@ from benchmarks.records import Record, table
 from configs.tables import published_value
 from dvae.runs.result import span
 from tables.results import read_tree
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
 
 # Standard errors, correlation times, steps a time, tempered states, chance of a wrong alarm.
 SIGMAS, SERIES_PER_TIME, MANY_STEPS, FEW_ARRIVALS, FALSE_ALARM = 3.0, 10, 10, 100, 0.01
@@ -111,9 +107,10 @@ def cells_table() -> str:
     return table([*header, "paper", "best step", "log Z", "hours"], rows)
 
 
-def draw(found: Sequence[Record]) -> plt.Figure:
+def draw(found: Sequence[Record]) -> Figure:
     """Validation NLL, and the correlation time of the slowest combination, against steps."""
-    figure, (curves, times) = plt.subplots(1, 2, figsize=(11.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    curves, times = figure.subplots(1, 2)
     binarized = [run for run in found if run["run"]["dataset"] == "binarized_mnist"]
     for number, record in enumerate(binarized):
         style = {"color": f"C{number}", "marker": ".", "label": run_name(record)}
