@@ -46,7 +46,7 @@ def test_only_a_gpu_that_can_hold_a_kernel_takes_it():
     assert not embedded.fits(kernel)
 
 
-def test_a_program_for_kernels_is_no_other(seed=1):
+def test_a_program_for_kernels_is_no_other():
     """Traced once for each GPU, and for none."""
     traced = []
 
