@@ -55,10 +55,12 @@ def headline(cells: Sequence[Cell]) -> str:
         spread = span(interval["low"], interval["high"])
         if len(cell.results) > 1:
             spread = f"± {cell.sample.deviation:.2f} ({len(cell.results)} seeds)"
-        where = cell.all_of("device").removeprefix("GPU: NVIDIA ")
-        ms = "not known" if cell.ms_per_step is None else f"{cell.ms_per_step:.3g} ({where})"
+        times = cell.by_device("ms_per_step").items()
+        ms = [f"{ms:.3g} ({device.removeprefix('GPU: NVIDIA ')})" for device, ms in times]
         row = [f"`{setting.baseline}`", f"{run.config.num_train_iter:,}", setting.struct]
-        rows.append([*row, f"{setting.k}", f"{cell.sample.mean:.2f} {spread}", ms])
+        rows.append(
+            [*row, f"{setting.k}", f"{cell.sample.mean:.2f} {spread}", ", ".join(ms) or "not known"]
+        )
     header = ("method", "steps", "structure", "k", "test NLL, 95 % interval", "ms a step")
     return markdown_table(header, rows)
 
@@ -80,7 +82,8 @@ def priors(cells: Sequence[Cell]) -> str:
         nll = f"{cell.sample.mean:.2f} {span(interval['low'], interval['high'])}"
         row = [setting.baseline, setting.prior, f"{run.config.structure.num_latents}"]
         row += [f"{run.config.num_train_iter:,}", f"{couplings:,}", nll, f"{cell.log_z_error:.3f}"]
-        rows.append([*row, f"{cell.ms_per_step:.0f}"])
+        times = cell.by_device("ms_per_step").values()
+        rows.append([*row, ", ".join(f"{ms:.0f}" for ms in times)])
     header = ("method", "prior", "latents", "steps", "couplings", "test NLL, 95 % interval")
     return markdown_table((*header, "log Z ±", "ms a step"), rows)
 

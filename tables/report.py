@@ -33,7 +33,8 @@ _KEEP = ("struct", "k", "baseline", "test NLL", "seeds", _ABOVE_BEST, "log Z err
 _KEEP += ("from published",)
 _UNITS = (
     "Test NLL in nats: mean ± standard deviation over seeds. log Z error: largest half-width of "
-    "its 95 % interval over seeds, in nats. Hours: of training steps, mean over seeds."
+    "its 95 % interval over seeds, in nats. Hours: of training steps, mean over the seeds of each "
+    "device."
 )
 _OF_THE_BEST = (
     "Above the best: the difference to the lowest mean of the same struct and k, of two seeds or "
@@ -86,7 +87,7 @@ def _row(cell: Cell, comparable: bool, above_best: str) -> tuple[str, ...]:
 
 
 def _hours(cell: Cell) -> str:
-    return "not known" if cell.hours is None else f"{cell.hours:.2f}"
+    return ", ".join(f"{h:.2f}" for h in cell.by_device("hours").values()) or "not known"
 
 
 def data_notes(cells: Sequence[Cell], departures: Sequence[str]) -> list[str]:
@@ -217,7 +218,7 @@ def records(cells: Sequence[Cell]) -> list[dict[str, object]]:
 
 def _record(cell: Cell) -> dict[str, object]:
     value, gap = published_value(cell.setting), published_difference(cell)
-    sample = cell.sample
+    sample, hours = cell.sample, list(cell.by_device("hours").values())
     departures = protocols.departures(cell.protocol)
     return {
         **cell.setting._asdict(),
@@ -236,7 +237,7 @@ def _record(cell: Cell) -> dict[str, object]:
         "difference": gap and gap.value,
         "difference_in_standard_errors": gap and gap.in_standard_errors,
         "steps": cell.results[0].config.num_train_iter,
-        "hours": cell.hours,
+        "hours": hours[0] if len(hours) == 1 else None,  # of one device
         "device": cell.all_of("device"),
         "code": cell.all_of("code"),
         "data_sha256": _sha(cell),

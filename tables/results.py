@@ -1,6 +1,7 @@
 """Finished runs, read back and gathered into cells: one setting under one protocol, over seeds."""
 
 import os
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +23,6 @@ def _largest(values: Iterable[float | None]) -> float | None:
     """The largest; None where one of them is not known."""
     values = list(values)
     return None if None in values else max(values)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean; None where one of them is not known."""
-    values = list(values)
-    return None if None in values else sum(values) / len(values)
 
 
 class Result(NamedTuple):
@@ -186,15 +181,13 @@ class Cell(NamedTuple):
         """Largest half-width of the 95 % interval of the test NLL over the seeds, in nats."""
         return _largest(run.nll_error for run in self.results)
 
-    @property
-    def hours(self) -> float | None:
-        """Mean hours of training steps of a run."""
-        return _mean(run.hours for run in self.results)
-
-    @property
-    def ms_per_step(self) -> float | None:
-        """Mean milliseconds of a training step."""
-        return _mean(run.ms_per_step for run in self.results)
+    def by_device(self, attribute: str) -> dict[str, float]:
+        """Mean of `ms_per_step` or `hours` over the runs of each device, where it is known."""
+        found: dict[str, list[float]] = {}
+        for run in sorted(self.results, key=lambda run: run.record["device"]):
+            if (value := getattr(run, attribute)) is not None:
+                found.setdefault(run.record["device"], []).append(value)
+        return {device: statistics.mean(values) for device, values in found.items()}
 
     @property
     def data_note(self) -> str:

@@ -25,11 +25,12 @@ def _text(cell: Cell, best: bool) -> str:
     else:
         error = ", error not known" if cell.nll_error is None else f" ± {nats(cell.nll_error)}"
     nll = f"**{sample.mean:.2f}**" if best else f"{sample.mean:.2f}"
-    ms = "time not known" if cell.ms_per_step is None else f"{cell.ms_per_step:.3g} ms"
     doubt = "" if sample.trusted else ", not to be trusted"
-    device = cell.all_of("device")
-    where = "" if device == "CPU" else f" ({device.removeprefix('GPU: ').removeprefix('NVIDIA ')})"
-    return f"{nll}{error}{doubt}; {ms}{where}"
+    times = []
+    for device, ms in cell.by_device("ms_per_step").items():
+        where = device.removeprefix("GPU: ").removeprefix("NVIDIA ")
+        times.append(f"{ms:.3g} ms" + ("" if device == "CPU" else f" ({where})"))
+    return f"{nll}{error}{doubt}; {', '.join(times) or 'time not known'}"
 
 
 def _table(dataset: str, protocol: Protocol, cells: Sequence[Cell]) -> Table:

@@ -46,6 +46,16 @@ def test_published_protocol_is_compared_with_its_mark(tmp_path):
     }
 
 
+def test_times_of_several_devices_are_not_averaged(tmp_path):
+    """Seeds on a CPU took 36 and 54 ms, one on a GPU 0.9: 10, 15 and 0.25 hours."""
+    for seed, (ms, device) in enumerate(((36.0, "CPU"), (0.9, "GPU: NVIDIA H200"), (54.0, "CPU"))):
+        write(tmp_path, 85.0, dict(ms_per_step=ms, device=device), seed=seed)
+    document, [record] = _document(tmp_path)
+    assert "hours 12.50, 0.25;" in str(document.tables) and record["hours"] is None
+    [table] = side_by_side(gather(read_tree(tmp_path).results)).tables
+    assert table.rows[0][1].endswith("; 45 ms, 0.9 ms (H200)")
+
+
 def test_a_run_resumed_by_other_code_names_both(tmp_path):
     earlier = [{"commit": "bead", "sources": "0"}, {"commit": None, "sources": "4567"}]
     write(tmp_path, 85.0, record_changes=dict(earlier_code=earlier))
