@@ -253,8 +253,8 @@ SETTINGS = by_name(
     Setting(
         "gpu_kernel",
         "off",
-        "sweeps of an RBM prior as one kernel of a GPU: auto (where a GPU can hold it), on (or an "
-        "error), off; it has not run on a GPU yet",
+        "sweeps and mean field of an RBM prior as one kernel of a GPU each: auto (where a GPU can "
+        "hold it), on (or an error), off; it has not run on a GPU yet",
         str,
         (*(mode for mode in MODES if mode != "export"), "table"),
         choices=("auto", "on", "off"),

@@ -13,16 +13,17 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import CUDABackend
 from triton.compiler import ASTSource
 
-from samplers.gpu_kernels import triton_sweeps
+from samplers.gpu_kernels import triton_mean_field, triton_sweeps
 
 _F, _I, _H = "*fp32", "*i32", "*bf16"
 _SHARED = (_F, _F, _F, _F, _F, _F, _I, _I, _F, _F)  # biases to both results
 
-# Of each file: the function, types of its pointers, and values of its constants but for the last.
+# Of each file: the function, types of its pointers, and values of its constants.
 KERNELS = {
-    "sweeps_resident_128": (triton_sweeps.resident, (_F, *_SHARED), (128, 16)),
-    "sweeps_streamed_128": (triton_sweeps.streamed, (_H, *_SHARED, _H), (128, 16)),
-    "sweeps_streamed_256": (triton_sweeps.streamed, (_H, *_SHARED, _H), (256, 32)),
+    "sweeps_resident_128": (triton_sweeps.resident, (_F, *_SHARED), (128, 16, tl.bfloat16)),
+    "sweeps_streamed_128": (triton_sweeps.streamed, (_H, *_SHARED, _H), (128, 16, tl.bfloat16)),
+    "sweeps_streamed_256": (triton_sweeps.streamed, (_H, *_SHARED, _H), (256, 32, tl.bfloat16)),
+    "mean_field_128": (triton_mean_field.mean_field, (_F, _F, _F, _I, _F, _F, _F), (128, 4)),
 }
 
 
@@ -46,9 +47,8 @@ def written(function: triton.JITFunction, pointers: tuple[str, ...], constants: 
 
 def main(folder: Path) -> None:
     """Writes all files."""
-    for name, (function, pointers, constants) in KERNELS.items():
-        text = written(function, pointers, (*constants, tl.bfloat16))
-        (folder / f"{name}.ttir").write_text(text, encoding="utf-8")
+    for name, kernel in KERNELS.items():
+        (folder / f"{name}.ttir").write_text(written(*kernel), encoding="utf-8")
 
 
 if __name__ == "__main__":

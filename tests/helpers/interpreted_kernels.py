@@ -69,5 +69,6 @@ def call(kernel, programs, operands, results):
     arrays = [_plain(operand) for operand in operands]
     written = [np.full(result.shape, np.nan, np.float32) for result in results]
     assert function.__name__ == kernel.function and len(pointers) == len(arrays + written)
-    function[(programs,)](*map(_Array, arrays + written), *constants, tl.float32)
+    constants = [tl.float32 if value is tl.bfloat16 else value for value in constants]
+    function[(programs,)](*map(_Array, arrays + written), *constants)
     return [tf.cast(array, r.dtype) for array, r in zip(written, results, strict=True)]
