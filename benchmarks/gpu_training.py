@@ -165,7 +165,7 @@ def take(
         summaries = Summaries(directory)
         if progress is None:
             summaries.forget_after(-1, -1)
-            summaries.start(config, "")
+            summaries.start(config)
             progress = Progress()
         else:
             summaries.forget_after(progress.step, progress.evaluated_step)
