@@ -56,10 +56,9 @@ class Objective:
 
     def term_metrics(self, terms: Terms) -> dict[str, tf.Tensor]:
         """Means of the terms, without log Z."""
-        return {
-            RECONSTRUCTION: -tf.reduce_mean(terms.log_likelihood),
-            self.log_ratio.name: tf.reduce_mean(terms.log_ratio),
-        }
+        both = tf.stack([-terms.log_likelihood, terms.log_ratio])  # one sum for both
+        names = RECONSTRUCTION, self.log_ratio.name
+        return dict(zip(names, tf.unstack(tf.reduce_mean(both, axis=[1, 2])), strict=True))
 
 
 def elbo(log_weights: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ weight of each step is an estimate of Z_new / Z_old, so log Z is tracked along t
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from samplers import checks, counter_random
@@ -103,18 +104,20 @@ def count_families(family: tf.Tensor) -> tf.Tensor:
 def systematic_ancestors(shares: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """int32 [C] ancestors drawn by systematic resampling: each expects C times its share [C].
 
-    Points (j + u) / C for one uniform u are looked up in the cumulative weights (Kitagawa 1996).
-    A histogram of how many points lie below each cumulative weight replaces the search: TFP's
-    resampler sorts instead, at four times the cost on a CPU.
+    Points (j + u) / C for one uniform u are looked up in the cumulative weights (Kitagawa 1996), by
+    bisection, all at once: two operations of a GPU, where a histogram of them takes five.
     """
     size = shares.shape[0]
     offset = counter_random.uniform(key, [], shares.dtype)
-    cumulative = tf.cumsum(shares) * float(size)
-    points_below = tf.cast(tf.math.ceil(cumulative - offset), tf.int32)
+    points, powers = tf.range(size, dtype=shares.dtype), [2**n for n in range(size.bit_length())]
+    cumulative = tf.cumsum(shares) * float(size) - offset
+    cumulative = tf.pad(cumulative, [[0, sum(powers) - size]], constant_values=np.inf)
+    below = tf.zeros([size], tf.int32)
+    for power in reversed(powers):
+        more = tf.gather(cumulative, below + (power - 1)) <= points
+        below += power * tf.cast(more, tf.int32)
     # Rounding may leave the last sum below C: whatever point is beyond it goes to the last member.
-    points_below = tf.clip_by_value(points_below, 0, size)
-    ends = tf.math.unsorted_segment_sum(tf.ones_like(points_below), points_below, size + 1)
-    return tf.minimum(tf.cumsum(ends[:size]), size - 1)
+    return tf.minimum(below, size - 1)
 
 
 def _largest_bridge(

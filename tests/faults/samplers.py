@@ -104,7 +104,7 @@ with fault("the population forgets which parameters it is at", UNBIASED("never")
 with fault("resampling and sweeps share a key", BLOCKS, BY_ESS):
     text("population_annealing.step", "state.chains, keys[«1 → 0»]")
 with fault("the offspring of a weight is off by one place", "test_systematic_ancestors", ALWAYS):
-    text("systematic_ancestors", "tf.cumsum(ends[:size])« →  + 1»")
+    text("systematic_ancestors", "tf.minimum(below« →  + 1», size - 1)")
 with fault("every member has a uniform number of its own", "test_systematic_ancestors"):
     text("systematic_ancestors", "uniform(key, [« → size»], shares")
 with fault("log Z grows by the plain mean of new weights (SMC)", UNBIASED("never", "by ESS")):
