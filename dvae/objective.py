@@ -58,7 +58,8 @@ class Objective:
         """Means of the terms, without log Z."""
         both = tf.stack([-terms.log_likelihood, terms.log_ratio])  # one sum for both
         names = RECONSTRUCTION, self.log_ratio.name
-        return dict(zip(names, tf.unstack(tf.reduce_mean(both, axis=[1, 2])), strict=True))
+        means = tf.reduce_mean(both, axis=list(range(1, both.shape.rank)))
+        return dict(zip(names, tf.unstack(means), strict=True))
 
 
 def elbo(log_weights: tf.Tensor) -> tf.Tensor:
