@@ -43,7 +43,7 @@ def exact():
 
 def undirected(num_temperatures=1):
     """So few temperatures that the weights of chains matter."""
-    model = undirected_models.make(structure=undirected_models.DEEP, scale=0.15).model
+    model = undirected_models.make(structure=undirected_models.DEEP, scale=0.18).model
     model.encoder.num_temperatures = num_temperatures
     return exact_of(model, logits_alone=False)
 
@@ -60,7 +60,7 @@ KINDS = {
 class TestAgainstEnumeration:
     @pytest.mark.parametrize("kind", KINDS)
     def test_per_image(self, kind):
-        """Each image on its own, within 5 of its own errors of about 0.01 nats."""
+        """Each image on its own, within 5 of its own errors of 0.01 to 0.02 nats."""
         exact = KINDS[kind]()
         found = exact.evaluator.per_image(IMAGES, 20_000, 11, statistical.key(2))
         assert found.nll.dtype == np.float64 and found.variance.max() < 0.02**2
