@@ -120,6 +120,7 @@ def compiler():
     tf.random.set_seed(1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("target", ["h100", "a100"])
 def test_a_kernel_is_one_operation(target, monkeypatch, tmp_path):

@@ -84,6 +84,7 @@ def hlo():
         return exported.export(lambda: exported.Call(program, arguments)).hlo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", GPUS)
 def test_it_compiles_and_its_shared_memory_is_what_xla_asks_for(target, hlo, monkeypatch, tmp_path):
     """A GPU with one byte less is refused."""

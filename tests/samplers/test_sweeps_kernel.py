@@ -162,6 +162,7 @@ def exported_sweeps(gpu, size, num_chains=1000):
         return exported.export(lambda: gpu_programs.sweeps(size, num_chains)).hlo
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize(
     "target, size, operations", [("h100", 100, 1), ("a100", 100, 2), ("h100", 200, 2)]
@@ -172,6 +173,7 @@ def test_sweeps_are_one_operation_and_one_for_a_streamed_matrix(target, size, op
     assert found == {"operations": operations, "launched_singly": operations}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("name", FORMS)
 def test_shared_memory_is_what_xla_asks_for(name, monkeypatch, tmp_path):
