@@ -27,3 +27,17 @@ def spawner():
         ["tests.conftest", "data", "dvae.runs.loop", "tests.helpers.tiny_runs"]
     )
     return context
+
+
+@pytest.fixture(scope="module")
+def compiler():
+    """Of GPU programs; skips where there is none. TensorFlow wants a seed under determinism."""
+    import tensorflow as tf
+
+    from benchmarks import gpu_compiler
+
+    try:
+        gpu_compiler.build()
+    except gpu_compiler.NoCompilerError as error:
+        pytest.skip(str(error))
+    tf.random.set_seed(1)

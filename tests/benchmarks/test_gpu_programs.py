@@ -72,16 +72,6 @@ def test_without_a_compiler_it_says_so(monkeypatch, tmp_path):
         gpu_compiler.build()
 
 
-@pytest.fixture(scope="module")
-def compiler():
-    """Skips where there is none; draws a seed, which TensorFlow wants under determinism."""
-    try:
-        gpu_compiler.build()
-    except gpu_compiler.NoCompilerError as error:
-        pytest.skip(str(error))
-    tf.random.set_seed(1)
-
-
 # Every method on every structure, and every sampler: neither knows of the other.
 _COMBINATIONS = [
     *((name, struct, "pa") for name in BASELINES if name != "exact" for struct in STRUCTURES),

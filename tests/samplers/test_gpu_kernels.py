@@ -110,16 +110,6 @@ def test_without_a_driver_no_gpu_is_found(monkeypatch):
     assert hardware.found_gpu() is None
 
 
-@pytest.fixture(scope="module")
-def compiler():
-    """Skips where there is none; draws a seed, which TensorFlow wants under determinism."""
-    try:
-        gpu_compiler.build()
-    except gpu_compiler.NoCompilerError as error:
-        pytest.skip(str(error))
-    tf.random.set_seed(1)
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("target", ["h100", "a100"])

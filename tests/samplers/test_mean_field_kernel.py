@@ -67,13 +67,8 @@ def test_halves_too_large_are_fitted_without_it(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def hlo():
-    """Of a batch of 100; skips where nothing can be compiled."""
-    try:
-        gpu_compiler.build()
-    except gpu_compiler.NoCompilerError as error:
-        pytest.skip(str(error))
-    tf.random.set_seed(1)
+def hlo(compiler):
+    """Of a batch of 100."""
 
     @hardware.Program
     def program(*arguments):

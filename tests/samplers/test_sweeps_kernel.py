@@ -147,16 +147,6 @@ def test_files_are_what_triton_makes_of_their_sources(tmp_path):
     assert written == {path.name: path.read_text() for path in FOLDER.glob("*.ttir")}
 
 
-@pytest.fixture(scope="module")
-def compiler():
-    """Skips where there is none; draws a seed, which TensorFlow wants under determinism."""
-    try:
-        gpu_compiler.build()
-    except gpu_compiler.NoCompilerError as error:
-        pytest.skip(str(error))
-    tf.random.set_seed(1)
-
-
 def exported_sweeps(gpu, size, num_chains=1000):
     with hardware.use_kernels(gpu):
         return exported.export(lambda: gpu_programs.sweeps(size, num_chains)).hlo
