@@ -5,8 +5,18 @@ import tensorflow as tf
 from samplers.gpu_kernels import embedded
 from samplers.gpu_kernels.embedded import Kernel
 
-_PADDED, _ROWS = 128, 4
-_KERNEL = Kernel("mean_field_128", "mean_field", 8, 1, 67_584)
+_ROWS = 4
+# By the units that a half may have. The first that a GPU can hold is taken. Shared memory is what
+# XLA asks for.
+_FORMS = {
+    128: Kernel("mean_field_128", "mean_field", 8, 1, 67_584),
+    256: Kernel("mean_field_256", "mean_field", 8, 3, 33_280),
+}
+
+
+def _form(units: int) -> Kernel | None:
+    fitting = (k for padded, k in _FORMS.items() if units <= padded and embedded.fits(k))
+    return next(fitting, None)
 
 
 def mean_field(
@@ -23,10 +33,11 @@ def mean_field(
       right_field: [N, R].
       iterations: from means of one half; each sets the right half, then the left.
     """
-    if max(coupling.shape) > _PADDED or not embedded.fits(_KERNEL):
+    kernel = _form(max(coupling.shape))
+    if kernel is None:
         return None
     fields = [left_field, right_field]
     num_rows = left_field.shape[0]
     sizes = tf.constant([num_rows, *coupling.shape, iterations], tf.int32)
     results = [tf.TensorSpec(shape) for shape in (*(f.shape for f in fields), [num_rows])]
-    return embedded.call(_KERNEL, -(-num_rows // _ROWS), [coupling, *fields, sizes], results)
+    return embedded.call(kernel, -(-num_rows // _ROWS), [coupling, *fields, sizes], results)

@@ -17,13 +17,15 @@ from samplers.gpu_kernels import triton_mean_field, triton_sweeps
 
 _F, _I, _H = "*fp32", "*i32", "*bf16"
 _SHARED = (_F, _F, _F, _F, _F, _F, _I, _I, _F, _F)  # biases to both results
+_MEAN_FIELD = (_F, _F, _F, _I, _F, _F, _F)
 
 # Of each file: the function, types of its pointers, and values of its constants.
 KERNELS = {
     "sweeps_resident_128": (triton_sweeps.resident, (_F, *_SHARED), (128, 16, tl.bfloat16)),
     "sweeps_streamed_128": (triton_sweeps.streamed, (_H, *_SHARED, _H), (128, 16, tl.bfloat16)),
     "sweeps_streamed_256": (triton_sweeps.streamed, (_H, *_SHARED, _H), (256, 32, tl.bfloat16)),
-    "mean_field_128": (triton_mean_field.mean_field, (_F, _F, _F, _I, _F, _F, _F), (128, 4)),
+    "mean_field_128": (triton_mean_field.mean_field, _MEAN_FIELD, (128, 4, 128)),
+    "mean_field_256": (triton_mean_field.mean_field, _MEAN_FIELD, (256, 4, 16)),
 }
 
 

@@ -30,8 +30,19 @@ def bound_and_gradients(arguments):
     return bound, *tape.gradient(total, arguments)
 
 
-@pytest.mark.parametrize("sizes", [(9, 7, 5), (128, 3, 8), (3, 128, 1)])
-def test_bound_and_gradients_are_those_without_a_kernel(sizes, monkeypatch):
+@pytest.mark.parametrize(
+    "sizes, name",
+    [
+        ((9, 7, 5), "mean_field_128"),
+        ((128, 3, 8), "mean_field_128"),
+        ((3, 128, 1), "mean_field_128"),
+        ((130, 40, 5), "mean_field_256"),
+        ((200, 200, 3), "mean_field_256"),
+        ((256, 3, 4), "mean_field_256"),
+        ((1, 256, 1), "mean_field_256"),
+    ],
+)
+def test_bound_and_gradients_are_those_without_a_kernel(sizes, name, monkeypatch):
     """To rounding: sums are taken in another order."""
     from tests.helpers import interpreted_kernels
 
@@ -47,7 +58,7 @@ def test_bound_and_gradients_are_those_without_a_kernel(sizes, monkeypatch):
     assert not called
     with hardware.use("gpu"), hardware.use_kernels(GPUS["a100"]):
         found = bound_and_gradients(arguments)
-    assert called == ["mean_field_128"]
+    assert called == [name]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-6, atol=2e-6)
 
@@ -57,7 +68,7 @@ def test_halves_too_large_are_fitted_without_it(monkeypatch):
         raise AssertionError("a kernel was called")
 
     monkeypatch.setattr(embedded, "call", refused)
-    for sizes in ((129, 2, 3), (2, 129, 3)):
+    for sizes in ((257, 2, 3), (2, 257, 3)):
         arguments = problem(*sizes)
         expected = bound_and_gradients(arguments)
         with hardware.use("gpu"), hardware.use_kernels(GPUS["h100"]):
@@ -66,24 +77,40 @@ def test_halves_too_large_are_fitted_without_it(monkeypatch):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.fixture(scope="module")
-def hlo(compiler):
-    """Of a batch of 100."""
+def test_a_gpu_takes_the_first_form_that_it_can_hold():
+    """The one for small halves needs more, as it holds the matrix."""
+    small, large = mean_field._FORMS.values()
+    for memory, units, kernel in (
+        (small.shared_memory, 128, small),
+        (small.shared_memory, 129, large),
+        (small.shared_memory - 1, 128, large),
+        (large.shared_memory - 1, 129, None),
+    ):
+        with hardware.use("gpu"), hardware.use_kernels(hardware.Gpu((8, 0), memory)):
+            assert mean_field._form(units) is kernel
+
+
+@pytest.fixture(scope="module", params=mean_field._FORMS)
+def form(compiler, request):
+    """A kernel, and the HLO of it on a batch of 100."""
+    units = request.param
 
     @hardware.Program
     def program(*arguments):
         return mean_field.mean_field(*arguments, 5)
 
-    arguments = tf.zeros([128, 128]), tf.zeros([100, 128]), tf.zeros([100, 128])
+    arguments = tf.zeros([units, units]), tf.zeros([100, units]), tf.zeros([100, units])
     with hardware.use_kernels(GPUS["h100"]):
-        return exported.export(lambda: exported.Call(program, arguments)).hlo
+        hlo = exported.export(lambda: exported.Call(program, arguments)).hlo
+    return mean_field._FORMS[units], hlo
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", GPUS)
-def test_it_compiles_and_its_shared_memory_is_what_xla_asks_for(target, hlo, monkeypatch, tmp_path):
+def test_it_compiles_and_shared_memory_is_what_xla_asks_for(target, form, monkeypatch, tmp_path):
     """A GPU with one byte less is refused."""
-    need, had = mean_field._KERNEL.shared_memory, f"optin: {GPUS[target].shared_memory}"
+    kernel, hlo = form
+    need, had = kernel.shared_memory, f"optin: {GPUS[target].shared_memory}"
     text = gpu_compiler.TARGETS[target].read_text()
     assert had in text
     for memory in (need, need - 1):
