@@ -63,6 +63,10 @@ class Estimator(abc.ABC):
     def step(self, model: DVAE, inputs: Inputs, state: Any) -> Step:
         """One estimate; state: of `init`, that of the B images of the batch, [B, ...]."""
 
-    def metrics(self, terms: Terms, bound: tf.Tensor) -> dict[str, tf.Tensor]:
+    def metrics(self, terms: Terms, bound: tf.Tensor, kl_weight: tf.Tensor) -> dict[str, tf.Tensor]:
         """Means of the terms, and the negative of the objective's value `bound`, without log Z."""
-        return {self.objective.bound_name: -bound, **self.objective.term_metrics(terms)}
+        loss, means = -bound, self.objective.term_metrics(terms)
+        if not self.objective.importance_weighted:  # the same, without a sum of its own
+            reconstruction, log_ratio = means.values()
+            loss = reconstruction + kl_weight * log_ratio
+        return {self.objective.bound_name: loss, **means}

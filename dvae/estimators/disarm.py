@@ -61,7 +61,7 @@ class Disarm(Estimator):
             slope = (z[:, 0] - z[:, partner]) * tf.sigmoid(tf.abs(main))
             slope = tf.stop_gradient(half_difference[..., None] * slope)
             surrogate += z.shape[-1] * tf.reduce_mean(slope * main)
-        return Step(surrogate, self.metrics(terms, bound), state)
+        return Step(surrogate, self.metrics(terms, bound, kl_weight), state)
 
 
 def antithetic(key: tf.Tensor, chains: list[int]) -> Draw:

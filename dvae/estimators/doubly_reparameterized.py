@@ -45,7 +45,7 @@ class DoublyReparameterized(Estimator):
         sample = model.sample(inputs.batch, self.num_samples, inputs.key, training=True)
         surrogate, generative = self.surrogate(model, frozen_model, inputs, sample)
         bound = self.objective.value(generative.log_weights(inputs.kl_weight))
-        return Step(surrogate, self.metrics(generative, bound), state)
+        return Step(surrogate, self.metrics(generative, bound, inputs.kl_weight), state)
 
     def along_samples(self, model: DVAE, batch: Batch, sample: Sample) -> Sample:
         """The same samples, whose log q has a gradient along them alone; inside `frozen`."""

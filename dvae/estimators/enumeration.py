@@ -118,4 +118,4 @@ class Exact(Estimator):
         bound = tf.reduce_mean(tf.reduce_sum(tf.exp(log_probability) * bounds, axis=1))
         # The metrics are means under q, not over rows.
         weighted = Terms(*(tf.reduce_sum(tf.exp(log_q) * term, axis=1) for term in terms))
-        return Step(bound, self.metrics(weighted, bound), state)
+        return Step(bound, self.metrics(weighted, bound, kl_weight), state)

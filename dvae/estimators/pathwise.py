@@ -17,4 +17,4 @@ class Pathwise(Estimator):
         sample = model.sample(batch, self.num_samples, key, training=True)
         terms = self.objective.terms(model, batch, params, sample)
         bound = self.objective.value(terms.log_weights(kl_weight))
-        return Step(bound, self.metrics(terms, bound), state)
+        return Step(bound, self.metrics(terms, bound, kl_weight), state)

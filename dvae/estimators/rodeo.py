@@ -73,7 +73,7 @@ class Rodeo(Estimator):
         squared_norm = tf.reduce_sum(tf.square(tf.reduce_mean(gradient, axis=1)), axis=1)
         squared_norm = tf.reduce_mean(squared_norm)
         surrogate -= squared_norm
-        return Step(surrogate, self.metrics(terms, bound), state)
+        return Step(surrogate, self.metrics(terms, bound, kl_weight), state)
 
     def gradient(self, samples: _Samples) -> tf.Tensor:
         """What each sample says of the gradient of the logits, [B, K, D]; only α and β learn."""

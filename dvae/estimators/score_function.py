@@ -38,7 +38,7 @@ class LeaveOneOut(Estimator):
         bound = tf.reduce_mean(value)
         # kl_weight log q takes the score out of `bound`.
         surrogate = bound + tf.reduce_mean((signal + kl_weight) * log_q)
-        return Step(surrogate, self.metrics(terms, bound), state)
+        return Step(surrogate, self.metrics(terms, bound, kl_weight), state)
 
 
 class Vimco(Estimator):
@@ -60,7 +60,7 @@ class Vimco(Estimator):
         signal = tf.stop_gradient(bounds[:, None] - bounds_without_each(log_weights))
         bound = tf.reduce_mean(bounds)
         surrogate = bound + tf.reduce_mean(tf.reduce_sum(signal * log_q, axis=1))
-        return Step(surrogate, self.metrics(terms, bound), state)
+        return Step(surrogate, self.metrics(terms, bound, kl_weight), state)
 
 
 def bounds_without_each(log_weights: tf.Tensor) -> tf.Tensor:
