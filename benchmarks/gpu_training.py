@@ -3,6 +3,7 @@
     python -m benchmarks.gpu_training export FOLDER RUN_DIR ...
     python FOLDER/run_exported.py FOLDER OUT --seconds=540     there, then OUT is brought back
     python -m benchmarks.gpu_training take FOLDER OUT RUN_DIR ...
+    python -m benchmarks.gpu_training compare FOLDER OUT RUN_DIR ...   our own kernels, none
     python -m benchmarks.gpu_training rehearse SCRATCH RUN_DIR ...     the hop on this machine's CPU
 
 `take` gives the run directory a checkpoint of where it came to, as if run.py had trained those
@@ -23,16 +24,17 @@ import numpy as np
 import tensorflow as tf
 
 import data
-from benchmarks import exported, records
+from benchmarks import exported, gpu_compiler, records
 from benchmarks.run_exported import read_arrays, read_job
 from configs.errors import UserError
 from configs.experiment import ExperimentConfig
 from data.batches import call_indices
 from data.dataset import Dataset
+from dvae.runs import gpu_kernel
 from dvae.runs.checkpoints import Progress, RunOptions, Saver
 from dvae.runs.code_version import code_version
 from dvae.runs.directory import RunDirectory
-from dvae.runs.json_files import digest
+from dvae.runs.json_files import digest, read_json
 from dvae.runs.loop import MAX_SKIPPED_IN_A_ROW, STEPS_PER_CALL
 from dvae.runs.monitor import Monitor
 from dvae.runs.process import say
@@ -57,10 +59,13 @@ def _digest(program: TrainProgram) -> str:
     return hashlib.sha256(b"".join(content)).hexdigest()
 
 
-def job_name(config: ExperimentConfig) -> str:
-    """The name of a run's job, of letters, digits, '_', '.' and '-', and its settings' alone."""
+def job_name(config: ExperimentConfig, kernels: bool = False) -> str:
+    """The name of a run's job, of letters, digits, '_', '.' and '-', and its settings' alone.
+
+    kernels: of the job that takes kernels of ours.
+    """
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(config.run_directory(""))).strip("-.")
-    return f"{readable}-{digest(config.to_json())[:8]}"
+    return f"{readable}-{digest(config.to_json())[:8]}{'-kernels' * kernels}"
 
 
 def restored(directory: RunDirectory, program: TrainProgram) -> tuple[Saver, Progress | None]:
@@ -75,12 +80,14 @@ def export(
     dataset: Dataset,
     last: int | None = None,
     model_every: int | None = None,
+    kernels: hardware.Gpu | None = None,
 ) -> None:
     """Writes a run as a job that goes on from its newest checkpoint.
 
     last: step to train to; None: the run's last. model_every: steps between models that come back;
-    None: as evaluations, or every twentieth of the run, whichever is less often. Raises UserError
-    when there is nothing to train.
+    None: as evaluations, or every twentieth of the run, whichever is less often. kernels: the GPU
+    whose kernels of ours the program takes. Raises UserError when there is nothing to train, or its
+    sweeps cannot be a kernel there.
     """
     config, _ = read_config(directory.path)
     last = config.num_train_iter if last is None else last
@@ -108,7 +115,11 @@ def export(
         arguments = program.arguments(rows, tf.constant(0), group)
         return exported.Call(program.compiled, arguments, program.state)
 
-    found = exported.export(make)
+    with hardware.use("gpu"):
+        if kernels and (why := gpu_kernel.obstacle(config, kernels)):
+            raise UserError(f"{directory.path} takes no kernels: {why}")
+        with hardware.use_kernels(kernels):
+            found = exported.export(make)
     [program] = made
     places = dict(zip(named_leaves(program.state), found.carried, strict=True))
     # Of a model on the way, evaluations and summaries need no more.
@@ -116,8 +127,9 @@ def export(
     plan |= {"id": _digest(program), "state": places, "model": model}
     plan |= {"sums": [places["metric_sums"]], "bad_in_a_row": [places["counts"], IN_A_ROW]}
     job = {"training": plan, "config": config.to_json(), "code": code_version()}
-    exported.write(folder, job_name(config), found, job)
-    say(f"exported {job_name(config)}: steps {plan['first']} to {plan['last']}")
+    name = job_name(config, kernels is not None)
+    exported.write(folder, name, found, job)
+    say(f"exported {name}: steps {plan['first']} to {plan['last']}")
 
 
 def _models(out: Path, name: str, before: int) -> dict[int, Arrays]:
@@ -138,16 +150,22 @@ def _assign(program: TrainProgram, arrays: Arrays) -> None:
 
 
 def take(
-    folder: Path, out: Path, directory: RunDirectory, dataset: Dataset, keep_steps: list[int]
+    folder: Path,
+    out: Path,
+    directory: RunDirectory,
+    dataset: Dataset,
+    keep_steps: list[int],
+    kernels: bool = False,
 ) -> None:
     """Gives a run what was trained of it elsewhere, as its newest checkpoint.
 
+    kernels: by the job that takes kernels of ours.
     The models on the way are evaluated as run.py evaluates at their steps. That of the last step is
     left to run.py, which does there what is due. Those of `keep_steps` are kept as run.py does.
     Raises UserError when nothing was trained, or when it did not go on from where the run stands.
     """
     config, data_sha256 = read_config(directory.path)
-    name = job_name(config)
+    name = job_name(config, kernels)
     job, last = read_job(folder, name), read_arrays(out / f"{name}.state.npz")
     first = job["training"]["first"]
     facts = json.loads(str(last.pop("facts"))) if last else {"step": first}
@@ -197,11 +215,41 @@ def take(
     say(f"{directory.path} stands at step {facts['step']}: run.py goes on from there")
 
 
-def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
-    """Hops a copy of a run by JAX's CPU, and prints how far it ended from its own program's end.
+def _say_apart(start: Arrays, here: Arrays, there: Arrays) -> None:
+    """How far two ends of a run are apart, and how far the steps moved it, by kind of number.
 
-    That is the root mean square over all numbers of a kind, and how far the steps moved them.
+    As root mean squares over all numbers of a kind.
     """
+    for kind in ("weights", "averages", "adam", "sampler"):
+        names = [name for name in start if name.split("/")[0] == kind and name != "adam/count"]
+        first, *ends = (
+            np.concatenate([end[name].ravel() for name in names], dtype=np.float64)
+            for end in (start, here, there)
+        )
+        apart, moved = (np.sqrt(np.mean((ends[0] - other) ** 2)) for other in (ends[1], first))
+        say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}")
+
+
+def compare(folder: Path, out: Path, directory: RunDirectory, dataset: Dataset) -> None:
+    """Prints how far the job with kernels of ours ended from that without, and what a step took."""
+    config, _ = read_config(directory.path)
+    ends = []
+    for kernels in (False, True):
+        name = job_name(config, kernels)
+        ends.append(read_arrays(out / f"{name}.state.npz"))
+        if not ends[-1]:
+            raise UserError(f"nothing was trained of {name} in {out}")
+        facts = json.loads(str(ends[-1].pop("facts")))
+        told = read_json(out / "times.json")["jobs"][name]
+        say(f"{name}: to step {facts['step']}, {told['microseconds']:.1f} us a step")
+        say(f"    on {', '.join(facts['devices'])}, compiled in {told['compile_seconds']:.0f} s")
+    program = TrainProgram(config, dataset)
+    restored(directory, program)
+    _say_apart(_values(program), *ends)
+
+
+def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
+    """Hops a copy of a run by JAX's CPU, and prints how far it ended from its own program's end."""
     path, folder, out = (scratch / name for name in ("run", "folder", "out"))
     shutil.copytree(source, path)
     directory, (config, _) = RunDirectory(path), read_config(path)
@@ -221,29 +269,28 @@ def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
         program.run(call_indices(*shape, step, size, STEPS_PER_CALL), size)
     ends.append(_values(program))
     saver.restore()
-    ends.append(_values(program))
-    for kind in ("weights", "averages", "adam", "sampler"):
-        names = [name for name in ends[0] if name.split("/")[0] == kind and name != "adam/count"]
-        start, here, there = (
-            np.concatenate([end[name].ravel() for name in names], dtype=np.float64) for end in ends
-        )
-        apart, moved = (np.sqrt(np.mean((here - other) ** 2)) for other in (there, start))
-        say(f"{kind}: apart {apart:.2e}, moved {moved:.2e}")
+    _say_apart(*ends, _values(program))
 
 
 def main() -> None:
     """Exports, takes back, or rehearses runs."""
     parser = records.parser(__doc__)
-    parser.add_argument("mode", choices=["export", "take", "rehearse"])
+    parser.add_argument("mode", choices=["export", "take", "compare", "rehearse"])
     parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER [OUT] RUN_DIR ...")
     parser.add_argument("--data_dir", default="datasets")
     parser.add_argument("--to", type=int, help="export: step to train to; default: the last")
     parser.add_argument("--model_every", type=int, help="export: steps between models")
+    parser.add_argument(
+        "--kernels",
+        choices=list(gpu_compiler.TARGETS),
+        help="export: with kernels of ours for this GPU, as a job of its own; take: that job",
+    )
     parser.add_argument("--keep_steps", type=records.numbers, default=[], help="take: as of run.py")
     parser.add_argument("--steps", type=int, default=200, help="of a rehearsal")
     options = parser.parse_args()
     folder, *runs = options.paths
-    out = runs.pop(0) if options.mode == "take" and runs else None
+    out = runs.pop(0) if options.mode in ("take", "compare") and runs else None
+    kernels = gpu_compiler.gpu_of(options.kernels) if options.kernels else None
     if not runs:
         parser.error("no RUN_DIR")
     records.prepare_device()
@@ -257,9 +304,11 @@ def main() -> None:
             if options.mode == "rehearse":
                 rehearse(folder / path.name, path, dataset, options.steps)
             elif options.mode == "export":
-                export(folder, directory, dataset, options.to, options.model_every)
+                export(folder, directory, dataset, options.to, options.model_every, kernels)
+            elif options.mode == "compare":
+                compare(folder, out, directory, dataset)
             else:
-                take(folder, out, directory, dataset, options.keep_steps)
+                take(folder, out, directory, dataset, options.keep_steps, kernels is not None)
     except (UserError, OSError, zipfile.BadZipFile) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -4,11 +4,13 @@ python -m benchmarks.methods LOG_DIR ...                   keeps config.json and
 python -m benchmarks.methods LOG_DIR ... --page=priors     those that docs/priors.md compares
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import records
-from configs.tables import PUBLISHED_BASELINES
+from benchmarks.records import Record
+from configs.tables import PUBLISHED_BASELINES, Setting
 from dvae.priors import energy_model
 from dvae.runs.export import copy_result
 from dvae.runs.result import span
@@ -37,10 +39,10 @@ def kept(page: str) -> list[Cell]:
 
 
 def best_of_each(cells: Sequence[Cell]) -> list[Cell]:
-    """The lowest NLL of each method at each number of steps: most steps first, then the lowest."""
+    """Of binarized MNIST the lowest NLL of each method at each length: the longest first."""
     best: dict[tuple[int, str], Cell] = {}
     for cell in sorted(cells, key=lambda cell: cell.sample.mean):
-        if cell.trusted:
+        if cell.trusted and cell.setting.dataset == "binarized_mnist":
             steps = cell.results[0].config.num_train_iter
             best.setdefault((-steps, cell.setting.baseline), cell)
     return [best[key] for key in sorted(best, key=lambda key: (key[0], best[key].sample.mean))]
@@ -63,6 +65,32 @@ def headline(cells: Sequence[Cell]) -> str:
         )
     header = ("method", "steps", "structure", "k", "test NLL, 95 % interval", "ms a step")
     return markdown_table(header, rows)
+
+
+def equal_time(cells: Sequence[Cell], timed: Record) -> str:
+    """Cells of 100,000 steps, and what each gives in the time that the fastest takes for them.
+
+    timed: of `speed.time_step`. A shorter time is a shorter schedule: the NLL between the cells of
+    10,000 and 100,000 steps is taken for linear in the logarithm of the steps.
+    """
+    times = {}
+    for result in timed["results"]:
+        for row in result["rows"]:
+            about = (result["struct"], row.get("k"), row.get("baseline"), row.get("sampler"))
+            times[Setting("binarized_mnist", *about)] = row["median_ms"]
+    short, long = (
+        {c.setting: c.sample.mean for c in cells if c.results[0].config.num_train_iter == steps}
+        for steps in (10_000, 100_000)
+    )
+    ms = {setting: times[setting] for setting in long}
+    rows = []
+    for setting in sorted(long, key=long.__getitem__):
+        slower = math.log10(ms[setting] / min(ms.values()))
+        then = long[setting] + (short[setting] - long[setting]) * slower
+        row = [setting.baseline, f"{short[setting]:.2f}", f"{long[setting]:.2f}"]
+        rows.append([*row, f"{ms[setting]:.1f}", f"{ms[setting] / 36:.2f}", f"{then:.2f}"])
+    header = ("method", "NLL, 10,000 steps", "NLL, 100,000 steps", "ms a step", "hours")
+    return markdown_table((*header, "NLL in the least of these hours"), rows)
 
 
 def tables(cells: Sequence[Cell]) -> dict[str, str]:

@@ -129,6 +129,7 @@ def tables() -> dict[tuple[str, str], str]:
         ("docs/tables.md", "flags"): markdown_of(TABLE_SETTINGS.values(), "ways of working"),
         ("README.md", "headline"): methods.headline(cells),
         **{("docs/results.md", name): text for name, text in methods.tables(cells).items()},
+        ("docs/results.md", "equal time"): methods.equal_time(cells, speed["step_long"]),
         ("docs/long_runs.md", "long runs"): long_runs_page.cells_table(),
         ("docs/long_runs.md", "health"): long_runs_page.health_table(runs),
         ("docs/exactness.md", "seeds"): seeds_table(digits),

@@ -10,8 +10,11 @@ from samplers.gpu_kernels import sweeps
 from samplers.rbm import RBM
 
 
-def _obstacle(config: ExperimentConfig, gpu: hardware.Gpu | None) -> str | None:
-    """Why the chains of a training run are not swept by a kernel of this GPU; None: they are."""
+def obstacle(config: ExperimentConfig, gpu: hardware.Gpu | None) -> str | None:
+    """Why the chains of a training run are not swept by a kernel of this GPU; None: they are.
+
+    Of programs that are laid out for a GPU.
+    """
     if gpu is None:
         return "no driver of NVIDIA tells of a GPU here"
     model = energy_model(config.structure)
@@ -37,6 +40,6 @@ def taken(setting: str, config: ExperimentConfig) -> contextlib.ExitStack:
       UserError: it says "on", and the sweeps of the run's training cannot be a kernel here.
     """
     gpu = None if setting == "off" else hardware.found_gpu()
-    if setting == "on" and (obstacle := _obstacle(config, gpu)):
-        raise UserError(f"{name_of('gpu_kernel')}=on cannot be done: {obstacle}")
+    if setting == "on" and (why := obstacle(config, gpu)):
+        raise UserError(f"{name_of('gpu_kernel')}=on cannot be done: {why}")
     return hardware.use_kernels(gpu)

@@ -1,5 +1,6 @@
 """Programs as files, and runs that hop: what JAX makes of them is what TensorFlow makes of them."""
 
+import gzip
 import json
 import re
 import signal
@@ -11,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import data
-from benchmarks import exported, gpu_training, run_exported
+from benchmarks import exported, gpu_compiler, gpu_training, run_exported
 from configs.errors import UserError
 from dvae.runs.json_files import read_json
 from dvae.train_state import named_leaves
@@ -173,6 +174,41 @@ def test_a_hop_is_taken_only_where_it_began(tmp_path):
         gpu_training.take(folder, out, directory, dataset, [])
     with pytest.raises(UserError, match="cannot be trained to step 18"):
         gpu_training.export(folder, directory, dataset, last=18)
+
+
+def test_the_ends_with_kernels_and_without_are_compared(tmp_path, capsys):
+    """Where nothing could be trained: both jobs are written, and their ends are made up."""
+    current, directory, dataset = begun(tmp_path, 0, num_chains=16)
+    folder, out = tmp_path / "folder", tmp_path / "out"
+    names = [gpu_training.job_name(current.config, kernels) for kernels in (False, True)]
+    for gpu in (None, gpu_compiler.gpu_of("h100")):
+        gpu_training.export(folder, directory, dataset, last=10, kernels=gpu)
+    programs = [gzip.decompress((folder / "programs" / f"{n}.hlo.gz").read_bytes()) for n in names]
+    assert [b"xla.gpu.triton" in program for program in programs] == [False, True]
+    first, second = [read_json(folder / "jobs" / f"{name}.json") for name in names]
+    assert first == second
+    out.mkdir()
+    with pytest.raises(UserError, match="nothing was trained"):
+        gpu_training.compare(folder, out, directory, dataset)
+    facts = {"step": 10, "devices": {"GPU: a card": 10}}
+    for moved, name in enumerate(names, 1):
+        end = {key: value + moved for key, value in values(current.program).items()}
+        run_exported.write_arrays(
+            out / f"{name}.state.npz", {"facts": np.array(json.dumps(facts)), **end}
+        )
+    told = {name: {"microseconds": 900.0, "compile_seconds": 12.0} for name in names}
+    (out / "times.json").write_text(json.dumps({"jobs": told}))
+    gpu_training.compare(folder, out, directory, dataset)
+    said = capsys.readouterr().out
+    assert all(f"{name}: to step 10, 900.0 us a step" in said for name in names)
+    found = re.findall(r"(\w+): apart 1.00e\+00, moved 1.00e\+00", said)
+    assert found == ["weights", "averages", "adam", "sampler"]
+
+
+def test_what_takes_no_kernels_is_not_exported_for_them(tmp_path):
+    _, directory, dataset = begun(tmp_path, 0, num_chains=12)
+    with pytest.raises(UserError, match="num_chains=12 is no multiple of 8"):
+        gpu_training.export(tmp_path, directory, dataset, kernels=gpu_compiler.gpu_of("h100"))
 
 
 PLAN = {

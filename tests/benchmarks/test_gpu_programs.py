@@ -109,7 +109,7 @@ def test_every_combination_compiles(baseline, struct, sampler):
         ("sweeps 100x100", 172, 6),
         ("training dvaes_power", 263, 8),
         ("training dvaes_gi", 330, 8),
-        ("training dvaes_power, kernel", 80.5, 2),
+        ("training dvaes_power, kernel", 80, 2),
         ("AIS 100x100, kernel", 4, 0.5),
         ("tempering 100x100, kernel", 12, 0.5),
     ],

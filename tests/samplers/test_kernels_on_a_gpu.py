@@ -1,10 +1,12 @@
-"""On a GPU, where there is one: chains with a kernel are those without. To be run by itself."""
+"""On a GPU, where there is one: kernels give what XLA gives without them. To be run by itself."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from dvae.relaxed_priors import mean_field_bound
 from samplers import counter_random, hardware
+from samplers.gpu_kernels import mean_field as mean_field_kernel
 from samplers.gpu_kernels import sweeps as sweeps_kernel
 from samplers.rbm import RBM, MarginalPath, RBMParameters
 
@@ -45,3 +47,17 @@ def test_chains(size):
     for t in (tf.constant(0.7), tf.linspace(0.0, 1.0, 1000)[:, None]):
         swept = both(lambda *a: path.sweep(*a), start.left, keys[1], t)
         assert differing(*swept) < 1e-4
+
+
+@pytest.mark.parametrize("size", [100, 128, 200, 256])
+def test_mean_field(size):
+    """To rounding: sums are taken in another order."""
+    with hardware.use("gpu"), hardware.use_kernels(GPU):
+        if mean_field_kernel._form(size) is None:
+            pytest.skip("this GPU cannot hold it")
+    keys = counter_random.split(counter_random.key(5), 3)
+    coupling = counter_random.normal(keys[0], [size, size]) / np.sqrt(size)
+    fields = [5.0 * counter_random.normal(key, [100, size]) for key in keys[1:]]
+    found = both(mean_field_bound, coupling, *fields, tf.zeros([100]))
+    for with_kernel, without in zip(*found, strict=True):
+        np.testing.assert_allclose(with_kernel, without, rtol=1e-5)
