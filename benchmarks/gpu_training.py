@@ -233,16 +233,20 @@ def _say_apart(start: Arrays, here: Arrays, there: Arrays) -> None:
 def compare(folder: Path, out: Path, directory: RunDirectory, dataset: Dataset) -> None:
     """Prints how far the job with kernels of ours ended from that without, and what a step took."""
     config, _ = read_config(directory.path)
-    ends = []
+    ends, steps = [], []
     for kernels in (False, True):
         name = job_name(config, kernels)
-        ends.append(read_arrays(out / f"{name}.state.npz"))
-        if not ends[-1]:
-            raise UserError(f"nothing was trained of {name} in {out}")
-        facts = json.loads(str(ends[-1].pop("facts")))
-        told = read_json(out / "times.json")["jobs"][name]
-        say(f"{name}: to step {facts['step']}, {told['microseconds']:.1f} us a step")
+        end = read_arrays(out / f"{name}.state.npz")
+        told = read_json(out / "times.json")["jobs"].get(name) if end else None
+        if told is None:
+            raise UserError(f"nothing was trained to its end of {name} in {out}")
+        facts = json.loads(str(end.pop("facts")))
+        ends.append(end)
+        steps.append(facts["step"])
+        say(f"{name}: to step {steps[-1]}, {told['microseconds']:.1f} us a step")
         say(f"    on {', '.join(facts['devices'])}, compiled in {told['compile_seconds']:.0f} s")
+    if steps[0] != steps[1]:
+        raise UserError("they ended at different steps, so that nothing more can be compared")
     program = TrainProgram(config, dataset)
     restored(directory, program)
     _say_apart(_values(program), *ends)

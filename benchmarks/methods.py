@@ -82,9 +82,9 @@ def equal_time(cells: Sequence[Cell], timed: Record) -> str:
         {c.setting: c.sample.mean for c in cells if c.results[0].config.num_train_iter == steps}
         for steps in (10_000, 100_000)
     )
-    ms = {setting: times[setting] for setting in long}
+    ms = {setting: times[setting] for setting in long if setting in times and setting in short}
     rows = []
-    for setting in sorted(long, key=long.__getitem__):
+    for setting in sorted(ms, key=long.__getitem__):
         slower = math.log10(ms[setting] / min(ms.values()))
         then = long[setting] + (short[setting] - long[setting]) * slower
         row = [setting.baseline, f"{short[setting]:.2f}", f"{long[setting]:.2f}"]

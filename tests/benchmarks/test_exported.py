@@ -190,14 +190,17 @@ def test_the_ends_with_kernels_and_without_are_compared(tmp_path, capsys):
     out.mkdir()
     with pytest.raises(UserError, match="nothing was trained"):
         gpu_training.compare(folder, out, directory, dataset)
-    facts = {"step": 10, "devices": {"GPU: a card": 10}}
-    for moved, name in enumerate(names, 1):
-        end = {key: value + moved for key, value in values(current.program).items()}
-        run_exported.write_arrays(
-            out / f"{name}.state.npz", {"facts": np.array(json.dumps(facts)), **end}
-        )
     told = {name: {"microseconds": 900.0, "compile_seconds": 12.0} for name in names}
     (out / "times.json").write_text(json.dumps({"jobs": told}))
+    for last in (9, 10):
+        for moved, (name, step) in enumerate(zip(names, (10, last), strict=True), 1):
+            facts = np.array(json.dumps({"step": step, "devices": {"GPU: a card": step}}))
+            end = {key: value + moved for key, value in values(current.program).items()}
+            run_exported.write_arrays(out / f"{name}.state.npz", {"facts": facts, **end})
+        if last == 9:
+            with pytest.raises(UserError, match="different steps"):
+                gpu_training.compare(folder, out, directory, dataset)
+    capsys.readouterr()
     gpu_training.compare(folder, out, directory, dataset)
     said = capsys.readouterr().out
     assert all(f"{name}: to step 10, 900.0 us a step" in said for name in names)
