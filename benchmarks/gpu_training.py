@@ -3,11 +3,12 @@
     python -m benchmarks.gpu_training export FOLDER RUN_DIR ...
     python FOLDER/run_exported.py FOLDER OUT --seconds=540     there, then OUT is brought back
     python -m benchmarks.gpu_training take FOLDER OUT RUN_DIR ...
-    python -m benchmarks.gpu_training compare FOLDER OUT RUN_DIR ...   our own kernels, none
+    python -m benchmarks.gpu_training compare FOLDER OUT RUN_DIR ...
     python -m benchmarks.gpu_training rehearse SCRATCH RUN_DIR ...     the hop on this machine's CPU
 
 `take` gives the run directory a checkpoint of where it came to, as if run.py had trained those
 steps there, and run.py goes on. Models that come back on the way are evaluated; the best is kept.
+`compare` holds a job with kernels of ours (`export --kernels`) against the one without.
 """
 
 import hashlib
@@ -277,7 +278,7 @@ def rehearse(scratch: Path, source: Path, dataset: Dataset, steps: int) -> None:
 
 
 def main() -> None:
-    """Exports, takes back, or rehearses runs."""
+    """Exports, takes back, compares, or rehearses runs."""
     parser = records.parser(__doc__)
     parser.add_argument("mode", choices=["export", "take", "compare", "rehearse"])
     parser.add_argument("paths", nargs="+", type=Path, metavar="FOLDER [OUT] RUN_DIR ...")
